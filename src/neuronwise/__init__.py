@@ -1,0 +1,32 @@
+"""Neuronwise: see inside a neural network.
+
+`import neuronwise` loads NumPy and nothing heavier: the other names are found when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neuronwise.network import Network, Neuron
+
+if TYPE_CHECKING:
+    from neuronwise.running import LoadedRun, Run, load, train
+
+__version__ = "0.1.0"
+
+__all__ = ["LoadedRun", "Network", "Neuron", "Run", "__version__", "load", "train"]
+
+_LAZY = dict.fromkeys(("LoadedRun", "Run", "load", "train"), "neuronwise.running")
+
+
+def __getattr__(name: str) -> Any:
+    """Find a lazily loaded public name (PEP 562)."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'neuronwise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

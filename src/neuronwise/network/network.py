@@ -1,0 +1,411 @@
+"""Network: layers in order, their parameters in one flat buffer, and everything one can ask of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronwise.errors import NotFoundError, UsageError, did_you_mean
+from neuronwise.network.layers import Dense, Layer, NeuronView, Shape
+from neuronwise.network.randomness import generator
+from neuronwise.network.summary import Summary, summarize
+from neuronwise.network.workspace import Workspace
+
+Array = NDArray[np.floating[Any]]
+
+# Rows per forward pass of `predict`: bounds its memory whatever the size of the data.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What one layer did with a batch.
+
+    Attributes:
+        name: The layer's name.
+        x: Its input, (batch, *input_shape).
+        z: Pre-activations, (batch, *output_shape); None for a layer that only reshapes.
+        a: Activations, (batch, *output_shape).
+    """
+
+    name: str
+    x: Array
+    z: Array | None
+    a: Array
+
+
+class Trace:
+    """Every z and a of a network on a batch: ``trace["hidden1"].z``, ``trace[-1].a``."""
+
+    def __init__(self, layers: Sequence[LayerTrace]) -> None:
+        self.layers = tuple(layers)
+
+    def __getitem__(self, key: str | int) -> LayerTrace:
+        if isinstance(key, int):
+            return self.layers[key]
+        for layer in self.layers:
+            if layer.name == key:
+                return layer
+        raise _no_such_layer(key, [layer.name for layer in self.layers])
+
+    def __iter__(self) -> Iterator[LayerTrace]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def y_hat(self) -> Array:
+        """Activations of the last layer, (batch, n_out)."""
+        return self.layers[-1].a
+
+    def __repr__(self) -> str:
+        return f"<trace of {len(self.y_hat)} inputs through {', '.join(layer.name for layer in self.layers)}>"
+
+
+class Network:
+    """A feed-forward network.
+
+    Args:
+        layers: Layers in order; each belongs to one network.
+        input_shape: Shape of one input: 784, (784,) or (28, 28).
+        seed: Seed of the first weights; not negative.
+        dtype: ``"float32"`` (default) or ``"float64"``.
+        input_names: A name for each input (features), or None.
+        class_names: A name for each output, or None.
+
+    Attributes:
+        layers: The layers, without the input.
+        parameters: All weights and biases as one array, (parameter_count,), layer by layer, W (row by row) then
+            b. The layers' W and b are views of it.
+
+    Example:
+        >>> network = Network.dense([784, 16, 16, 10], hidden="relu", output="softmax")
+        >>> network.parameter_count
+        13002
+
+    Raises:
+        UsageError: No layers, shapes that do not fit, names used twice, a seed or dtype that cannot be.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        input_shape: int | Sequence[int],
+        seed: int = 0,
+        dtype: str = "float32",
+        input_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        _parameters: Array | None = None,
+    ) -> None:
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+            raise UsageError(
+                f"a network needs at least one layer, got {layers!r}",
+                where="argument layers",
+                hint='Network([Dense(16), Dense(10, "softmax")], input_shape=784)',
+            )
+        if dtype not in ("float32", "float64"):
+            raise UsageError(f"dtype must be 'float32' or 'float64', got {dtype!r}", where="argument dtype")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise UsageError(f"the seed must be a whole number from 0, got {seed!r}", where="argument seed")
+        self.layers = list(layers)
+        self.input_shape = _check_shape(input_shape)
+        self.seed = int(seed)
+        self.dtype = np.dtype(dtype)
+        self._build()
+        self.input_names = _check_names(input_names, math.prod(self.input_shape), "input_names")
+        self.class_names = _check_names(class_names, self.output_size, "class_names")
+        self._name_inputs()
+        self.parameters: Array = (
+            np.empty(self.parameter_count, dtype=self.dtype) if _parameters is None else _parameters
+        )
+        for layer, views in zip(self.layers, self.views(self.parameters), strict=True):
+            layer.parameters = views
+        if _parameters is None:
+            self._initialize()
+
+    @classmethod
+    def dense(
+        cls,
+        sizes: Sequence[int],
+        hidden: str = "relu",
+        output: str = "identity",
+        **options: Any,
+    ) -> Network:
+        """Return a network of dense layers: ``Network.dense([784, 16, 16, 10], output="softmax")``.
+
+        Args:
+            sizes: Number of inputs, neurons of each hidden layer, number of outputs.
+            hidden: Activation of the hidden layers.
+            output: Activation of the output layer.
+            options: As for `Network`: seed, dtype, input_names, class_names; and `initializer` for all layers.
+        """
+        if len(sizes) < 2:
+            raise UsageError(
+                f"at least two sizes are needed, inputs and outputs, got {list(sizes)}",
+                where="argument sizes",
+                hint="Network.dense([784, 16, 16, 10])",
+            )
+        initializer = options.pop("initializer", None)
+        layers = [Dense(n, hidden, initializer=initializer) for n in sizes[1:-1]]
+        return cls([*layers, Dense(sizes[-1], output, initializer=initializer)], input_shape=sizes[0], **options)
+
+    def _build(self) -> None:
+        shape, counts = self.input_shape, dict[str, int]()
+        last = len(self.layers) - 1
+        used: set[str] = set()
+        for position, layer in enumerate(self.layers):
+            kind = "hidden" if isinstance(layer, Dense) else type(layer).__name__.lower()
+            counts[kind] = counts.get(kind, 0) + 1
+            name = layer.given_name or ("output" if position == last else f"{kind}{counts[kind]}")
+            if name in used or name == "input" or not re.fullmatch(r"[^\[\]\s/]{1,100}", name):
+                why = "is used twice" if name in used else "cannot be used"
+                raise UsageError(
+                    f"the layer name {name!r} {why}",
+                    where=f"layer {position}",
+                    hint="names are unique, not 'input', and have no space, bracket or slash",
+                )
+            used.add(name)
+            if not layer.is_built:
+                layer.name = name  # so that an error about its shape can say which layer
+            layer.build(shape, name)
+            shape = layer.output_shape
+
+    def _name_inputs(self) -> None:
+        n = math.prod(self.input_shape)
+        names: Sequence[str] = self.input_names or [f"input[{i}]" for i in range(n)]
+        for layer in self.layers:
+            layer.input_names = names
+            names = layer.unit_names()
+
+    def _initialize(self) -> None:
+        for position, layer in enumerate(self.layers):
+            values = layer.initial_parameters(generator(self.seed, "initial weights", position))
+            for key, value in values.items():
+                layer.parameters[key][...] = value
+
+    def views(self, flat: Array) -> list[dict[str, Array]]:
+        """Return, for each layer, views of its parameters in an array laid out as `parameters`."""
+        views: list[dict[str, Array]] = []
+        offset = 0
+        for layer in self.layers:
+            views.append({})
+            for key, shape in layer.parameter_shapes().items():
+                size = math.prod(shape)
+                views[-1][key] = flat[offset : offset + size].reshape(shape)
+                offset += size
+        return views
+
+    def offset(self, layer: str) -> int:
+        """Return where the parameters of a layer begin in `parameters`."""
+        position = self.layers.index(self[layer])
+        return sum(below.parameter_count for below in self.layers[:position])
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return sum(layer.parameter_count for layer in self.layers)
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs."""
+        return self.layers[-1].neuron_count
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a layer by name, or a neuron: ``network["hidden1"]``, ``network["hidden1[7]"]``.
+
+        Raises:
+            NotFoundError: There is none of that name; the message lists those that exist.
+        """
+        if isinstance(key, str) and (match := re.fullmatch(r"(.+)\[(\d{1,9})\]", key)):
+            layer = self[match[1]]
+            try:
+                return layer.neurons[int(match[2])]
+            except IndexError as error:
+                raise NotFoundError(str(error), where=f"neuron {key}") from None
+        for layer in self.layers:
+            if layer.name == key:
+                return layer
+        raise _no_such_layer(key, [layer.name for layer in self.layers])
+
+    def neuron(self, name: str) -> NeuronView:
+        """Return a neuron by its name, ``"hidden1[7]"``.
+
+        Raises:
+            NotFoundError: There is no such layer or neuron, or `name` is the name of a whole layer.
+        """
+        found = self[name]
+        if not isinstance(found, NeuronView):
+            raise NotFoundError(f"{name!r} is a layer, not a neuron", hint=f'a neuron of it is "{name}[0]"')
+        return found
+
+    def workspace(self, batch_size: int, gradients: Array | None = None, *, input_gradient: bool = False) -> Workspace:
+        """Return buffers for batches of one size.
+
+        Args:
+            batch_size: Rows of a batch.
+            gradients: An array laid out as `parameters` that backpropagation fills; None to go forward only.
+            input_gradient: Whether the gradient by the input is wanted too.
+        """
+        views = None if gradients is None else self.views(gradients)
+        return Workspace(self.layers, self.input_shape, batch_size, self.dtype, views, input_gradient=input_gradient)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Return the activations of the output layer, (batch, n_out).
+
+        Args:
+            x: Inputs (batch, *input_shape), or one input (*input_shape) which counts as a batch of one.
+
+        Raises:
+            UsageError: The shape does not fit, or the values are not numbers.
+        """
+        batch = self.check_input(x)
+        y_hat = np.empty((len(batch), *self.layers[-1].output_shape), dtype=self.dtype)
+        spaces: dict[int, Workspace] = {}
+        with np.errstate(all="ignore"):
+            for start in range(0, len(batch), _CHUNK):
+                rows = batch[start : start + _CHUNK]
+                space = (
+                    spaces.setdefault(len(rows), self.workspace(len(rows)))
+                    if len(rows) not in spaces
+                    else spaces[len(rows)]
+                )
+                np.copyto(space.x, rows)
+                y_hat[start : start + _CHUNK] = space.forward()
+        return y_hat
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Same as `predict`."""
+        return self.predict(x)
+
+    def trace(self, x: ArrayLike) -> Trace:
+        """Return every x, z and a of every layer for a batch (or one input, as a batch of one).
+
+        Raises:
+            UsageError: The shape does not fit, or the values are not numbers.
+        """
+        batch = self.check_input(x)
+        space = self.workspace(len(batch))
+        np.copyto(space.x, batch)
+        with np.errstate(all="ignore"):
+            space.forward()
+        return Trace([LayerTrace(step.layer.name, step.x, step.z, step.a) for step in space.passes])
+
+    def check_input(self, x: ArrayLike) -> NDArray[Any]:
+        """Return `x` as an array (batch, *input_shape) of numbers.
+
+        Raises:
+            UsageError: The shape does not fit, or the values are not numbers.
+        """
+        values = np.asarray(x)
+        if values.dtype.kind not in "fiub":
+            raise UsageError(f"inputs must be numbers, got dtype {values.dtype}", where="argument x")
+        n = math.prod(self.input_shape)
+        if values.shape == self.input_shape:
+            values = values[None]
+        elif values.ndim == 2 and values.shape[1] == n:  # rows laid out flat, as tables and scikit-learn have them
+            values = values.reshape(len(values), *self.input_shape)
+        elif values.ndim == 1 and values.size == n:
+            values = values.reshape(1, *self.input_shape)
+        if values.shape[1:] != self.input_shape or values.ndim != len(self.input_shape) + 1:
+            expected = ", ".join(map(str, self.input_shape))
+            raise UsageError(
+                f"expected inputs of shape (batch, {expected}), got {values.shape}",
+                where="argument x",
+                hint=f"this network has {n} inputs",
+            )
+        return values
+
+    def copy(self) -> Network:
+        """Return an independent network of the same shape with the same weights."""
+        from neuronwise.network.storage import network_from_dict
+
+        return network_from_dict(self.to_dict(), parameters=self.parameters.copy())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description, without weights, as JSON values."""
+        from neuronwise.network.storage import network_to_dict
+
+        return network_to_dict(self)
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any]) -> Network:
+        """Return a network from a description, with first weights drawn from its seed.
+
+        Raises:
+            FormatError: The description is not one; the message names the key.
+        """
+        from neuronwise.network.storage import network_from_dict
+
+        return network_from_dict(description)
+
+    def save(self, folder: str | Path) -> None:
+        """Write network.json and network.safetensors into `folder` (made if absent), whole or not at all."""
+        from neuronwise.network.storage import save_network
+
+        save_network(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Network:
+        """Return the network that `save` wrote. Nothing in the files is ever executed.
+
+        Raises:
+            NotFoundError: There is no network in `folder`.
+            FormatError: A file is truncated, corrupt or hostile.
+        """
+        from neuronwise.network.storage import load_network
+
+        return load_network(Path(folder))
+
+    def summary(self) -> Summary:
+        """Return a table of the layers, the input first, with how their parameters are counted."""
+        return summarize(self)
+
+    def to_svg(self, *, width: int = 720, max_neurons: int = 16) -> str:
+        """Return a picture of the network as SVG text: neurons, and links coloured by sign and sized by weight."""
+        from neuronwise.network.picture import draw_network
+
+        return draw_network(self, width=width, max_neurons=max_neurons)
+
+    def _repr_html_(self) -> str:
+        return f"<div>{self.to_svg()}{self.summary().to_html()}</div>"
+
+    def __repr__(self) -> str:
+        sizes = "-".join(
+            "×".join(map(str, shape)) for shape in [self.input_shape, *(s.output_shape for s in self.layers)]
+        )
+        return f"<Network {sizes}, {self.parameter_count:,} parameters, {self.dtype}>"
+
+
+def _check_shape(input_shape: int | Sequence[int]) -> Shape:
+    sizes = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
+    valid = sizes and all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in sizes)
+    if not valid:
+        raise UsageError(
+            f"the shape of an input is made of whole numbers from 1, got {input_shape!r}",
+            where="argument input_shape",
+        )
+    return tuple(int(n) for n in sizes)
+
+
+def _check_names(names: Sequence[str] | None, count: int, argument: str) -> list[str] | None:
+    if names is None:
+        return None
+    if len(names) != count or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"expected {count} names, all text, got {len(names)}", where=f"argument {argument}")
+    return list(names)
+
+
+def _no_such_layer(key: object, names: list[str]) -> NotFoundError:
+    return NotFoundError(
+        f"there is no layer {key!r}.{did_you_mean(str(key), names)}",
+        hint=f"the layers are {', '.join(names)}",
+    )

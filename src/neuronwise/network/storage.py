@@ -1,0 +1,241 @@
+"""A network on disk: network.json (what it is) and network.safetensors (its weights).
+
+Both are data only: nothing in them can run. Sizes are compared with the description before memory is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.errors import FormatError, NotFoundError, UsageError
+from neuronwise.files import format_bytes, write_atomically
+from neuronwise.network.layers import LAYERS, Dense, Flatten, Layer
+from neuronwise.network.network import Network
+
+FORMAT = "neuronwise-network"
+VERSION = 1
+
+# Far beyond any network described by hand or by us: a million names of inputs still fit.
+_MAX_JSON_BYTES = 64_000_000
+_MAX_LAYERS = 10_000
+_MAX_PARAMETERS = 10**10
+_TENSOR_DTYPES = {"F32": "float32", "F64": "float64"}
+
+
+def network_to_dict(network: Network) -> dict[str, Any]:
+    """Return the description of a network as JSON values."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "dtype": str(network.dtype),
+        "seed": network.seed,
+        "input_shape": list(network.input_shape),
+        "input_names": network.input_names,
+        "class_names": network.class_names,
+        "layers": [layer.to_dict() for layer in network.layers],
+    }
+
+
+def network_from_dict(
+    description: Any, *, where: str = "network description", parameters: NDArray[Any] | None = None
+) -> Network:
+    """Return a network from its description, with these parameters or, if None, freshly drawn ones.
+
+    Raises:
+        FormatError: Naming the key that is missing or wrong.
+    """
+    if not isinstance(description, dict):
+        raise FormatError(f"expected a JSON object, got {type(description).__name__}", where=where)
+    if description.get("format") != FORMAT:
+        raise FormatError(f"the key 'format' should be {FORMAT!r}, got {description.get('format')!r:.100}", where=where)
+    if description.get("version") != VERSION:
+        raise FormatError(
+            f"the key 'version' should be {VERSION}, got {description.get('version')!r:.100}",
+            where=where,
+            hint="a newer neuronwise may have written it: pip install --upgrade neuronwise",
+        )
+    entries = _get(description, "layers", list, where)
+    if not 1 <= len(entries) <= _MAX_LAYERS:
+        raise FormatError(
+            f"the key 'layers' should hold 1 to {_MAX_LAYERS:,} layers, has {len(entries):,}", where=where
+        )
+    shape = _get(description, "input_shape", list, where)
+    if not all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= _MAX_PARAMETERS for n in shape):
+        raise FormatError(f"the key 'input_shape' should hold whole numbers from 1, got {shape!r:.100}", where=where)
+    layers = [_layer(entry, f"{where}, layers[{i}]") for i, entry in enumerate(entries)]
+    expected = _check_size(layers, shape, where)
+    if parameters is not None and parameters.size != expected:
+        raise FormatError(f"{expected:,} parameters are described, {parameters.size:,} given", where=where)
+    try:
+        return Network(
+            layers,
+            input_shape=shape,
+            seed=_get(description, "seed", int, where),
+            dtype=_get(description, "dtype", str, where),
+            input_names=_names(description, "input_names", where),
+            class_names=_names(description, "class_names", where),
+            _parameters=parameters,
+        )
+    except FormatError:
+        raise
+    except UsageError as error:
+        raise FormatError(error.message, where=f"{where}, {error.where}", hint=error.hint) from None
+
+
+def save_network(network: Network, folder: Path) -> None:
+    """Write network.json and network.safetensors; the weights first, so that a description never lacks them."""
+    from safetensors.numpy import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{layer.name}.{key}": np.ascontiguousarray(value)
+        for layer in network.layers
+        for key, value in layer.parameters.items()
+    }
+    write_atomically(folder / "network.safetensors", save(tensors, metadata={"format": FORMAT}))
+    text = json.dumps(network_to_dict(network), ensure_ascii=False, indent=1)
+    write_atomically(folder / "network.json", text + "\n")
+
+
+def load_network(folder: Path) -> Network:
+    """Return the network saved in `folder`; see `Network.load`."""
+    description = read_json(folder / "network.json", "network")
+    path = folder / "network.safetensors"
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path.name!r} with the weights in {folder}", where=str(folder))
+    where = str(folder / "network.json")
+    # A network with no parameters of its own yet: only its shapes are needed to check the file of weights.
+    layers = [_layer(entry, f"{where}, layers[{i}]") for i, entry in enumerate(_get_layers(description, where))]
+    shape = description.get("input_shape")
+    count = _check_size(layers, shape if isinstance(shape, list) else [], where)
+    dtype = description.get("dtype")
+    if dtype not in ("float32", "float64"):
+        raise FormatError(f"the key 'dtype' should be 'float32' or 'float64', got {dtype!r:.100}", where=where)
+    size_bytes = path.stat().st_size
+    needed = count * np.dtype(dtype).itemsize
+    if not needed <= size_bytes <= needed + _MAX_JSON_BYTES:
+        raise FormatError(
+            f"{count:,} parameters need {format_bytes(needed)}, the file has {format_bytes(size_bytes)}",
+            where=str(path),
+            hint="the file is truncated or belongs to another network",
+        )
+    parameters = np.zeros(count, dtype=dtype)
+    network = network_from_dict(description, where=where, parameters=parameters)
+    _read_tensors(path, network)
+    return network
+
+
+def _read_tensors(path: Path, network: Network) -> None:
+    """Fill the network's parameters from a safetensors file whose names, shapes and dtypes must all fit."""
+    from safetensors import SafetensorError, safe_open
+
+    expected = {f"{layer.name}.{key}": value for layer in network.layers for key, value in layer.parameters.items()}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+            if names != set(expected):
+                wrong = sorted(names ^ set(expected))[:5]
+                raise FormatError(f"the tensors do not fit network.json; they differ in {wrong}", where=str(path))
+            for name, target in expected.items():
+                tensor = file.get_slice(name)
+                shape, dtype = tuple(tensor.get_shape()), _TENSOR_DTYPES.get(tensor.get_dtype())
+                if shape != target.shape or dtype != str(target.dtype):
+                    raise FormatError(
+                        f"the tensor {name!r} should be {target.dtype} {target.shape}, is {tensor.get_dtype()} {shape}",
+                        where=str(path),
+                    )
+                target[...] = file.get_tensor(name)
+    except SafetensorError as error:
+        raise FormatError(f"not a whole safetensors file: {error}", where=str(path)) from None
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Return the content of a JSON file of ours, refusing what is too large, too deep or not JSON.
+
+    Raises:
+        NotFoundError: The file does not exist.
+        FormatError: It is not JSON, or larger than any file of ours.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"there is no {what} in {path.parent}: the file {path.name!r} is missing", where=str(path))
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise FormatError(f"{format_bytes(path.stat().st_size)} is larger than any {what} file", where=str(path))
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"not valid JSON: {error}", where=str(path)) from None
+
+
+def _get(description: dict[str, Any], key: str, kind: type, where: str) -> Any:
+    value = description.get(key)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        found = "it is missing" if key not in description else f"got {value!r:.100}"
+        raise FormatError(f"the key {key!r} should be of type {kind.__name__}, {found}", where=where)
+    return value
+
+
+def _get_layers(description: Any, where: str) -> list[Any]:
+    if not isinstance(description, dict):
+        raise FormatError(f"expected a JSON object, got {type(description).__name__}", where=where)
+    entries: list[Any] = _get(description, "layers", list, where)
+    return entries[: _MAX_LAYERS + 1]
+
+
+def _names(description: dict[str, Any], key: str, where: str) -> list[str] | None:
+    names = description.get(key)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(f"the key {key!r} should be a list of names or null, got {names!r:.100}", where=where)
+    return names
+
+
+def _layer(entry: Any, where: str) -> Layer:
+    """Return the unbuilt layer of one entry of the key ``layers``."""
+    if not isinstance(entry, dict):
+        raise FormatError(f"expected a JSON object, got {entry!r:.100}", where=where)
+    kind = _get(entry, "type", str, where)
+    name = None if entry.get("name") is None else _get(entry, "name", str, where)
+    allowed = {"Dense": {"type", "name", "units", "activation", "initializer"}, "Flatten": {"type", "name"}}
+    if kind not in LAYERS:
+        raise FormatError(f"the key 'type' should be one of {', '.join(LAYERS)}, got {kind!r:.100}", where=where)
+    if unknown := set(entry) - allowed[kind]:
+        raise FormatError(
+            f"unknown key {sorted(unknown)[0]!r:.100}", where=where, hint=f"known are {sorted(allowed[kind])}"
+        )
+    if kind == "Flatten":
+        return Flatten(name=name)
+    try:
+        return Dense(
+            _get(entry, "units", int, where),
+            entry.get("activation", "relu"),
+            initializer=entry.get("initializer"),
+            name=name,
+        )
+    except FormatError:
+        raise
+    except (UsageError, TypeError) as error:
+        message = error.message if isinstance(error, UsageError) else str(error)
+        raise FormatError(message, where=where) from None
+
+
+def _check_size(layers: list[Layer], input_shape: list[Any], where: str) -> int:
+    """Return the number of parameters, before any memory is taken for them; refuse impossible ones."""
+    if not input_shape or not all(isinstance(n, int) and n >= 1 for n in input_shape):
+        raise FormatError(
+            f"the key 'input_shape' should hold whole numbers from 1, got {input_shape!r:.100}", where=where
+        )
+    n_in, total = math.prod(input_shape), 0
+    for layer in layers:
+        if isinstance(layer, Dense):
+            total += layer.units * n_in + layer.units
+            n_in = layer.units
+        if total > _MAX_PARAMETERS or n_in > _MAX_PARAMETERS:
+            raise FormatError(f"more than {_MAX_PARAMETERS:,} parameters are described", where=where)
+    return total

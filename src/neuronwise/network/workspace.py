@@ -1,0 +1,84 @@
+"""A network at work on batches of one size: the chain of its layers' passes, every buffer allocated once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.network.layers import Layer, Pass, Shape
+from neuronwise.network.losses import Loss
+
+Array = NDArray[np.floating[Any]]
+
+
+class Workspace:
+    """Buffers and passes for one batch size.
+
+    Args:
+        layers: The built layers, in order.
+        input_shape: Shape of one input.
+        batch_size: Rows of a batch.
+        gradients: For each layer the arrays that its parameter gradients go to; None to go forward only.
+        input_gradient: Whether `backward` fills `dx`, the gradient of the loss by the input.
+
+    Attributes:
+        x: The input buffer, (batch, *input_shape): fill it, then call `forward`.
+        passes: One per layer, holding x, z, a and delta.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_shape: Shape,
+        batch_size: int,
+        dtype: np.dtype[Any],
+        gradients: Sequence[dict[str, Array]] | None = None,
+        *,
+        input_gradient: bool = False,
+    ) -> None:
+        self.x: Array = np.empty((batch_size, *input_shape), dtype=dtype)
+        self.passes: list[Pass] = []
+        x = self.x
+        for position, layer in enumerate(layers):
+            self.passes.append(layer.start(x, gradients[position] if gradients is not None else None))
+            x = self.passes[-1].a
+        self.dx: Array | None = np.empty_like(self.x) if input_gradient and gradients is not None else None
+        if gradients is not None:
+            # A layer below the first one with parameters learns nothing, so no gradient need reach it.
+            first = next((i for i, layer in enumerate(layers) if layer.parameter_count), len(layers))
+            below = [self.dx, *(step.da for step in self.passes[:-1])]
+            if self.dx is None:
+                below[: first + 1] = [None] * (first + 1)
+                self._backward = list(zip(self.passes, below, strict=True))[first:][::-1]
+            else:
+                self._backward = list(zip(self.passes, below, strict=True))[::-1]
+
+    @property
+    def output(self) -> Pass:
+        """The pass of the last layer."""
+        return self.passes[-1]
+
+    def forward(self) -> Array:
+        """Run all layers on `x` and return the activations of the last, (batch, n_out); a buffer, not a copy."""
+        for step in self.passes:
+            step.forward()
+        return self.passes[-1].a
+
+    def backward(self, loss: Loss, y: NDArray[Any], weights: Array | None = None) -> float:
+        """Return the mean loss and fill delta and the gradients of every layer (backpropagation).
+
+        `forward` must have run on the same `x`. Gradients are those of the mean over the batch.
+        """
+        output = self.passes[-1]
+        z = output.a if output.z is None else output.z
+        activation = output.layer.activation
+        linked = loss.on_logits and activation is not None and activation.name == loss.activations[0]
+        value = loss.evaluate(z, output.a, y, output.da, weights, linked=linked)
+        from_logits = loss.on_logits
+        for step, dx in self._backward:
+            step.backward(dx, from_logits=from_logits)
+            from_logits = False
+        return value
