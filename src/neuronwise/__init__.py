@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.network import Network, Neuron
 
 if TYPE_CHECKING:
-    from neuronwise.running import LoadedRun, Run, load, train
+    from neuronwise.running import FittedNetwork, Run, load, train
 
 __version__ = "0.1.0"
 
-__all__ = ["LoadedRun", "Network", "Neuron", "Run", "__version__", "load", "train"]
+__all__ = ["FittedNetwork", "Network", "Neuron", "Run", "__version__", "load", "train"]
 
-_LAZY = dict.fromkeys(("LoadedRun", "Run", "load", "train"), "neuronwise.running")
+_LAZY = dict.fromkeys(("FittedNetwork", "Run", "load", "train"), "neuronwise.running")
 
 
 def __getattr__(name: str) -> Any:

@@ -68,6 +68,7 @@ class TrainingDiverged(NeuronwiseError, ArithmeticError):
         layer: Name of the first layer in which a value was not finite.
         quantity: What was not finite there: ``"z"``, ``"a"``, ``"loss"``, ``"delta"``, ``"gradient"`` or ``"weights"``.
         result: The `learning.FitResult` up to there, or None.
+        run: The `Run` that was kept all the same, where there is one.
     """
 
     def __init__(self, message: str, *, step: int, layer: str, quantity: str, hint: str | None = None) -> None:
@@ -76,6 +77,7 @@ class TrainingDiverged(NeuronwiseError, ArithmeticError):
         self.layer = layer
         self.quantity = quantity
         self.result: Any = None
+        self.run: Any = None
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

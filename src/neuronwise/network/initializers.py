@@ -28,7 +28,7 @@ class Initializer:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in INITIALIZERS:
+        if not isinstance(self.name, str) or self.name not in INITIALIZERS:
             raise UsageError(
                 f"unknown initialiser {self.name!r}.{did_you_mean(str(self.name), INITIALIZERS)}",
                 where="argument initializer",
@@ -41,8 +41,10 @@ class Initializer:
             )
         if self.value is None:
             object.__setattr__(self, "value", default)
-        elif not isinstance(self.value, (int, float)) or not math.isfinite(self.value):
-            raise UsageError(f"the value must be a finite number, got {self.value!r}", where="argument initializer")
+        elif isinstance(self.value, bool) or not isinstance(self.value, (int, float)) or not abs(self.value) < 1e300:
+            raise UsageError(
+                f"the value must be a finite number, got {self.value!r:.100}", where="argument initializer"
+            )
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return first weights of `shape` in float64."""

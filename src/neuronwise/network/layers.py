@@ -287,18 +287,19 @@ class DensePass(Pass):
 
     def forward(self) -> None:
         """z = x W.T + b, a = f(z)."""
-        np.dot(self.x, self.W_T, out=self.z)
-        np.add(self.z, self.b, out=self.z)
-        self._activate(self.z, self.a)
+        z = self.z
+        np.dot(self.x, self.W_T, z)
+        np.add(z, self.b, z)
+        self._activate(z, self.a)
 
     def backward(self, dx: Array | None, *, from_logits: bool = False) -> None:
         """delta = dL/da · f'(z), dW = delta.T x, db = sum of delta over the batch, dL/dx = delta W."""
         if not from_logits:
             self._unbend(self.da, self.z, self.a, self._scratch)
-        np.dot(self._delta_T, self.x, out=self._dW)
-        np.dot(self._ones, self.da, out=self._db)
+        np.dot(self._delta_T, self.x, self._dW)
+        np.dot(self._ones, self.da, self._db)
         if dx is not None:
-            np.dot(self.da, self.W, out=dx)
+            np.dot(self.da, self.W, dx)
 
 
 class Flatten(Layer):

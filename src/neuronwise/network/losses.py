@@ -65,10 +65,32 @@ class Loss(ABC):
             )
 
     def __call__(self, y_hat: Any, y: Any) -> float:
-        """Return the mean loss for predictions `y_hat`: logits for the cross-entropies, else activations."""
+        """Return the mean loss for predictions `y_hat`: logits for the cross-entropies, else activations.
+
+        Raises:
+            UsageError: Targets of another size than the predictions, or class numbers that are none.
+        """
         z = np.atleast_2d(np.asarray(y_hat, dtype=np.float64))
-        targets = np.asarray(y) if self.targets == "classes" else np.asarray(y, dtype=np.float64).reshape(z.shape)
-        return float(self.evaluate(z, z, targets, np.empty_like(z)))
+        targets = self._class_numbers(z, y) if self.targets == "classes" else np.asarray(y, dtype=np.float64)
+        if self.targets != "classes" and targets.size != z.size:
+            raise UsageError(
+                f"predictions of shape {z.shape} need as many targets, got shape {targets.shape}", where="argument y"
+            )
+        with np.errstate(all="ignore"):
+            shaped = targets if self.targets == "classes" else targets.reshape(z.shape)
+            return float(self.evaluate(z, z, shaped, np.empty_like(z)))
+
+    def _class_numbers(self, z: Array, y: Any) -> NDArray[Any]:
+        values = np.asarray(y)
+        if values.shape != z.shape[:1]:
+            raise UsageError(
+                f"{len(z)} predictions need as many class numbers, got shape {values.shape}", where="argument y"
+            )
+        valid = np.isin(values, np.arange(z.shape[1]))
+        if not valid.all():
+            wrong = values[~valid][0].item()
+            raise UsageError(f"class numbers go from 0 to {z.shape[1] - 1}, got {wrong!r}", where="argument y")
+        return values.astype(np.int64)
 
     def __repr__(self) -> str:
         return f"<loss {self.name}: {self.formula}>"
@@ -153,9 +175,17 @@ class BinaryCrossEntropy(Loss):
     def evaluate(
         self, z: Array, a: Array, y: NDArray[Any], delta: Array, weights: Array | None = None, *, linked: bool = False
     ) -> float:
-        """log(1 + exp(z)) - y z never overflows; its derivative is sigmoid(z) - y."""
-        losses = np.logaddexp(z, 0.0)
-        losses -= y * z
+        """log(1 + exp(-|z|)) + max(z, 0) - y z neither overflows nor, for y of 0 and 1, cancels.
+
+        The derivative is sigmoid(z) - y.
+        """
+        losses = np.abs(z)
+        np.negative(losses, out=losses)
+        np.exp(losses, out=losses)
+        np.log1p(losses, out=losses)
+        margin = np.maximum(z, 0.0)
+        margin -= y * z
+        losses += margin
         loss = _weighted_sum(losses, weights)
         if linked:
             np.subtract(a, y, out=delta)
@@ -179,6 +209,7 @@ class CategoricalCrossEntropy(Loss):
 
     # Below this a float32 probability has lost its last digits, and log would lose them too.
     _smallest_exact = 1e-30
+    _surely_exact = 20.0
 
     def evaluate(
         self, z: Array, a: Array, y: NDArray[Any], delta: Array, weights: Array | None = None, *, linked: bool = False
@@ -195,12 +226,13 @@ class CategoricalCrossEntropy(Loss):
         flat = delta.reshape(-1)
         index = y + np.arange(0, m * n, n)
         picked = flat.take(index)
-        if np.minimum.reduce(picked) > self._smallest_exact:
-            losses = -np.log(picked)
-        else:
+        losses = np.log(picked)
+        loss = -float(np.add.reduce(losses) if weights is None else losses @ weights)
+        # No loss is negative, so a small sum means that every probability was large enough to be exact.
+        if not loss < self._surely_exact and np.minimum.reduce(picked) < self._smallest_exact:
             shifted = z - z.max(axis=1, keepdims=True)
             losses = np.log(np.exp(shifted).sum(axis=1)) - shifted.reshape(-1).take(index)
-        loss = float(losses.sum() if weights is None else losses @ weights)
+            loss = float(np.add.reduce(losses) if weights is None else losses @ weights)
         picked -= 1.0
         flat.put(index, picked)
         delta *= 1.0 / m

@@ -109,7 +109,8 @@ class NeuronBase(ABC):
             UsageError: `x` has another number of inputs, or is not numeric.
         """
         inputs = self._check(x)
-        z = inputs @ self.weights + np.asarray(self.bias, dtype=self.weights.dtype)
+        with np.errstate(all="ignore"):  # inf and NaN are answers, not accidents
+            z = inputs @ self.weights + np.asarray(self.bias, dtype=self.weights.dtype)
         return z if inputs.ndim == 2 else float(z)
 
     def __call__(self, x: ArrayLike) -> Any:
@@ -136,7 +137,8 @@ class NeuronBase(ABC):
                 hint="pass one row: neuron.explain(x[0])",
             )
         exact_inputs, exact_weights = inputs.astype(np.float64), self.weights.astype(np.float64)
-        products = exact_inputs * exact_weights
+        with np.errstate(all="ignore"):
+            products = exact_inputs * exact_weights
         z, bias = self.z(inputs), float(self.bias)
         terms = tuple(
             Term(*values)
@@ -161,7 +163,8 @@ class NeuronBase(ABC):
                 f"expected {n} inputs, shape ({n},) or (batch, {n}), got shape {inputs.shape}",
                 where=f"neuron {self.name}",
             )
-        return inputs.astype(self.weights.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            return inputs.astype(self.weights.dtype, copy=False)
 
 
 def _exact_sum(values: list[float]) -> float:
@@ -169,7 +172,8 @@ def _exact_sum(values: list[float]) -> float:
     try:
         return math.fsum(values)
     except (OverflowError, ValueError):  # fsum refuses inf - inf and sums beyond the largest float
-        return float(np.sum(values))
+        with np.errstate(all="ignore"):
+            return float(np.sum(values))
 
 
 class Neuron(NeuronBase):
@@ -201,6 +205,8 @@ class Neuron(NeuronBase):
         names: Sequence[str] | None = None,
         dtype: str = "float64",
     ) -> None:
+        if dtype not in ("float32", "float64"):
+            raise UsageError(f"dtype must be 'float32' or 'float64', got {dtype!r}", where="argument dtype")
         try:
             self._weights = np.array(weights, dtype=dtype)
             self._bias = float(bias)
@@ -211,6 +217,10 @@ class Neuron(NeuronBase):
                 f"weights must be a vector of at least one number, got shape {self._weights.shape}",
                 where="Neuron",
             )
+        finite = np.isfinite([*self._weights, self._bias])
+        if not finite.all():
+            wrong = [*self._weights.tolist(), self._bias][int(finite.argmin())]
+            raise UsageError(f"weights and bias must be finite, got {wrong}", where="Neuron")
         self._activation = get_activation(activation)
         if self._activation.name == "softmax":
             raise UsageError(
@@ -224,6 +234,9 @@ class Neuron(NeuronBase):
                 f"{self._weights.size} weights need as many names, got {len(self._names)}",
                 where="argument names",
             )
+        for name in self._names:
+            if not isinstance(name, str):
+                raise UsageError(f"names must be text, got {name!r}", where="argument names")
 
     @property
     def weights(self) -> Array:

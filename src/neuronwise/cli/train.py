@@ -1,0 +1,209 @@
+"""Commands that make things: train, predict, make-houses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from neuronwise.running.try_layers import Trial
+
+_ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "softplus")
+_OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+_TASKS = ("regression", "binary", "multiclass", "classification")
+
+
+@click.command()
+@click.argument("data")
+@click.option("--target", metavar="COLUMN", help="Column to predict; needed for tables.")
+@click.option(
+    "--layers", default="64,32", show_default=True, metavar="N,N…", help="Neurons of each hidden layer, or none."
+)
+@click.option("--try-layers", metavar="LIST", help='Train several sizes and compare: "none; 16; 16,16; 64,32".')
+@click.option("--hidden", type=click.Choice(_ACTIVATIONS), default="relu", show_default=True, help="Hidden activation.")
+@click.option(
+    "--optimizer", type=click.Choice(_OPTIMIZERS), default="adam", show_default=True, help="How weights move."
+)
+@click.option("--learning-rate", type=float, metavar="RATE", help="Size of the steps. [default: the optimizer's]")
+@click.option(
+    "--weight-decay", type=float, metavar="RATE", help="Pull of weights towards 0. [default: the optimizer's]"
+)
+@click.option("--batch-size", type=int, metavar="ROWS", help="Rows per step. [default: 32, or 64 from 50,000 rows]")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the data, at most. [default: 20 to 200 by the rows]")
+@click.option(
+    "--patience", type=int, metavar="N", help="Stop after N epochs no better. [default: a fifth of the epochs]"
+)
+@click.option("--clip-norm", type=float, metavar="X", help="Largest norm of the gradients. [default: no limit]")
+@click.option(
+    "--class-weights", type=click.Choice(["balanced"]), help="Make rare classes count as much as common ones."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, splits and order.")
+@click.option("--task", type=click.Choice(_TASKS), help="What kind of target it is. [default: found]")
+@click.option("--log/--no-log", default=None, help="Learn the logarithm of the target. [default: found]")
+@click.option("--category", multiple=True, metavar="COLUMN", help="Take as names, though they look like numbers.")
+@click.option("--numeric", multiple=True, metavar="COLUMN", help="Take as numbers.")
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave out. (These three may be repeated, or given A,B.)")
+@click.option("--group", metavar="COLUMN", help="Rows alike in it stay on one side of the split; no feature.")
+@click.option("--test", type=float, default=0.15, show_default=True, help="Share of rows held out for the result.")
+@click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the rest, for early stopping.")
+@click.option("--image-size", metavar="HxW", help="Bring pictures to this size, such as 28x28.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads of the matrix products.")
+@click.option("--experiment", metavar="NAME", help="MLflow experiment. [default: the user's, else neuronwise]")
+@click.option("--name", metavar="NAME", help="Name of the run. [default: made up]")
+@click.option("--from", "from_run", metavar="RUN", help="Start from the weights and encoder of a run.")
+@click.option("--track/--no-track", default=True, show_default=True, help="Keep the run in MLflow.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, all else on stderr.")
+@click.option("--quiet", is_flag=True, help="No progress; only the result and what went wrong.")
+def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Train a network on DATA and keep the run in MLflow.
+
+    DATA is a CSV or Parquet file, a folder with one sub-folder of pictures per class, IDX files, 'digits'
+    or 'mnist'. All but DATA and the target of a table has a default, which is explained as it is chosen.
+
+    \b
+      neuronwise train houses.csv --target price
+      neuronwise train digits --layers 16,16
+      neuronwise train houses.csv --target price --try-layers "none; 16; 64,32"
+    """
+    from neuronwise.running import ConsoleReporter, train
+
+    reporter = ConsoleReporter(console(stderr=as_json), quiet=quiet or as_json)
+    options["image_size"] = _image_size(options.pop("image_size"))
+    for name in ("category", "numeric", "drop"):
+        options[name] = _columns(options[name])
+    if try_layers is not None:
+        return _try_layers(data, try_layers, reporter, as_json, options)
+    run = train(data, reporter=reporter, **options)
+    if as_json:
+        click.echo(json.dumps(run.to_dict() | {"folder": str(run.folder), "not_logged": run.not_logged}, indent=1))
+    return 0
+
+
+def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: dict[str, Any]) -> int:
+    from rich.table import Table
+
+    from neuronwise.errors import UsageError
+    from neuronwise.running import METRICS, DataOptions, TrainOptions, metric, parse_trials, try_layers
+
+    if options.pop("from_run") is not None:
+        raise UsageError("--try-layers begins anew with every size", where="--from", hint="leave out one of the two")
+    trials = parse_trials(sizes)
+    of_data = {name: options.pop(name) for name in tuple(options) if name in DataOptions.__dataclass_fields__}
+    options.pop("layers")
+
+    def tried(trial: Trial) -> None:
+        shown = next(iter(trial.metrics.items()), None)
+        said = f"{METRICS[shown[0]]} {metric(*shown)}" if shown else "diverged"
+        if not reporter.quiet:
+            sizes = ",".join(map(str, trial.layers)) or "none"
+            reporter.console.print(f"  layers {sizes}: {said}, {trial.seconds:.1f} s", highlight=False)
+
+    results = try_layers(data, DataOptions(**of_data), TrainOptions(**options), trials, reporter, tried)
+    if as_json:
+        rows = [
+            {"layers": t.layers, "parameters": t.parameters, "metrics": t.metrics, "seconds": t.seconds,
+             "run": t.run.id if t.run else None}
+            for t in results
+        ]  # fmt: skip
+        click.echo(json.dumps(rows, indent=1))
+        return 0
+    keys = [key for key in METRICS if any(key in trial.metrics for trial in results)]
+    table = Table(box=None, header_style="dim", title="What each layer of capacity buys", title_justify="left")
+    table.add_column("hidden layers")
+    table.add_column("parameters", justify="right")
+    for key in keys:
+        table.add_column(METRICS[key], justify="right", overflow="fold")
+    table.add_column("seconds", justify="right")
+    for trial in results:
+        values = [metric(key, trial.metrics[key]) if key in trial.metrics else "diverged" for key in keys]
+        sizes = ",".join(map(str, trial.layers)) or "none (linear)"
+        table.add_row(sizes, f"{trial.parameters:,}", *values, f"{trial.seconds:.1f}")
+    reporter.console.print()
+    reporter.console.print(table)
+    return 0
+
+
+@click.command()
+@click.argument("run")
+@click.argument("data")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write CSV (or .parquet) to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def predict(run: str, data: str, out: Path | None, as_json: bool) -> None:
+    """Answer for the rows of DATA with the network of RUN.
+
+    Rows with categories or values that training has never seen are reported. Without --out the answers are
+    printed as CSV.
+    """
+    from neuronwise.errors import UsageError
+    from neuronwise.files import write_atomically
+    from neuronwise.running import load
+
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"there is no folder {str(out.parent)!r}", where="--out")
+    frame, unseen = load(run).predict_frame(data)
+    for message in unseen:
+        click.echo(_printable(f"note: {message}"), err=True)
+    if out is not None:
+        if out.suffix == ".parquet":
+            write_atomically(out, frame.to_parquet(index=False))
+        else:
+            write_atomically(out, frame.to_csv(index=False))
+        click.echo(f"{len(frame):,} predictions written to {out}", err=True)
+    if as_json:
+        click.echo(frame.to_json(orient="records", indent=1))
+    elif out is None:
+        frame.to_csv(sys.stdout, index=False)
+
+
+@click.command("make-houses")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--rows", type=int, default=2000, show_default=True, help="Number of sales.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same file.")
+@click.option("--missing", type=float, default=0.0, show_default=True, help="Share of cells left empty.")
+def make_houses(file: Path, rows: int, seed: int, missing: float) -> None:
+    """Write synthetic house sales of known truth to FILE (CSV).
+
+    The formula behind the prices is documented in docs/reference/houses.md.
+    """
+    from neuronwise.data import write_houses
+
+    path = write_houses(file, rows, seed, missing=missing)
+    click.echo(f"{rows:,} house sales written to {path}")
+    click.echo(f"Next: neuronwise train {path} --target price")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as the terminal; elsewhere wide enough that tables are not folded."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr)
+    return made if made.is_terminal else Console(stderr=stderr, width=160)
+
+
+def _columns(values: tuple[str, ...]) -> list[str]:
+    """Return column names given one by one or joined by commas."""
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+def _image_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"expected height x width such as 28x28, got {text!r}", param_hint="--image-size")
+    return int(parts[0]), int(parts[1])
+
+
+def _printable(text: str) -> str:
+    from neuronwise.cli.main import printable
+
+    return printable(text)
+
+
+COMMANDS = (train, predict, make_houses)

@@ -1,0 +1,187 @@
+"""One column as its distinct cells: what every decision about a column is made from.
+
+A column of 20,000 rows often has 70 distinct cells; all parsing is done once for each of these. The words are
+canonical, so that 98103, 98103.0 and "98103" are one word whether they come from CSV, Parquet or a frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.data.dates import Days, read_dates
+from neuronwise.data.numerals import MISSING_WORDS, NumberReading, read_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Form = Literal["text", "integer", "real", "truth", "date"]
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)\.0+", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The distinct cells of a column and which row has which.
+
+    Attributes:
+        codes: int64 (rows,), index into the distinct cells, -1 where the cell is missing.
+        counts: int64 (distinct,), rows of each distinct cell.
+        form: How the source holds the column; CSV is always ``"text"``.
+        values: The distinct values of a typed column (float64, exact integers or datetime64), None for text.
+        prefer: Decimal sign of this table's other columns, where they decide it.
+        fallback: Decimal sign when nothing decides it.
+    """
+
+    codes: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    form: Form
+    values: NDArray[Any] | None
+    text: tuple[str, ...] = ()
+    prefer: str | None = None
+    fallback: str = "."
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the column."""
+        return len(self.codes)
+
+    @property
+    def n_distinct(self) -> int:
+        """Distinct cells that are not missing."""
+        return len(self.counts)
+
+    @property
+    def n_present(self) -> int:
+        """Rows whose cell is not missing."""
+        return int(self.counts.sum())
+
+    @property
+    def n_missing(self) -> int:
+        """Rows whose cell is missing."""
+        return self.n_rows - self.n_present
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The distinct cells as canonical text."""
+        if self.values is None:
+            return self.text
+        if self.form == "truth":
+            return tuple("true" if value else "false" for value in self.values)
+        if self.form == "date":
+            return tuple(str(value).removesuffix("T00:00:00") for value in self.values.astype("datetime64[s]"))
+        if self.form == "integer":
+            return tuple(str(int(value)) for value in self.values)
+        return tuple(_real_word(value) for value in self.values)
+
+    @cached_property
+    def reading(self) -> NumberReading:
+        """The distinct cells as numbers (see `numbers` for a remembered decimal sign)."""
+        return self.numbers()
+
+    def numbers(self, remembered: str | None = None) -> NumberReading:
+        """Return the distinct cells as numbers; `remembered` decides if neither they nor their table do."""
+        if self.form == "date":
+            return NumberReading(np.full(self.n_distinct, np.nan), ".")
+        if self.values is not None:
+            return NumberReading(self.values.astype(np.float64), ".", decided=True)
+        return read_numbers(self.text, self.counts, prefer=self.prefer or remembered, fallback=self.fallback)
+
+    def dates(self, date_format: str) -> Days:
+        """Return the distinct cells as datetime64[s]; NaT where they are no dates of `date_format`."""
+        if self.values is not None and self.form == "date":
+            return self.values.astype("datetime64[s]")
+        found = read_dates(self.words, date_format)
+        if np.isnat(found).any() and date_format != "%Y-%m-%d":
+            # A frame or an export may write the same dates in the one format that cannot be misread.
+            found = np.where(np.isnat(found), read_dates(self.words, "%Y-%m-%d"), found)
+        return found
+
+    def rows_of(self, distinct: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the rows whose distinct cell is marked in `distinct` (bool, one per distinct cell)."""
+        return np.flatnonzero(np.append(distinct, False)[self.codes])
+
+    def rows_of_missing(self) -> NDArray[np.int64]:
+        """Return the rows whose cell is missing."""
+        return np.flatnonzero(self.codes < 0)
+
+
+def make_cells(series: pd.Series[Any], *, prefer: str | None = None, fallback: str = ".") -> Cells:
+    """Return the cells of a column as `reading` left it: text, int, float, bool or datetime64."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(series, use_na_sentinel=True)
+    codes = np.asarray(codes, np.int64)
+    form: Form
+    if pd.api.types.is_bool_dtype(series.dtype):
+        form, values = "truth", np.asarray(distinct, bool)
+    elif pd.api.types.is_integer_dtype(series.dtype):
+        form, values = "integer", np.asarray(distinct, np.uint64 if "u" in str(series.dtype).lower() else np.int64)
+    elif pd.api.types.is_float_dtype(series.dtype):
+        form, values = "real", np.asarray(distinct)
+    elif pd.api.types.is_datetime64_dtype(series.dtype):
+        form, values = "date", np.asarray(distinct)
+    else:
+        return _text_cells(codes, list(distinct), prefer, fallback)
+    return Cells(codes, np.bincount(codes[codes >= 0], minlength=len(values)), form, values)
+
+
+def _text_cells(codes: NDArray[np.int64], distinct: list[str], prefer: str | None, fallback: str) -> Cells:
+    index: dict[str, int] = {}
+    renumber = np.empty(len(distinct) + 1, np.int64)
+    renumber[-1] = -1
+    for i, cell in enumerate(distinct):
+        word = cell.strip()
+        if word.lower() in MISSING_WORDS:
+            renumber[i] = -1
+            continue
+        if _WHOLE.fullmatch(word):
+            word = word[: word.index(".")]
+        renumber[i] = index.setdefault(word, len(index))
+    codes = renumber[codes]
+    counts = np.bincount(codes[codes >= 0], minlength=len(index))
+    return Cells(codes, counts, "text", None, tuple(index), prefer, fallback)
+
+
+def _real_word(value: np.floating[Any]) -> str:
+    # str of the scalar itself, so that a float32 0.1 is the word "0.1".
+    return str(int(value)) if np.isfinite(value) and value == np.floor(value) and abs(value) < 2**53 else str(value)
+
+
+_YES = frozenset({"yes", "y", "true", "t", "1", "on"})
+_NO = frozenset({"no", "n", "false", "f", "0", "off"})
+
+
+def yes_no(words: Sequence[str]) -> NDArray[np.float64]:
+    """Return 1 for each word that says yes (1, yes, y, true, t, on; any case), 0 for no, NaN for any other."""
+    lower = [word.lower() for word in words]
+    return np.array([1.0 if word in _YES else 0.0 if word in _NO else np.nan for word in lower], np.float64)
+
+
+def match_words(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Return the index in `known` of each word, -1 where it is none of them.
+
+    A word that is not found as text is looked for as a number, if that is unambiguous: 2139 finds "02139".
+    """
+    index = {word: i for i, word in enumerate(known)}
+    found = np.array([index.get(word, -1) for word in words], np.int64)
+    if (found < 0).any():
+        by_number: dict[float, int] = {}
+        for i, word in enumerate(known):
+            if (number := _as_number(word)) is not None:
+                by_number[number] = -1 if number in by_number else i
+        for at in np.flatnonzero(found < 0).tolist():
+            if (number := _as_number(words[at])) is not None:
+                found[at] = by_number.get(number, -1)
+    return found
+
+
+def _as_number(word: str) -> float | None:
+    if not re.fullmatch(r"[+-]?\d{1,15}(\.\d{0,15})?", word, re.ASCII):
+        return None
+    return float(word)

@@ -1,0 +1,163 @@
+"""Pictures of weights, as arrays of pixels: histograms, their course over time, first-layer weights as images.
+
+Negative is orange, zero pale grey, positive blue, symmetric at zero. NaN is black: never a colour of the scale.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.errors import UsageError
+
+Pixels = NDArray[np.uint8]
+
+NEGATIVE, ZERO, POSITIVE = (217, 115, 26), (238, 240, 242), (42, 116, 184)
+_GREY = "#3e4c59"
+
+
+def signed_colours(values: NDArray[Any], largest: float) -> Pixels:
+    """Return RGB pixels, (*shape, 3), of values on a scale from -largest to largest."""
+    share = np.clip(np.nan_to_num(values / (largest or 1.0), nan=0.0), -1.0, 1.0)[..., None]
+    ends = np.where(share < 0, np.array(NEGATIVE), np.array(POSITIVE))
+    pixels = np.array(ZERO) * (1.0 - np.abs(share)) + ends * np.abs(share)
+    pixels[~np.isfinite(values)] = 0
+    return np.rint(pixels).astype(np.uint8)
+
+
+def weight_images(
+    W: NDArray[Any],
+    input_shape: Sequence[int],
+    *,
+    largest: float | None = None,
+    max_neurons: int = 64,
+    width: int = 640,
+) -> Pixels:
+    """Return the weights of the first neurons of a layer as one grid of images, enlarged without smoothing.
+
+    Args:
+        W: Weights, (neurons, inputs).
+        input_shape: Shape of one input: (height, width) or (height, width, channels), of which the mean is shown.
+        largest: |weight| at the end of the scale; default the largest finite one.
+        max_neurons: Neurons shown, from the first.
+        width: Width of the picture at least, in pixels.
+
+    Raises:
+        UsageError: The shape is none of a picture, or does not fit the weights.
+    """
+    if len(input_shape) not in (2, 3) or math.prod(input_shape) != W.shape[1]:
+        raise UsageError(
+            f"{W.shape[1]} inputs are no pictures of shape {tuple(input_shape)}", where="argument input_shape"
+        )
+    shown = np.asarray(W[:max_neurons], dtype=np.float64).reshape(-1, *input_shape)
+    if shown.ndim == 4:
+        shown = shown.mean(axis=3)
+    n, height, breadth = shown.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    scale = max(1, math.ceil(width / (columns * (breadth + 1))))
+    finite = np.abs(shown[np.isfinite(shown)])
+    limit = largest if largest is not None else float(finite.max(initial=0.0))
+    tiles = signed_colours(shown, limit).repeat(scale, axis=1).repeat(scale, axis=2)
+    gap = max(2, scale // 2)
+    grid = np.full((rows * (height * scale + gap) + gap, columns * (breadth * scale + gap) + gap, 3), 255, np.uint8)
+    for index, tile in enumerate(tiles):
+        top = gap + index // columns * (height * scale + gap)
+        left = gap + index % columns * (breadth * scale + gap)
+        grid[top : top + height * scale, left : left + breadth * scale] = tile
+    return grid
+
+
+def weight_histogram(
+    weights: NDArray[Any], *, title: str, limits: tuple[float, float], tallest: int | None = None, bins: int = 61
+) -> Pixels:
+    """Return a histogram of weights as a picture, (300, 480, 3).
+
+    Args:
+        weights: Any shape; values that are not finite are counted in the title.
+        title: What is shown.
+        limits: Ends of the axis, the same for all steps of a run so that pictures can be compared.
+        tallest: Height of the axis in weights; default that of the highest bar.
+        bins: Number of bars.
+    """
+    values = weights.reshape(-1)
+    finite = values[np.isfinite(values)]
+    counts, edges = np.histogram(np.clip(finite, *limits), bins=bins, range=limits)
+    figure = _figure(4.8, 3.0)
+    axes = figure.add_subplot()
+    middle = (edges[:-1] + edges[1:]) / 2
+    colours = [_hex(NEGATIVE) if x < 0 else _hex(POSITIVE) for x in middle]
+    axes.bar(middle, counts, width=edges[1] - edges[0], color=colours)
+    axes.axvline(0.0, color=_GREY, linewidth=0.8)
+    axes.set_ylim(0, 1.05 * (tallest or max(int(counts.max(initial=0)), 1)))
+    lost = f"   {values.size - finite.size:,} not finite" if finite.size < values.size else ""
+    axes.set_title(title + lost, fontsize=10, color=_GREY)
+    axes.set_xlabel("weight", color=_GREY)
+    axes.set_ylabel("number of weights", color=_GREY)
+    return _draw(figure)
+
+
+def histograms_over_time(steps: Sequence[int], layers: dict[str, Sequence[NDArray[Any]]], *, bins: int = 61) -> Pixels:
+    """Return the distribution of each layer's weights over the steps as one picture.
+
+    A panel per layer: steps from left to right, weights from below to above, the darker the more of them (each
+    step's share of its most frequent value), with the smallest and largest weight as lines.
+
+    Args:
+        steps: The steps, ascending.
+        layers: For each layer its weights at each of these steps.
+        bins: Cells of the vertical axis.
+    """
+    figure = _figure(7.2, 1.9 * len(layers) + 0.5)
+    grid = figure.subplots(len(layers), 1, squeeze=False, sharex=True)
+    for axes, (name, history) in zip(grid[:, 0], layers.items(), strict=True):
+        finite = [values[np.isfinite(values)] for values in history]
+        largest = max((float(np.abs(values).max(initial=0.0)) for values in finite), default=0.0) or 1.0
+        shares = np.zeros((bins, len(steps)))
+        for column, values in enumerate(finite):
+            counts, _ = np.histogram(values, bins=bins, range=(-largest, largest))
+            shares[:, column] = counts / max(int(counts.max(initial=0)), 1)
+        axes.pcolormesh(
+            np.arange(len(steps) + 1) - 0.5, np.linspace(-largest, largest, bins + 1), np.sqrt(shares), cmap="Blues"
+        )
+        axes.plot([values.min(initial=np.inf) if values.size else np.nan for values in finite], color=_hex(NEGATIVE))
+        axes.plot([values.max(initial=-np.inf) if values.size else np.nan for values in finite], color=_hex(NEGATIVE))
+        axes.set_ylabel(name, color=_GREY)
+        places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 8)).astype(int))
+        axes.set_xticks(places, [f"{steps[i]:,}" for i in places])
+    grid[-1, 0].set_xlabel("step", color=_GREY)
+    grid[0, 0].set_title("weights over time, with the smallest and the largest as lines", fontsize=10, color=_GREY)
+    return _draw(figure)
+
+
+def png(pixels: Pixels) -> bytes:
+    """Return pixels, (height, width, 3), as a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _figure(width: float, height: float) -> Any:
+    # The object interface, without pyplot: no window, no global state, safe beside the user's own plots.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _draw(figure: Any) -> Pixels:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

@@ -1,0 +1,50 @@
+"""How a network learns: backpropagation, optimizers, and the training loop, which offers `Observer`."""
+
+from neuronwise.learning.backpropagation import Gradients, LayerGradients, backpropagate
+from neuronwise.learning.divergence import Divergence
+from neuronwise.learning.estimate import Estimate, estimate_training
+from neuronwise.learning.evaluation import Evaluator
+from neuronwise.learning.fit import FitResult, fit
+from neuronwise.learning.observers import Observer, Observers, Status, TrainingState
+from neuronwise.learning.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    clip_by_norm,
+    get_optimizer,
+)
+from neuronwise.learning.targets import ClassWeights, example_weights, prepare_targets
+
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "ClassWeights",
+    "Divergence",
+    "Estimate",
+    "Evaluator",
+    "FitResult",
+    "Gradients",
+    "LayerGradients",
+    "Momentum",
+    "Nesterov",
+    "Observer",
+    "Observers",
+    "Optimizer",
+    "RMSprop",
+    "Status",
+    "TrainingState",
+    "backpropagate",
+    "clip_by_norm",
+    "estimate_training",
+    "example_weights",
+    "fit",
+    "get_optimizer",
+    "prepare_targets",
+]

@@ -1,0 +1,143 @@
+"""What a training loop lets others see, and the interface of those who look.
+
+Observers only read. The arrays they are shown are buffers that the next step overwrites: copy what you keep.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from neuronwise.network import Network, Pass
+
+logger = logging.getLogger("neuronwise")
+
+Status = Literal["running", "finished", "early_stopped", "stopped", "interrupted", "diverged"]
+Array = NDArray[np.floating[Any]]
+
+
+class TrainingState:
+    """The state of a training, one object for all of its steps.
+
+    Attributes:
+        network: The network that learns; its parameters are those after the step.
+        step: Optimizer steps taken; 0 before the first.
+        epoch: The epoch under way, from 1; 0 before the first.
+        epochs: Epochs planned.
+        steps_per_epoch: Steps of one epoch.
+        loss: Mean loss over the batch of this step, computed with the weights before the step.
+        learning_rate: Learning rate of this step.
+        batch_indices: Rows of X in this batch.
+        gradients: Gradients of the mean loss (after clipping), laid out as `network.parameters`.
+        update: What this step subtracted from the parameters, laid out likewise.
+        passes: For each layer its x, z, a and delta on this batch, with the weights before the step.
+        metrics: At the end of an epoch: ``loss`` (mean over its steps) and, with validation, ``val_loss`` and
+            ``val_accuracy`` or ``val_r2``.
+        best_epoch: The epoch with the lowest validation loss so far, or None.
+        best_step: The step at its end, or None.
+        elapsed_s: Seconds since the start of the training, at the last epoch's end or later.
+        status: How it stands, or how it ended.
+    """
+
+    def __init__(self, network: Network, epochs: int, steps_per_epoch: int) -> None:
+        self.network = network
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.step = self.epoch = 0
+        self.loss = float("nan")
+        self.learning_rate = float("nan")
+        self.batch_indices: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.gradients: Array = np.empty(0)
+        self.update: Array = np.empty(0)
+        self.passes: Sequence[Pass] = ()
+        self.metrics: dict[str, float] = {}
+        self.best_epoch: int | None = None
+        self.best_step: int | None = None
+        self.elapsed_s = 0.0
+        self.status: Status = "running"
+        self.stop_requested = False
+
+    def stop(self) -> None:
+        """Ask the training to end after this step."""
+        self.stop_requested = True
+
+
+class Observer:
+    """Something that looks at a training. Override the moments you need; those left alone cost nothing."""
+
+    def on_fit_begin(self, state: TrainingState) -> None:
+        """Called once before the first step (step 0)."""
+
+    def on_step_end(self, state: TrainingState) -> None:
+        """Called after every optimizer step."""
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Called after the last step of every epoch, with `metrics` filled."""
+
+    def on_fit_end(self, state: TrainingState) -> None:
+        """Called once at the end, however the training ended; the best weights are restored by then."""
+
+
+class Observers:
+    """Calls all observers, and keeps a failing one from killing the training.
+
+    An observer that raises is reported by one warning and not called again; with `strict` the error goes on.
+    """
+
+    def __init__(self, observers: Sequence[Observer], *, strict: bool = False) -> None:
+        self._strict = strict
+        self._failed: set[int] = set()
+        self._observers = list(observers)
+        self._step_hooks = [o for o in self._observers if type(o).on_step_end is not Observer.on_step_end]
+
+    @property
+    def watch_steps(self) -> bool:
+        """Whether any observer wants to see every step."""
+        return bool(self._step_hooks)
+
+    def step_end(self, state: TrainingState) -> None:
+        """Call `on_step_end` of those who have one."""
+        for observer in self._step_hooks:
+            try:
+                observer.on_step_end(state)
+            except Exception as error:  # noqa: BLE001 - whatever a listener does, the training goes on
+                self._report(observer, "on_step_end", state, error)
+
+    def fit_begin(self, state: TrainingState) -> None:
+        """Call `on_fit_begin` of all."""
+        self._call("on_fit_begin", state)
+
+    def epoch_end(self, state: TrainingState) -> None:
+        """Call `on_epoch_end` of all."""
+        self._call("on_epoch_end", state)
+
+    def fit_end(self, state: TrainingState) -> None:
+        """Call `on_fit_end` of all."""
+        self._call("on_fit_end", state)
+
+    def _call(self, moment: str, state: TrainingState) -> None:
+        for observer in [o for o in self._observers if id(o) not in self._failed]:
+            hook: Callable[[TrainingState], None] = getattr(observer, moment)
+            try:
+                hook(state)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._report(observer, moment, state, error)
+
+    def _report(self, observer: Observer, moment: str, state: TrainingState, error: Exception) -> None:
+        if self._strict:
+            raise error
+        self._failed.add(id(observer))
+        self._step_hooks = [o for o in self._step_hooks if o is not observer]
+        logger.debug("observer failed", exc_info=error)
+        warnings.warn(
+            f"{type(observer).__name__}.{moment} failed at step {state.step} and is not called again: "
+            f"{type(error).__name__}: {error}. The training goes on; pass strict=True to stop at such an error.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

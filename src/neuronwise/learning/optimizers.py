@@ -1,0 +1,315 @@
+"""Optimizers: how gradients move the weights. All work in place on one flat array of parameters.
+
+Formulas and defaults are those of torch.optim, so that a training can be repeated there. Each step writes
+into `update` what is subtracted from the parameters, so that it can be looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.errors import UsageError, did_you_mean
+
+Array = NDArray[np.floating[Any]]
+
+
+class Optimizer(ABC):
+    """A rule that turns gradients into a change of the parameters.
+
+    Args:
+        learning_rate: Size of the steps, above 0; default `default_learning_rate`.
+        weight_decay: Pull towards zero, from 0 (default 0; AdamW 0.01). It is added to the gradient (L2), but
+            AdamW subtracts it from the weights directly. It acts on weights and biases alike, as in torch.
+
+    Attributes:
+        name: The word used in code, files and on the command line.
+        update: What the last step subtracted from the parameters, laid out as they are.
+        state: The arrays that it remembers between steps, by name.
+        steps: Number of steps taken since `start`.
+    """
+
+    name: str
+    default_learning_rate = 0.01
+    default_weight_decay = 0.0
+
+    def __init__(self, learning_rate: float | None = None, weight_decay: float | None = None) -> None:
+        self.learning_rate = _positive(
+            self.default_learning_rate if learning_rate is None else learning_rate, "learning_rate"
+        )
+        self.weight_decay = _not_negative(
+            self.default_weight_decay if weight_decay is None else weight_decay, "weight_decay"
+        )
+        self.state: dict[str, Array] = {}
+        self.steps = 0
+
+    def start(self, parameters: Array) -> None:
+        """Forget all state and allocate what is needed for parameters of this size."""
+        self.update: Array = np.zeros_like(parameters)
+        self._scratch = np.empty_like(parameters)
+        self.state = {name: np.zeros_like(parameters) for name in self._state_names()}
+        self.steps = 0
+
+    def step(self, parameters: Array, gradients: Array) -> None:
+        """Change the parameters in place. `gradients` may be overwritten where weight decay is added to it."""
+        self.steps += 1
+        if self.weight_decay and not self._decoupled:
+            np.multiply(parameters, self.weight_decay, out=self._scratch)
+            gradients += self._scratch
+        self._compute_update(gradients)
+        if self.weight_decay and self._decoupled:
+            np.multiply(parameters, self.learning_rate * self.weight_decay, out=self._scratch)
+            self.update += self._scratch
+        np.subtract(parameters, self.update, parameters)
+
+    _decoupled = False
+
+    def _state_names(self) -> tuple[str, ...]:
+        return ()
+
+    @abstractmethod
+    def _compute_update(self, gradients: Array) -> None:
+        """Fill `update`, for step number `steps` (from 1)."""
+
+    def settings(self) -> dict[str, float]:
+        """Return the settings by name, for tracking."""
+        return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return a copy of all that decides the next step."""
+        return {"steps": self.steps, "learning_rate": self.learning_rate} | {
+            name: array.copy() for name, array in self.state.items()
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to a snapshot."""
+        self.steps, self.learning_rate = snapshot["steps"], snapshot["learning_rate"]
+        for name, array in self.state.items():
+            np.copyto(array, snapshot[name])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value:g}' for key, value in self.settings().items())})"
+
+
+class SGD(Optimizer):
+    """W ← W - η dW (stochastic gradient descent)."""
+
+    name = "sgd"
+    default_learning_rate = 0.1
+
+    def _compute_update(self, gradients: Array) -> None:
+        np.multiply(gradients, self.learning_rate, out=self.update)
+
+
+class Momentum(Optimizer):
+    """v ← μ v + dW, W ← W - η v (Polyak 1964, in torch's form).
+
+    Args:
+        learning_rate: As for `Optimizer`.
+        weight_decay: As for `Optimizer`.
+        momentum: μ, from 0 to below 1.
+    """
+
+    name = "momentum"
+
+    def __init__(
+        self, learning_rate: float | None = None, weight_decay: float | None = None, momentum: float = 0.9
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self.momentum = _fraction(momentum, "momentum")
+
+    def _state_names(self) -> tuple[str, ...]:
+        return ("velocity",)
+
+    def _compute_update(self, gradients: Array) -> None:
+        velocity = self.state["velocity"]
+        velocity *= self.momentum
+        velocity += gradients
+        np.multiply(velocity, self.learning_rate, out=self.update)
+
+    def settings(self) -> dict[str, float]:
+        """See `Optimizer.settings`."""
+        return super().settings() | {"momentum": self.momentum}
+
+
+class Nesterov(Momentum):
+    """v ← μ v + dW, W ← W - η (dW + μ v) (Sutskever et al. 2013, in torch's form)."""
+
+    name = "nesterov"
+
+    def _compute_update(self, gradients: Array) -> None:
+        velocity = self.state["velocity"]
+        velocity *= self.momentum
+        velocity += gradients
+        np.multiply(velocity, self.momentum, out=self.update)
+        self.update += gradients
+        self.update *= self.learning_rate
+
+
+class RMSprop(Optimizer):
+    """s ← ρ s + (1-ρ) dW², W ← W - η dW / (√s + ε) (Hinton 2012, lecture 6e, in torch's form).
+
+    Args:
+        learning_rate: As for `Optimizer`.
+        weight_decay: As for `Optimizer`.
+        decay: ρ, from 0 to below 1.
+        epsilon: ε, above 0.
+    """
+
+    name = "rmsprop"
+    default_learning_rate = 0.001
+
+    def __init__(
+        self,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        decay: float = 0.99,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self.decay, self.epsilon = _fraction(decay, "decay"), _positive(epsilon, "epsilon")
+
+    def _state_names(self) -> tuple[str, ...]:
+        return ("mean_square",)
+
+    def _compute_update(self, gradients: Array) -> None:
+        square, update = self.state["mean_square"], self.update
+        np.multiply(gradients, gradients, out=update)
+        update *= 1.0 - self.decay
+        square *= self.decay
+        square += update
+        np.sqrt(square, out=update)
+        update += self.epsilon
+        np.divide(gradients, update, out=update)
+        update *= self.learning_rate
+
+    def settings(self) -> dict[str, float]:
+        """See `Optimizer.settings`."""
+        return super().settings() | {"decay": self.decay, "epsilon": self.epsilon}
+
+
+class Adam(Optimizer):
+    """m ← β₁ m + (1-β₁) dW, v ← β₂ v + (1-β₂) dW², W ← W - η m̂ / (√v̂ + ε) (Kingma and Ba 2015, algorithm 1).
+
+    The sums kept are m / (1-β₁) and v / (1-β₂): the same steps with fewer passes over the weights, the
+    factors and the bias corrections being folded into two numbers.
+
+    Args:
+        learning_rate: As for `Optimizer`.
+        weight_decay: As for `Optimizer`.
+        beta1: β₁, from 0 to below 1.
+        beta2: β₂, from 0 to below 1.
+        epsilon: ε, above 0.
+    """
+
+    name = "adam"
+    default_learning_rate = 0.001
+
+    def __init__(
+        self,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self.beta1, self.beta2 = _fraction(beta1, "beta1"), _fraction(beta2, "beta2")
+        self.epsilon = _positive(epsilon, "epsilon")
+
+    def _state_names(self) -> tuple[str, ...]:
+        return ("gradient_sum", "square_sum")
+
+    def _compute_update(self, gradients: Array) -> None:
+        first, second, update = self.state["gradient_sum"], self.state["square_sum"], self.update
+        # m̂ = first · mean_factor and v̂ = second · square_factor, in the letters of the paper.
+        mean_factor = (1.0 - self.beta1) / (1.0 - self.beta1**self.steps)
+        root_factor = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.steps))
+        first *= self.beta1
+        first += gradients
+        np.multiply(gradients, gradients, out=update)
+        second *= self.beta2
+        second += update
+        np.sqrt(second, out=update)
+        update += self.epsilon / root_factor
+        np.divide(first, update, out=update)
+        update *= self.learning_rate * mean_factor / root_factor
+
+    def settings(self) -> dict[str, float]:
+        """See `Optimizer.settings`."""
+        return super().settings() | {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: W ← W - η λ W besides (Loshchilov and Hutter 2019)."""
+
+    name = "adamw"
+    default_weight_decay = 0.01
+    _decoupled = True
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    optimizer.name: optimizer for optimizer in (SGD, Momentum, Nesterov, RMSprop, Adam, AdamW)
+}
+"""Every optimizer by its name. To add one, write its class above and put it here."""
+
+
+def get_optimizer(
+    optimizer: str | Optimizer, learning_rate: float | None = None, weight_decay: float | None = None
+) -> Optimizer:
+    """Return a new optimizer of that name (an `Optimizer` is returned as it is).
+
+    Raises:
+        UsageError: There is none of that name, a rate is not positive, or settings are given beside an `Optimizer`.
+    """
+    if isinstance(optimizer, Optimizer):
+        if learning_rate is not None or weight_decay is not None:
+            raise UsageError(
+                "learning_rate and weight_decay are given both in the optimizer and beside it",
+                where="argument optimizer",
+                hint="set them in the optimizer: Adam(learning_rate=0.001)",
+            )
+        return optimizer
+    if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
+        raise UsageError(
+            f"unknown optimizer {optimizer!r}.{did_you_mean(str(optimizer), OPTIMIZERS)}",
+            where="argument optimizer",
+            hint=f"known are {', '.join(OPTIMIZERS)}",
+        )
+    return OPTIMIZERS[optimizer](learning_rate, weight_decay)
+
+
+def clip_by_norm(gradients: Array, limit: float) -> float:
+    """Scale `gradients` in place so that their norm over all layers is at most `limit`; return the norm before.
+
+    The formula is that of torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013, algorithm 1).
+    """
+    norm = math.sqrt(float(np.dot(gradients, gradients)))
+    if norm > limit:
+        gradients *= limit / (norm + 1e-6)
+    return norm
+
+
+def _positive(value: float, argument: str) -> float:
+    return _number(value, argument, "a number above 0", lambda v: v > 0)
+
+
+def _not_negative(value: float, argument: str) -> float:
+    return _number(value, argument, "a number from 0", lambda v: v >= 0)
+
+
+def _fraction(value: float, argument: str) -> float:
+    return _number(value, argument, "a number from 0 to below 1", lambda v: 0 <= v < 1)
+
+
+def _number(value: float, argument: str, wanted: str, valid: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise UsageError(f"expected {wanted}, got {value!r}", where=f"argument {argument}")
+    if not math.isfinite(value) or not valid(value):
+        hint = "the usual rates are 0.001 (Adam) and 0.1 (SGD)" if argument == "learning_rate" else None
+        raise UsageError(f"expected {wanted}, got {value!r}", where=f"argument {argument}", hint=hint)
+    return float(value)

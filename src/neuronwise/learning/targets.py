@@ -1,0 +1,117 @@
+"""Targets in the form that a loss wants, and weights that make up for rare classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronwise.errors import UsageError
+from neuronwise.network import Loss, Network
+
+ClassWeights = str | Mapping[int, float] | Sequence[float]
+
+
+def prepare_targets(network: Network, y: ArrayLike, loss: Loss, rows: int) -> NDArray[Any]:
+    """Return targets as the loss wants them: int64 class numbers (rows,), or values (rows, n_out).
+
+    Raises:
+        UsageError: Wrong length or shape, class numbers outside 0 to n_out - 1, values that are not finite.
+    """
+    values = np.asarray(y)
+    if values.dtype.kind not in "fiub":
+        raise UsageError(f"targets must be numbers, got dtype {values.dtype}", where="argument y")
+    if values.ndim == 0:
+        values = values.reshape(1)
+    n_out = network.output_size
+    if loss.targets == "classes":
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim == 2 and values.shape[1] == n_out:  # one-hot
+            if not np.array_equal(np.sort(values, axis=1)[:, -2:], np.tile([0, 1], (len(values), 1))):
+                raise UsageError("each row of one-hot targets must hold a single 1 and else 0", where="argument y")
+            values = values.argmax(axis=1)
+        _check_rows(values, rows, f"({rows},)")
+        if values.ndim != 1:
+            raise UsageError(f"expected class numbers of shape ({rows},), got {values.shape}", where="argument y")
+        classes = values.astype(np.int64)
+        if not np.array_equal(classes, values) or classes.min(initial=0) < 0 or classes.max(initial=0) >= n_out:
+            wrong = values[(classes != values) | (classes < 0) | (classes >= n_out)][0]
+            raise UsageError(
+                f"class numbers go from 0 to {n_out - 1} (the network has {n_out} outputs), got {wrong!r}",
+                where="argument y",
+            )
+        return classes
+    shape = f"({rows}, {n_out})" + (f" or ({rows},)" if n_out == 1 else "")
+    _check_rows(values, rows, shape)
+    if values.ndim == 1 and n_out == 1:
+        values = values[:, None]
+    elif values.ndim == 1 and rows == 1 and len(values) == n_out:
+        values = values[None]
+    if values.shape != (rows, n_out):
+        raise UsageError(f"expected targets of shape {shape}, got {values.shape}", where="argument y")
+    targets = np.ascontiguousarray(values, dtype=network.dtype)
+    finite = np.isfinite(targets)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite.all(axis=1))[0])
+        raise UsageError(
+            f"targets contain NaN or infinity: {int((~finite).sum()):,} values, the first at row {first}",
+            where="argument y",
+        )
+    if loss.name == "binary_cross_entropy" and (targets.min(initial=0) < 0 or targets.max(initial=0) > 1):
+        raise UsageError("the targets of binary cross-entropy lie between 0 and 1", where="argument y")
+    return targets
+
+
+def example_weights(
+    class_weights: ClassWeights | None, y: NDArray[Any], loss: Loss, n_out: int, dtype: np.dtype[Any]
+) -> NDArray[Any] | None:
+    """Return a weight for each row, (rows,), from weights of the classes; None without them.
+
+    ``"balanced"`` gives class c the weight rows / (classes × rows of c), as scikit-learn does, so that every
+    class counts the same and the mean weight is 1. A mapping or sequence gives weights by class number.
+
+    Raises:
+        UsageError: The loss is not one of classes, a class has no weight, or a weight is not a positive number.
+    """
+    if class_weights is None:
+        return None
+    binary = loss.name == "binary_cross_entropy" and n_out == 1
+    if loss.targets != "classes" and not binary:
+        raise UsageError(f"class weights need classes, the loss is {loss.name!r}", where="argument class_weights")
+    classes = y.reshape(-1).astype(np.int64)
+    count = 2 if binary else n_out
+    if isinstance(class_weights, str):
+        if class_weights != "balanced":
+            raise UsageError(
+                f"expected 'balanced' or weights by class, got {class_weights!r}", where="argument class_weights"
+            )
+        sizes = np.bincount(classes, minlength=count)
+        weights = np.where(sizes > 0, len(classes) / (np.count_nonzero(sizes) * np.maximum(sizes, 1)), 1.0)
+    else:
+        pairs = class_weights.items() if isinstance(class_weights, Mapping) else enumerate(class_weights)
+        weights = np.full(count, np.nan)
+        for key, value in pairs:
+            if key not in range(count):
+                raise UsageError(
+                    f"there is no class {key!r}, they go from 0 to {count - 1}", where="argument class_weights"
+                )
+            weights[key] = value
+        if not (np.isfinite(weights) & (weights > 0)).all():
+            wrong = int(np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))[0])
+            raise UsageError(
+                f"class {wrong} needs a positive weight, got {weights[wrong]:g}", where="argument class_weights"
+            )
+    result: NDArray[Any] = weights[classes].astype(dtype)
+    return result
+
+
+def _check_rows(values: NDArray[Any], rows: int, shape: str) -> None:
+    if len(values) != rows and not (rows == 1 and values.ndim == 1):
+        raise UsageError(
+            f"{rows:,} inputs need as many targets, got {len(values):,}",
+            where="argument y",
+            hint=f"expected shape {shape}",
+        )

@@ -1,0 +1,304 @@
+"""RecordingWriter: writes what happens in a training into a folder, while it happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import platform
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from neuronwise.errors import NeuronwiseError, UsageError
+from neuronwise.files import write_atomically
+from neuronwise.learning.observers import Observer
+from neuronwise.recording.events import EventWriter
+from neuronwise.recording.quantities import layer_summaries
+from neuronwise.recording.schedule import (
+    DEFAULT_MAX_BYTES,
+    SCALARS_DTYPE,
+    Plan,
+    keyframe_dtype,
+    plan_recording,
+)
+from neuronwise.recording.segments import SegmentWriter
+
+if TYPE_CHECKING:
+    from neuronwise.learning.observers import TrainingState
+
+FORMAT = "neuronwise-recording"
+VERSION = 0
+
+_log = logging.getLogger("neuronwise")
+
+# Steps whose scalars wait in memory: 256 kB; they are written at the end of each epoch at the latest.
+_BUFFER_ROWS = 8192
+
+
+class RecordingWriter(Observer):
+    """Records a training: weights at keyframes, loss at every step, layer summaries at every epoch.
+
+    The folder then holds `recording.json` (what was trained, written once), `keyframes-*.npy` (step, epoch and
+    all parameters), `scalars-*.npy` (one row per step) and `events.jsonl`; see `read_recording`. What was
+    written survives `kill -9`: at most the scalars of the epoch that runs are lost.
+
+    A recording that fails (a full disk) never stops the training: it ends with one warning, and `problems`
+    says why.
+
+    Args:
+        folder: Made if absent; must not hold a recording.
+        max_bytes: The recording stays below this; weights of late epochs are then stored more sparsely.
+        split: Row numbers of the data by purpose: ``{"train": …, "validation": …}``.
+        data: JSON values that identify the data: fingerprint, file, target.
+        strict: Raise instead of ending the recording when a measurement fails.
+
+    Attributes:
+        problems: Sentences about what could not be recorded; empty if all is well.
+        plan: What is stored when; None before training begins.
+        summaries: The last layer summaries by layer name, for others to show or log.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        split: Mapping[str, ArrayLike] | None = None,
+        data: Mapping[str, Any] | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.folder = Path(folder)
+        if (self.folder / "recording.json").exists():
+            raise UsageError(
+                f"{str(self.folder)!r} already holds a recording",
+                where="argument folder",
+                hint="give a new folder, or delete the old recording",
+            )
+        if max_bytes <= 0:
+            raise UsageError(f"must be above 0, got {max_bytes!r}", where="argument max_bytes")
+        self.max_bytes, self.strict = int(max_bytes), strict
+        self.problems: list[str] = []
+        self.plan: Plan | None = None
+        self.summaries: dict[str, dict[str, float]] = {}
+        self._split = {name: np.asarray(rows, dtype=np.int64) for name, rows in (split or {}).items()}
+        self._data = dict(data or {})
+        self._pack = struct.Struct("<qqdd").pack_into
+        self._buffer = bytearray(_BUFFER_ROWS * SCALARS_DTYPE.itemsize)
+        self._end = len(self._buffer)
+        self._offset = 0
+        self._mask = 0
+        self._attention: float = math.inf  # the next step at which more than a row of scalars is due
+        self._active = False
+
+    # What follows runs beside steps of 40 µs: one comparison decides whether anything else is due.
+    def on_step_end(self, state: TrainingState) -> None:
+        """Note the step's loss and learning rate; store the weights of early steps."""
+        step = state.step
+        if not step & self._mask:
+            offset = self._offset
+            self._pack(self._buffer, offset, step, state.epoch, state.loss, state.learning_rate)
+            self._offset = offset = offset + 32
+            if offset == self._end:
+                self._guard(self._flush)
+        if step >= self._attention:
+            self._guard(lambda: self._attend(state))
+
+    def on_fit_begin(self, state: TrainingState) -> None:
+        """Write recording.json and the network before its first update."""
+        self._guard(lambda: self._begin(state), starting=True)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Write the epoch's scalars, metrics and layer summaries, and its weights if they are due."""
+        self._guard(lambda: self._end_epoch(state))
+
+    def on_fit_end(self, state: TrainingState) -> None:
+        """Write the delivered network's weights and complete the files."""
+        self._guard(lambda: self._end_fit(state))
+        self.close()
+
+    def close(self) -> None:
+        """Complete the files. For a training that ended without `on_fit_end`; a second call does nothing."""
+        self._guard(self._seal)
+        self._active = False
+        self._attention = math.inf
+
+    def _guard(self, action: Callable[[], None], *, starting: bool = False) -> None:
+        """Run `action`; a failure ends the recording, not the training."""
+        if not (self._active or starting):
+            self._offset = 0
+            return
+        try:
+            action()
+        except Exception as error:
+            self._active = False
+            self._offset, self._attention = 0, math.inf
+            reason = str(error) if isinstance(error, NeuronwiseError) else f"{type(error).__name__}: {error}"
+            self.problems.append(f"the recording in {self.folder} ended early: {reason}")
+            _log.debug("recording failed", exc_info=error)
+            if self.strict:
+                raise
+            warnings.warn(
+                f"{self.problems[-1]}. The training goes on; pass strict=True to stop at such an error.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def _begin(self, state: TrainingState) -> None:
+        network = state.network
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.plan = plan_recording(
+            network, state.epochs * state.steps_per_epoch, state.epochs, max_bytes=self.max_bytes
+        )
+        for name, rows in self._split.items():
+            _write_array(self.folder / f"split-{name}.npy", rows)
+        self._row = np.zeros(1, keyframe_dtype(network.parameter_count, network.dtype))
+        self._scalars = SegmentWriter(self.folder, "scalars", SCALARS_DTYPE)
+        self._keyframes = SegmentWriter(self.folder, "keyframes", self._row.dtype)
+        self._events = EventWriter(self.folder)
+        self._stored: set[int] = set()
+        self._checksums: dict[int, int] = {}
+        description = describe(state, split=sorted(self._split), data=self._data)
+        write_atomically(self.folder / "recording.json", json.dumps(description, ensure_ascii=False, indent=1) + "\n")
+        self._events.write({"kind": "begin", "epochs": state.epochs, "notes": list(self.plan.notes)})
+        self._active = True
+        self._keyframe(state, 0, 0)
+        self._early = list(reversed(self.plan.early_steps))
+        self._plan_ahead(state.step)
+
+    def _plan_ahead(self, step: int) -> None:
+        """Set the spacing of scalars after `step`, and the step at which something else is due."""
+        assert self.plan is not None
+        spacing = self.plan.scalars.spacing(step + 1)
+        self._mask = spacing - 1 if spacing else -1
+        while self._early and self._early[-1] <= step:
+            self._early.pop()
+        # The spacing changes after the step before the boundary.
+        self._attention = min(
+            self._early[-1] if self._early else math.inf,
+            max(step + 1, self.plan.scalars.next_change(step + 1) - 1),
+        )
+
+    def _attend(self, state: TrainingState) -> None:
+        if self._early and state.step == self._early[-1]:
+            self._keyframe(state, state.step, state.epoch)
+        self._plan_ahead(state.step)
+
+    def _flush(self) -> None:
+        self._scalars.append(memoryview(self._buffer)[: self._offset])
+        self._offset = 0
+
+    def _keyframe(self, state: TrainingState, step: int, epoch: int) -> None:
+        assert self.plan is not None
+        if step in self._stored or len(self._stored) >= self.plan.max_keyframes:
+            return
+        # plan.max_keyframes is 0 where a row has no room for the parameters.
+        row = self._row[0]
+        row["step"], row["epoch"], row["params"] = step, epoch, state.network.parameters
+        self._keyframes.append(self._row.view(np.uint8).data)
+        self._stored.add(step)
+
+    def _end_epoch(self, state: TrainingState) -> None:
+        assert self.plan is not None
+        self._flush()
+        self.summaries = layer_summaries(state)
+        if self.plan.events.stores(state.epoch) or state.epoch == state.epochs:
+            self._events.write(
+                {
+                    "kind": "epoch",
+                    "epoch": state.epoch,
+                    "step": state.step,
+                    "elapsed_s": state.elapsed_s,
+                    "metrics": state.metrics,
+                    "layers": self.summaries,
+                }
+            )
+        # One place is kept for the network that is delivered at the end.
+        if self.plan.keyframes.stores(state.epoch) and len(self._stored) < self.plan.max_keyframes - 1:
+            self._keyframe(state, state.step, state.epoch)
+        if state.best_step == state.step or state.best_step is None:
+            self._checksums = {state.step: _checksum(state)}
+        self._last = (state.step, state.epoch, _checksum(state))
+
+    def _end_fit(self, state: TrainingState) -> None:
+        self._flush()
+        step, epoch = state.step, state.epoch
+        # Early stopping puts the best weights back: they are recorded under the step they belong to.
+        checksum = _checksum(state)
+        last = getattr(self, "_last", None)
+        if not (last and last[0] == step and last[2] == checksum):
+            best = state.best_step
+            if best is not None and self._checksums.get(best) == checksum:
+                step, epoch = best, state.best_epoch or 0
+        self._keyframe(state, step, epoch)
+        self._events.write(
+            {
+                "kind": "end",
+                "status": state.status,
+                "step": state.step,
+                "epoch": state.epoch,
+                "elapsed_s": state.elapsed_s,
+                "best_step": state.best_step,
+                "best_epoch": state.best_epoch,
+                "delivered_step": step,
+            }
+        )
+
+    def _seal(self) -> None:
+        self._flush()
+        self._scalars.seal()
+        self._keyframes.seal()
+        self._events.close()
+
+
+def describe(
+    state: TrainingState, *, split: Sequence[str] = (), data: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the content of recording.json as JSON values."""
+    from neuronwise import __version__
+
+    network = state.network
+    layers: dict[str, dict[str, Any]] = {}
+    offset = 0
+    for layer in network.layers:
+        layers[layer.name] = {}
+        for key, values in layer.parameters.items():
+            layers[layer.name][key] = {"offset": offset, "shape": list(values.shape)}
+            offset += values.size
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": network.to_dict(),
+        "features": network.input_names,
+        "classes": network.class_names,
+        "parameters": {"count": network.parameter_count, "dtype": str(network.dtype), "layers": layers},
+        "seed": network.seed,
+        "epochs": state.epochs,
+        "steps_per_epoch": state.steps_per_epoch,
+        "split": list(split),
+        "data": dict(data or {}),
+        "versions": {
+            "neuronwise": __version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+        },
+    }
+
+
+def _checksum(state: TrainingState) -> int:
+    return zlib.crc32(state.network.parameters.view(np.uint8).data)
+
+
+def _write_array(path: Path, values: np.ndarray[Any, Any]) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,63 @@
+"""The only place that composes: training on data with recording and tracking, and finding and loading runs."""
+
+from neuronwise.running.architecture import choose_network, choose_schedule, parse_layers
+from neuronwise.running.console import (
+    ConsoleReporter,
+    columns_table,
+    duration,
+    metric,
+    scores_table,
+    summary_table,
+)
+from neuronwise.running.counting import count_parameters
+from neuronwise.running.courses import courses_table, sparkline
+from neuronwise.running.drawing import draw_activation
+from neuronwise.running.encoding import EncodedCell, EncodedRow, encode_row
+from neuronwise.running.find import Listed, find_folder, find_run, list_runs, load
+from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.prepare import DataOptions, Prepared, prepare
+from neuronwise.running.reporter import Plan, Reporter
+from neuronwise.running.run import Run
+from neuronwise.running.scores import METRICS, Score, baselines, score
+from neuronwise.running.train import TrainOptions, train
+from neuronwise.running.try_layers import Trial, parse_trials, try_layers
+
+__all__ = [
+    "METRICS",
+    "ConsoleReporter",
+    "DataOptions",
+    "EncodedCell",
+    "EncodedRow",
+    "FittedNetwork",
+    "Listed",
+    "Plan",
+    "Prepared",
+    "Reporter",
+    "Run",
+    "Score",
+    "TrainOptions",
+    "Trial",
+    "baselines",
+    "choose_network",
+    "choose_schedule",
+    "columns_table",
+    "count_parameters",
+    "courses_table",
+    "draw_activation",
+    "duration",
+    "encode_row",
+    "find_folder",
+    "find_run",
+    "list_runs",
+    "load",
+    "metric",
+    "parse_layers",
+    "parse_trials",
+    "prepare",
+    "scores_table",
+    "score",
+    "sparkline",
+    "summary_table",
+    "train",
+    "try_layers",
+]

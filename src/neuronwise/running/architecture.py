@@ -1,0 +1,131 @@
+"""Which network for which data: the defaults, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neuronwise.data import TargetSpec
+from neuronwise.errors import UsageError
+from neuronwise.learning import Optimizer, get_optimizer
+from neuronwise.network import Dense, Flatten, Layer, Loss, Network, get_activation, get_loss
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network with its loss, and why these.
+
+    Attributes:
+        network: The network, with its first weights.
+        loss: The loss.
+        reasons: A sentence for the hidden activation, the output activation and the loss.
+    """
+
+    network: Network
+    loss: Loss
+    reasons: list[str]
+
+
+def parse_layers(layers: str | Sequence[int]) -> list[int]:
+    """Return the sizes of the hidden layers: ``"64,32"`` or ``[64, 32]``; ``"none"`` or ``[]`` is a linear model.
+
+    Raises:
+        UsageError: A size is not a whole number from 1.
+    """
+    if isinstance(layers, str):
+        text = layers.strip().lower()
+        parts: list[str | int] = [] if text in ("none", "") else [part.strip() for part in text.split(",")]
+        if text == "":
+            raise UsageError("no sizes given", where="argument layers", hint='"64,32", or "none" for no hidden layer')
+    else:
+        parts = list(layers)
+    sizes = []
+    for part in parts:
+        if isinstance(part, bool) or not str(part).isascii() or not str(part).isdigit() or int(part) < 1:
+            raise UsageError(
+                f"{str(part)!r} is not a whole number of neurons from 1",
+                where="argument layers",
+                hint='give the neurons of each hidden layer, such as "64,32", or "none" for no hidden layer',
+            )
+        if int(part) > 1_000_000:
+            raise UsageError(f"{int(part):,} neurons in one layer are more than 1,000,000", where="argument layers")
+        sizes.append(int(part))
+    return sizes
+
+
+def choose_network(
+    target: TargetSpec,
+    input_shape: tuple[int, ...],
+    input_names: Sequence[str],
+    *,
+    layers: str | Sequence[int],
+    hidden: str,
+    seed: int,
+    loss: str | None = None,
+    dtype: str = "float32",
+) -> Choice:
+    """Return a network of dense layers for a target, and why it is built so.
+
+    Raises:
+        UsageError: A layer size or activation that does not exist.
+    """
+    sizes = parse_layers(layers)
+    activation = get_activation(hidden)
+    if activation.name == "softmax":
+        raise UsageError("softmax is for outputs, not for hidden layers", where="argument hidden", hint="--hidden relu")
+    output, why_output = _output(target)
+    chosen = get_loss(loss, output)
+    chosen.check_activation(get_activation(output))
+    stack: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
+    stack += [Dense(n, activation) for n in sizes]
+    network = Network(
+        [*stack, Dense(target.n_outputs, output)],
+        input_shape=input_shape,
+        seed=seed,
+        dtype=dtype,
+        input_names=list(input_names),
+        class_names=list(target.classes) if target.task == "multiclass" else None,
+    )
+    reasons = [
+        f"hidden layers: {activation.name}: {activation.use}" if sizes else "no hidden layer: a linear model",
+        f"output: {output}: {why_output}",
+        f"loss: {chosen.name}, {chosen.formula}: {_why_loss(chosen, target)}",
+    ]
+    return Choice(network, chosen, reasons)
+
+
+def _output(target: TargetSpec) -> tuple[str, str]:
+    if target.task == "regression":
+        return "identity", f"{target.name} can be any number{', here its logarithm' if target.log else ''}"
+    if target.task == "binary":
+        return "sigmoid", f"the probability of {target.classes[1]!r} against {target.classes[0]!r}"
+    return "softmax", f"one probability for each of {len(target.classes)} classes, summing to 1"
+
+
+def _why_loss(loss: Loss, target: TargetSpec) -> str:
+    if loss.on_logits:
+        return "minus the log of the probability given to the right class"
+    what = "log of the target" if target.log else "target"
+    return f"how far the standardised {what} is missed"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in what portions to learn."""
+
+    batch_size: int
+    epochs: int
+    patience: int
+
+
+def choose_schedule(rows: int, *, batch_size: int | None, epochs: int | None, patience: int | None) -> Schedule:
+    """Return batch size, epochs and patience for so many training rows; what is given stays."""
+    batch = batch_size if batch_size is not None else (32 if rows < 50_000 else 64)
+    # Small data needs many passes; early stopping ends most trainings long before.
+    planned = epochs if epochs is not None else max(20, min(200, 4_000_000 // max(rows, 1)))
+    return Schedule(batch, planned, patience if patience is not None else max(5, min(20, planned // 5)))
+
+
+def make_optimizer(name: str, learning_rate: float | None, weight_decay: float | None) -> Optimizer:
+    """Return the optimizer by name with these settings (None for its own defaults)."""
+    return get_optimizer(name, learning_rate, weight_decay)

@@ -1,0 +1,299 @@
+"""What a training says on a terminal: the data as understood, the network, progress, results. Printing only."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from neuronwise.files import format_bytes
+from neuronwise.learning import Observer, TrainingState
+from neuronwise.running.reporter import Plan, Reporter
+from neuronwise.running.scores import METRICS, Score
+
+if TYPE_CHECKING:
+    from neuronwise.network import Summary
+    from neuronwise.running.prepare import Prepared
+    from neuronwise.running.run import Run
+
+_MAX_COLUMNS = 60
+_LOWER_IS_BETTER = {"mean_absolute_error", "median_absolute_error", "median_percent_error", "log_loss"}
+
+
+class ConsoleReporter(Reporter):
+    """Tells a training on a console.
+
+    Args:
+        console: Where to; progress is drawn as a bar on a terminal and as plain lines elsewhere.
+        quiet: Only warnings and the result.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self.console, self.quiet = console, quiet
+        self._bar: _Progress | None = None
+
+    def understood(self, data: Prepared) -> None:
+        """Print what was understood of the data."""
+        if self.quiet:
+            return
+        out = self.console
+        held = f"{len(data.train):,} to learn from, {len(data.validation):,} to validate, {len(data.test):,} held out"
+        out.print(f"[bold]Data[/]  {escape(data.name)}: {len(data.X):,} rows ({held})", highlight=False)
+        for note in data.notes:
+            out.print(f"  {escape(note)}", highlight=False)
+        for line in data.target.describe():
+            out.print(f"  [bold]target[/] {escape(line)}", highlight=False)
+        if data.columns:
+            out.print(columns_table(data.columns))
+        out.print(f"  {data.X.shape[1]:,} input neurons", highlight=False)
+        out.print()
+
+    def planned(self, plan: Plan) -> None:
+        """Print the network, why it is so, and what the training will need."""
+        if self.quiet:
+            return
+        out, estimate = self.console, plan.estimate
+        out.print("[bold]Network[/]")
+        for reason in plan.choice.reasons:
+            out.print(f"  {escape(reason)}", highlight=False)
+        out.print(summary_table(plan.choice.network.summary()))
+        shown = {key: value for key, value in plan.settings.items() if value not in (None, 0.0, "")}
+        out.print(
+            "[bold]Training[/]  " + escape(", ".join(f"{key} {_setting(value)}" for key, value in shown.items())),
+            highlight=False,
+        )
+        out.print(
+            f"  about {format_bytes(estimate.memory_bytes)} of memory, at most "
+            f"{format_bytes(plan.recording_bytes)} recorded, at most {duration(estimate.seconds)} for "
+            f"{estimate.steps:,} steps (early stopping usually ends it sooner)",
+            highlight=False,
+        )
+        out.print(f"  {escape(plan.where)}", highlight=False)
+        out.print()
+
+    def progress(self) -> Observer | None:
+        """Return the progress display: a bar on a terminal, a line per tenth elsewhere, nothing if quiet."""
+        if self.quiet:
+            return None
+        return _Progress(self.console) if self.console.is_terminal else _PlainProgress(self.console)
+
+    def working(self, what: str) -> None:
+        """Print what is being done."""
+        if not self.quiet:
+            self.console.print(f"  {escape(what)} …", style="dim", highlight=False)
+
+    def warned(self, message: str) -> None:
+        """Print a warning, also if quiet."""
+        self.console.print(f"[bold]note[/] {escape(message)}", highlight=False)
+
+    def finished(self, run: Run) -> None:
+        """Print the result beside baselines, and where to look next."""
+        out = self.console
+        for message in run.not_logged:
+            self.warned(message)
+        if run.status == "interrupted":
+            out.print(f"[bold]Interrupted[/] after {run.steps:,} steps; what was learned is kept.", highlight=False)
+        out.print()
+        out.print(f"[bold]Result[/] on {run.data['test_rows']:,} held-out rows", highlight=False)
+        out.print(scores_table([Score("network", run.metrics), *run.baselines], str(run.data["target"])))
+        for compared in run.baselines:
+            if compared.note:
+                out.print(f"  {escape(compared.name)}: {escape(compared.note)}", highlight=False)
+        best = f", weights of epoch {run.best_epoch} kept" if run.best_epoch else ""
+        out.print(f"  {run.steps:,} steps in {duration(run.duration_s)}{best}", highlight=False)
+        out.print()
+        if not self.quiet:
+            out.print(f"[bold]Run[/] {escape(run.name)} ({run.id})", highlight=False)
+            self._next(run)
+
+    def _next(self, run: Run) -> None:
+        lines = [
+            ("its network and how its weights moved", "neuronwise show latest"),
+            ("answers for new data", f"neuronwise predict latest {_example(run)}"),
+        ]
+        if run.ui_command:
+            lines.append(("histograms and metrics in MLflow", run.ui_command))
+        if run.run_url:
+            lines.append(("this run in the browser", run.run_url))
+        width = max(len(what) for what, _ in lines)
+        for what, line in lines:
+            self.console.print(f"  {what:<{width}}  ", end="", highlight=False)
+            self.console.print(escape(line), style="bold", highlight=False, soft_wrap=True)
+
+
+def _example(run: Run) -> str:
+    source = str(run.data["source"])
+    return source if run.data["kind"] != "array" and " " not in source else "DATA"
+
+
+class _Progress(Observer):
+    """A bar with epoch, loss, metric, steps per second and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown = 0.0
+
+    def on_fit_begin(self, state: TrainingState) -> None:
+        """Start the bar."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]:>4}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=False,
+            refresh_per_second=8,
+        )
+        self._task = self._progress.add_task(
+            "", total=state.epochs * state.steps_per_epoch, epoch=0, epochs=state.epochs, said=""
+        )
+        self._began = time.perf_counter()
+        self._progress.start()
+
+    def on_step_end(self, state: TrainingState) -> None:
+        """Move the bar, at most ten times a second."""
+        if not state.step & 127 and time.perf_counter() - self._shown > 0.1:
+            self._show(state)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Move the bar, at most ten times a second."""
+        if time.perf_counter() - self._shown > 0.1:
+            self._show(state)
+
+    def on_fit_end(self, state: TrainingState) -> None:
+        """Leave the bar where the training ended."""
+        self._show(state)
+        self._progress.stop()
+
+    def _show(self, state: TrainingState) -> None:
+        self._shown = time.perf_counter()
+        said = measured(state, self._shown - self._began)
+        self._progress.update(self._task, completed=state.step, epoch=state.epoch, said=said)
+
+
+class _PlainProgress(Observer):
+    """A line for about every tenth of the epochs, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def on_fit_begin(self, state: TrainingState) -> None:
+        """Note the time."""
+        self._began = time.perf_counter()
+        self._every = max(1, state.epochs // 10)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Print a line if one is due."""
+        if state.epoch % self._every == 0 or state.epoch == state.epochs:
+            self._print(state)
+
+    def on_fit_end(self, state: TrainingState) -> None:
+        """Print how it ended."""
+        words = {
+            "early_stopped": "no better for a while: stopped",
+            "interrupted": "interrupted",
+            "diverged": "diverged",
+        }
+        if state.status in words:
+            self._print(state, f"  ({words[state.status]})")
+
+    def _print(self, state: TrainingState, more: str = "") -> None:
+        seconds = time.perf_counter() - self._began
+        said = measured(state, seconds)
+        left = seconds / max(state.step, 1) * (state.epochs * state.steps_per_epoch - state.step)
+        if state.status == "running":
+            said += f"  {duration(left)} left at most"
+        self._console.print(f"epoch {state.epoch}/{state.epochs}  {said}{more}", highlight=False)
+
+
+def measured(state: TrainingState, seconds: float) -> str:
+    """Return loss, validation metric and speed as text."""
+    parts = [f"loss {state.metrics.get('loss', state.loss):.4g}"]
+    for key in ("val_loss", "val_accuracy", "val_r2"):
+        if key in state.metrics:
+            parts.append(f"{key} {state.metrics[key]:.4g}")
+    if seconds > 0:
+        parts.append(f"{state.step / seconds:,.0f} steps/s")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``"0.8 s"``, ``"42 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def columns_table(columns: list[Any]) -> Table:
+    """Return what was understood of each column."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
+    for heading in ("  column", "kind", "why"):
+        table.add_column(heading, overflow="fold")
+    for column in columns[:_MAX_COLUMNS]:
+        style = "" if column.is_input else "dim"
+        table.add_row(f"  {escape(_short(column.name))}", column.kind, escape(column.reason), style=style)
+    if len(columns) > _MAX_COLUMNS:
+        table.add_row("  …", "", f"and {len(columns) - _MAX_COLUMNS:,} more columns")
+    return table
+
+
+def summary_table(summary: Summary) -> Table:
+    """Return the layers of a network as a table."""
+    header, rows = summary.cells()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for index, heading in enumerate(header):
+        indent = "  " if index == 0 else ""
+        table.add_column(indent + heading, justify="right" if index in (2, 3, 4) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[("  " if index == 0 else "") + escape(cell) for index, cell in enumerate(row)])
+    table.add_row("  [bold]total[/]", "", "", "", f"[bold]{summary.parameter_count:,}[/]", "")
+    return table
+
+
+def scores_table(scores: list[Score], target: str) -> Table:
+    """Return results side by side, the best of each metric in bold."""
+    keys = [key for key in METRICS if any(key in score.metrics for score in scores)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  ")
+    for key in keys:
+        table.add_column(METRICS[key], justify="right", overflow="fold")
+    for one in scores:
+        cells = []
+        for key in keys:
+            value = one.metrics.get(key)
+            text = "" if value is None else metric(key, value)
+            cells.append(f"[bold]{text}[/]" if value is not None and _is_best(key, value, scores) else text)
+        table.add_row(f"  {escape(one.name)}", *cells)
+    return table
+
+
+def metric(key: str, value: float) -> str:
+    """Return the value of a metric as text."""
+    if key == "median_percent_error":
+        return f"{value:.1f} %"
+    if key in ("mean_absolute_error", "median_absolute_error"):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:.4f}"
+
+
+def _is_best(key: str, value: float, scores: list[Score]) -> bool:
+    values = [score.metrics[key] for score in scores if key in score.metrics]
+    return len(values) > 1 and value == (min(values) if key in _LOWER_IS_BETTER else max(values))
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def _short(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,167 @@
+"""RUN: an MLflow run id, the beginning of one, a run name, ``latest``, or a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from neuronwise.errors import NotFoundError, TrackingError
+from neuronwise.files import folder_size_bytes, user_cache_folder
+from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.run import Run, local_runs, not_a_run, runs_folder
+
+
+def find_folder(run: str | Path) -> Path:
+    """Return the local folder of a run, fetched from MLflow into the cache if it is not on this machine.
+
+    A folder is taken as it is: that of a run, or one that holds a model. Otherwise the local runs are looked
+    through (id, beginning of an id of at least 4 characters, name, ``latest``), and only if none fits the MLflow
+    store is asked.
+
+    Raises:
+        NotFoundError: Nothing of that name, or several.
+    """
+    text = str(run)
+    path = Path(text).expanduser()
+    if path.is_dir() and any((path / name).is_file() for name in ("run.json", "encoder.json", "network.json")):
+        return path
+    folders = local_runs()
+    if text == "latest":
+        if folders:
+            return folders[0]
+    elif (found := _local(text, folders)) is not None:
+        return found
+    return _fetch(text)
+
+
+def find_run(run: str | Path) -> Run:
+    """Return the run named; see `find_folder`."""
+    folder = find_folder(run)
+    if not (folder / "run.json").is_file():
+        raise NotFoundError(f"{str(folder)!r} holds a model but no run", where="argument RUN")
+    return Run.load(folder)
+
+
+def load(run: str | Path) -> FittedNetwork:
+    """Return the fitted network of a run, with its encoder: ``load("latest").predict(frame)``.
+
+    Args:
+        run: A run id, the beginning of one, a run name, ``"latest"``, or a folder.
+
+    Raises:
+        NotFoundError: Nothing of that name, or several.
+        FormatError: A file is truncated, corrupt or hostile.
+    """
+    folder = find_folder(run)
+    return FittedNetwork.load(folder if (folder / "encoder.json").is_file() else folder / "model")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as listed.
+
+    Attributes:
+        id: Its identifier.
+        name: Its name.
+        started: When it was begun, or None.
+        status: MLflow's word (FINISHED, FAILED, KILLED, RUNNING), or ours for a run that is only local.
+        data: Name of the data.
+        parameters: Number of weights and biases, or None.
+        result: The first metric of its result with its name, or None.
+        size_bytes: Bytes of its local folder; 0 where it is not on this machine.
+        experiment: MLflow experiment, or ``""``.
+    """
+
+    id: str
+    name: str
+    started: datetime | None
+    status: str
+    data: str
+    parameters: int | None
+    result: tuple[str, float] | None
+    size_bytes: int
+    experiment: str
+
+
+def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[Listed], str | None]:
+    """Return the runs of the store and of this machine, the newest first, and why the store could not be asked.
+
+    Args:
+        experiment: Only those of this MLflow experiment.
+        limit: At most so many.
+    """
+    from neuronwise.running.tracked import stored_runs
+
+    problem = None
+    try:
+        listed = stored_runs(experiment, limit)
+    except TrackingError as error:
+        listed, problem = [], str(error)
+    known = {one.id for one in listed}
+    if experiment is None:
+        listed += [_listed(folder) for folder in local_runs()[:limit] if folder.name not in known]
+    oldest = datetime.fromtimestamp(0).astimezone()
+    listed.sort(key=lambda one: one.started or oldest, reverse=True)
+    return listed[:limit], problem
+
+
+def _listed(folder: Path) -> Listed:
+    """Return a local run as listed, from its run.json alone."""
+    from neuronwise.network import read_json
+
+    content: dict[str, Any] = read_json(folder / "run.json", "run")
+    metrics = content.get("metrics") or {}
+    return Listed(
+        str(content.get("id")),
+        str(content.get("name")),
+        datetime.fromtimestamp((folder / "run.json").stat().st_mtime).astimezone(),
+        str(content.get("status")),
+        str((content.get("data") or {}).get("name", "")),
+        content.get("parameters"),
+        next(iter(metrics.items()), None),
+        folder_size_bytes(folder),
+        "",
+    )
+
+
+def _local(text: str, folders: list[Path]) -> Path | None:
+    by_id = [path for path in folders if path.name == text or (len(text) >= 4 and path.name.startswith(text))]
+    if not by_id:
+        by_id = [path for path in folders if _name(path) == text]
+    if len(by_id) > 1:
+        candidates = ", ".join(f"{_name(path)} ({path.name[:8]})" for path in by_id[:5])
+        raise NotFoundError(
+            f"{text!r} fits {len(by_id)} runs: {candidates}", where="argument RUN", hint="give more of the id"
+        )
+    return by_id[0] if by_id else None
+
+
+def _name(folder: Path) -> str:
+    from neuronwise.network import read_json
+
+    content = read_json(folder / "run.json", "run")
+    return str(content.get("name")) if isinstance(content, dict) else ""
+
+
+def _fetch(text: str) -> Path:
+    """Return the folder of a run that only the MLflow store has."""
+    from neuronwise.running.tracked import fetch_run
+
+    try:
+        folder = fetch_run(text, user_cache_folder() / "runs")
+    except NotFoundError:
+        raise
+    except TrackingError as error:
+        raise NotFoundError(
+            f"there is no run {text!r} on this machine, and the store cannot be asked: {error.message}",
+            where="argument RUN",
+            hint="neuronwise runs lists what is there; a folder with a run can be named too",
+        ) from None
+    if folder is None:
+        raise not_a_run(text)
+    return folder
+
+
+__all__ = ["Listed", "find_folder", "find_run", "list_runs", "load", "runs_folder"]

@@ -1,0 +1,245 @@
+"""A training kept in MLflow: what is sent when, and how it is read back. Without MLflow the training still runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.errors import NotFoundError, TrainingDiverged
+from neuronwise.explaining import histograms_over_time, png, weight_histogram, weight_images
+from neuronwise.network import Dense, Flatten
+from neuronwise.running.names import new_local_id, new_local_name
+from neuronwise.tracking import DatasetInfo, RunInfo, Tracker, download_artifacts, find_run, list_runs, resolve_store
+
+if TYPE_CHECKING:
+    from neuronwise.recording import RecordedHistory
+    from neuronwise.running.architecture import Choice
+    from neuronwise.running.find import Listed
+    from neuronwise.running.prepare import Prepared
+    from neuronwise.running.run import Run
+    from neuronwise.running.train import TrainOptions
+
+# Pictures per layer: enough for a slider, few enough that MLflow's page stays quick.
+_PICTURES = 10
+_LAYERS_WITH_PICTURES = 8
+
+_STATUS = {"interrupted": "KILLED", "diverged": "FAILED"}
+
+
+class Tracking:
+    """The MLflow side of one training; every method is safe whether or not MLflow can be reached.
+
+    Attributes:
+        run_id: Id of the MLflow run, or one of our own.
+        run_name: Its name.
+        uri: Address of the store, or None if the run is not in MLflow.
+        ui_command: Command that opens the store, or None.
+        run_url: Page of the run, or None.
+        where: Where the run is kept, in a sentence.
+    """
+
+    def __init__(self, tracker: Tracker | None, name: str | None) -> None:
+        self._tracker = tracker
+        online = tracker is not None and tracker.is_online
+        self.run_id = (tracker.run_id if tracker else None) or new_local_id()
+        self.run_name = (tracker.run_name if tracker else None) or name or new_local_name(self.run_id)
+        self.uri = tracker.store.display_uri if tracker and online else None
+        self.ui_command = tracker.store.ui_command if tracker and online else None
+        self.run_url = tracker.run_url if tracker and online else None
+        self.where = f"tracked by MLflow in {self.uri}" if self.uri else "kept in a local folder only, not in MLflow"
+
+    @classmethod
+    def begin(cls, data: Prepared, choice: Choice, settings: dict[str, Any], options: TrainOptions) -> Tracking:
+        """Open the store and begin a run, or stay local."""
+        if not options.track:
+            return cls(None, options.name)
+        params = {key: value for key, value in settings.items() if value is not None} | {
+            "data": data.name,
+            "target": data.target.name,
+            "task": data.target.task,
+            "parameters": choice.network.parameter_count,
+            "inputs": data.X.shape[1],
+            "training_rows": len(data.train),
+            "validation_rows": len(data.validation),
+            "test_rows": len(data.test),
+        }
+        tags = {"neuronwise.data": data.name, "neuronwise.task": data.target.task}
+        tracker = Tracker.start(experiment=options.experiment, name=options.name, params=params, tags=tags)
+        tracker.log_input(_dataset(data))
+        return cls(tracker, options.name)
+
+    @property
+    def not_logged(self) -> list[str]:
+        """What could not be sent, in sentences."""
+        return list(self._tracker.not_logged) if self._tracker else []
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Send metrics in the background."""
+        if self._tracker:
+            self._tracker.log_metrics(metrics, step)
+
+    def abandon(self, status: Any) -> None:
+        """End the run at once, after an error or a second Ctrl-C."""
+        if self._tracker:
+            self._tracker.finish(status, timeout_s=3.0)
+
+    def complete(self, run: Run, data: Prepared, failure: TrainingDiverged | None) -> None:
+        """Send result, recording, pictures and model, and end the run."""
+        tracker = self._tracker
+        if tracker is None or not tracker.is_online:
+            return
+        results = {f"test/{key}": value for key, value in run.metrics.items()}
+        for compared in run.baselines:
+            name = compared.name.replace(" ", "_")
+            results |= {f"baseline/{name}/{key}": value for key, value in compared.metrics.items()}
+        tracker.log_metrics(results, run.steps)
+        tags = {
+            "neuronwise.status": run.status,
+            "neuronwise.folder": str(run.folder),
+            "mlflow.note.content": _description(run, failure),
+        }
+        if run.best_epoch is not None:
+            tags |= {"neuronwise.best_epoch": run.best_epoch, "neuronwise.best_step": run.best_step}
+        if failure is not None:
+            tags["neuronwise.failure"] = str(failure)
+        tracker.set_tags(tags)
+        _send_pictures(tracker, run)
+        tracker.log_artifacts(run.folder / "recording", "neuronwise/recording")
+        tracker.log_artifacts(run.folder / "model", "neuronwise/model")
+        tracker.log_file(run.folder / "run.json", "neuronwise/run.json")
+        columns = [column.name for column in data.columns if column.is_input] or None
+        tracker.log_model(run.folder / "model", columns=columns, step=run.best_step or run.steps)
+        tracker.finish(_STATUS.get(run.status, "FINISHED"), timeout_s=30.0)  # type: ignore[arg-type]
+
+
+def _dataset(data: Prepared) -> DatasetInfo:
+    if data.table is not None:
+        return DatasetInfo.from_frame(
+            data.table.frame.head(20),
+            name=data.name,
+            digest=data.fingerprint,
+            source=data.source,
+            rows=len(data.table.frame),
+            target=data.target.name,
+        )
+    return DatasetInfo.from_arrays(data.X, data.y, name=data.name, digest=data.fingerprint, source=data.source)
+
+
+def _send_pictures(tracker: Tracker, run: Run) -> None:
+    """Send histograms of weights over time and, for images, first-layer weights, each with its step."""
+    history = run.history_on_disk
+    layers = [layer for layer in run.network.layers if isinstance(layer, Dense)][:_LAYERS_WITH_PICTURES]
+    steps = spread(history.steps, _PICTURES)
+    if not steps:
+        return
+    of_layers = {layer.name: [np.array(history.layer(step, layer.name)["W"]) for step in steps] for layer in layers}
+    for name, matrices in of_layers.items():
+        limits, tallest = _limits(matrices)
+        for step, W in zip(steps, matrices, strict=True):
+            title = f"{name}: {W.size:,} weights at step {step:,}"
+            tracker.log_image(weight_histogram(W, title=title, limits=limits, tallest=tallest), f"{name}/weights", step)
+    shape = image_shape(run)
+    if shape is not None:
+        first = layers[0].name
+        largest = float(max(np.abs(W[np.isfinite(W)]).max(initial=0.0) for W in of_layers[first]))
+        for step, W in zip(steps, of_layers[first], strict=True):
+            tracker.log_image(weight_images(W, shape, largest=largest), f"{first}/weights_as_images", step)
+    course = _course(history, [layer.name for layer in layers])
+    picture = run.folder / "recording" / "weights_over_time.png"
+    from neuronwise.files import write_atomically
+
+    write_atomically(picture, png(course))
+
+
+def _course(history: RecordedHistory, names: list[str]) -> NDArray[np.uint8]:
+    steps = spread(history.steps, 60)
+    return histograms_over_time(steps, {name: [history.layer(step, name)["W"] for step in steps] for name in names})
+
+
+def image_shape(run: Run) -> tuple[int, ...] | None:
+    """Return the shape of the pictures that the first dense layer looks at, or None where it sees no picture."""
+    shape = run.network.input_shape
+    return shape if len(shape) in (2, 3) and isinstance(run.network.layers[0], Flatten) else None
+
+
+def spread(steps: Any, count: int) -> list[int]:
+    """Return at most `count` of the steps, the first and last among them, evenly over their order."""
+    every = [int(step) for step in steps]
+    if len(every) <= count:
+        return every
+    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
+
+
+def _limits(matrices: list[NDArray[Any]]) -> tuple[tuple[float, float], int]:
+    """Return the ends of the axis and the highest bar over all steps, so that the pictures can be compared."""
+    finite = [W[np.isfinite(W)] for W in matrices]
+    largest = max((float(np.abs(values).max(initial=0.0)) for values in finite), default=0.0) or 1.0
+    highest = max(int(np.histogram(values, bins=61, range=(-largest, largest))[0].max(initial=0)) for values in finite)
+    return (-largest, largest), highest
+
+
+def _description(run: Run, failure: TrainingDiverged | None) -> str:
+    """Return the run's description for MLflow's page, in Markdown."""
+    sizes = "-".join(str(n) for n in [run.data["inputs"], *run.settings["layers"], run.network.output_size])
+    lines = [f"Neuronwise: {sizes} network, {run.network.parameter_count:,} weights and biases."]
+    if failure is not None:
+        lines.append(f"**Diverged** at step {failure.step} in layer {failure.layer}.")
+    lines.append(
+        "Weights over time: the pictures under *Model metrics* (a section per layer, with a slider over the steps) and "
+        "`neuronwise/recording/weights_over_time.png` under *Artifacts*."
+    )
+    return "\n\n".join(lines)
+
+
+def stored_runs(experiment: str | None, limit: int) -> list[Listed]:
+    """Return the runs of the user's store.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    return [_listed(info) for info in list_runs(resolve_store(), experiment, limit=limit)]
+
+
+def _listed(info: RunInfo) -> Listed:
+    from neuronwise.files import folder_size_bytes
+    from neuronwise.running.find import Listed
+    from neuronwise.running.run import runs_folder
+    from neuronwise.running.scores import METRICS
+
+    parameters = info.params.get("parameters", "")
+    result = next(((key, info.metrics[f"test/{key}"]) for key in METRICS if f"test/{key}" in info.metrics), None)
+    return Listed(
+        info.run_id,
+        info.name,
+        info.started,
+        info.status,
+        info.params.get("data", ""),
+        int(parameters) if parameters.isdigit() else None,
+        result,
+        folder_size_bytes(runs_folder() / info.run_id),
+        info.experiment,
+    )
+
+
+def fetch_run(text: str, cache: Path) -> Path | None:
+    """Return the folder of a run of the store: local if it is here, else fetched into the cache; None if unknown.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    from neuronwise.running.run import runs_folder
+
+    store = resolve_store()
+    info = find_run(store, text)
+    local = runs_folder() / info.run_id
+    if (local / "run.json").is_file():
+        return local
+    folder = cache / info.run_id
+    if not (folder / "run.json").is_file():
+        if not info.is_ours:
+            raise NotFoundError(f"the run {info.name!r} was not made by Neuronwise", where=f"run {info.run_id}")
+        download_artifacts(store, info.run_id, "neuronwise", folder)
+    return folder
