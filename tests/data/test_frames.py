@@ -100,7 +100,7 @@ def test_refuses_frames(frame: Any, message: str) -> None:
 
 def test_names_that_are_no_text_become_text() -> None:
     table = read_table(pd.DataFrame({0: [1.0, 2.0], 1.5: [3.0, 4.0]}))
-    assert table.column_names == ["0", "1.5"]
+    assert table.column_names == ["0.0", "1.5"]
     assert "column names that are no text were turned into text" in table.notes
 
 

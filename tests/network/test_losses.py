@@ -75,7 +75,9 @@ def test_value_is_the_slow_mean_and_gradient_its_finite_difference(name: str, we
             assert delta[i, j] == pytest.approx(numeric, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize(("name", "output"), [("binary_cross_entropy", "sigmoid"), ("categorical_cross_entropy", "softmax")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "output"), [("binary_cross_entropy", "sigmoid"), ("categorical_cross_entropy", "softmax")]
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("scale", [1, 30, 1000])
 def test_linked_and_not_linked_agree(name: str, output: str, dtype: type[np.floating], scale: float) -> None:

@@ -271,7 +271,7 @@ def test_a_neuron_that_does_not_exist_is_answered_with_those_that_do() -> None:
         network["hidden9[0]"]
     with pytest.raises(NotFoundError, match="'hidden1' is a layer, not a neuron"):
         network.neuron("hidden1")
-    with pytest.raises(NotFoundError, match="the layer 'flatten1' .Flatten. has no neurons of its own"):
+    with pytest.raises(NotFoundError, match=r"the layer 'flatten1' \(Flatten\) has no neurons of its own"):
         Network([Flatten(), Dense(1)], input_shape=(2, 2))["flatten1"][0]
 
 

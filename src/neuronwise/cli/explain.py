@@ -15,7 +15,6 @@ from neuronwise.cli.train import console
 def count(sizes: tuple[str, ...], as_json: bool) -> None:
     """Count the weights and biases of a network: neuronwise count 784 16 16 10."""
     from neuronwise.errors import UsageError
-    from neuronwise.network import Network
     from neuronwise.running import count_parameters, summary_table
 
     # 784,16,16,10 and 784-16-16-10 mean the same.
@@ -39,7 +38,6 @@ def count(sizes: tuple[str, ...], as_json: bool) -> None:
         rows = [{"layer": r.layer, "neurons": r.neurons, "parameters": r.parameters} for r in summary.rows]
         click.echo(json.dumps({"parameters": summary.parameter_count, "layers": rows}, indent=1))
         return
-    del Network
     console().print(summary_table(summary))
 
 
@@ -81,7 +79,7 @@ def activations(name: str | None) -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell.
+    r"""Print the completion script of a shell.
 
     \b
       bash:  neuronwise completion bash >> ~/.bashrc

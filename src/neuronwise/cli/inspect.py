@@ -147,8 +147,8 @@ def encode(
         if cell.zeros:
             table.add_row("", "", "", f"[dim]and {cell.zeros:,} more of this column[/]", "0.0000")
     if encoded.target is not None:
-        name, raw, value = encoded.target
-        table.add_row(f"[bold]{escape(name)}[/]", "target", escape(raw), "[dim]what is learned[/]", value)
+        column, raw, learned = encoded.target
+        table.add_row(f"[bold]{escape(column)}[/]", "target", escape(raw), "[dim]what is learned[/]", learned)
     out.print(table)
 
 

@@ -32,9 +32,9 @@ _TASKS = ("regression", "binary", "multiclass", "classification")
 )
 @click.option("--learning-rate", type=float, metavar="RATE", help="Size of the steps. [default: the optimizer's]")
 @click.option(
-    "--weight-decay", type=float, metavar="RATE", help="Pull of weights towards 0. [default: the optimizer's]"
+    "--weight-decay", type=float, metavar="RATE", help="Pull of weights towards 0. [default: 0.001 for tables]"
 )
-@click.option("--batch-size", type=int, metavar="ROWS", help="Rows per step. [default: 32, or 64 from 50,000 rows]")
+@click.option("--batch-size", type=int, metavar="ROWS", help="Rows per step. [default: 32, or 64 from 5,000 rows]")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the data, at most. [default: 20 to 200 by the rows]")
 @click.option(
     "--patience", type=int, metavar="N", help="Stop after N epochs no better. [default: a fifth of the epochs]"
@@ -61,7 +61,7 @@ _TASKS = ("regression", "binary", "multiclass", "classification")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, all else on stderr.")
 @click.option("--quiet", is_flag=True, help="No progress; only the result and what went wrong.")
 def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Train a network on DATA and keep the run in MLflow.
+    r"""Train a network on DATA and keep the run in MLflow.
 
     DATA is a CSV or Parquet file, a folder with one sub-folder of pictures per class, IDX files, 'digits'
     or 'mnist'. All but DATA and the target of a table has a default, which is explained as it is chosen.

@@ -54,15 +54,15 @@ class ArrayEncoder:
         Raises:
             DataError: Another number of values per row, or values that are not finite numbers.
         """
-        values = np.asarray(X)
-        rows, _ = check_arrays(values[None] if values.ndim == 1 else values)
+        # Handed on as it is: turning it into an array here would lose the mask of a masked one unnoticed.
+        rows, _ = check_arrays([X] if np.ndim(X) == 1 else X)
         if rows.shape[1] != self.n_inputs:
             raise DataError(f"expected {self.n_inputs} values per row, got {rows.shape[1]}", where="argument X")
         return rows
 
     def check(self, X: Any) -> list[str]:
         """Return a sentence if values lie beyond anything seen in training."""
-        values = np.asarray(X)
+        values = self.transform(X)
         low, high = float(values.min()), float(values.max())
         if low >= self.minimum and high <= self.maximum:
             return []

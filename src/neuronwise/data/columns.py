@@ -31,6 +31,7 @@ class Column:
         n_distinct: Distinct values.
         examples: The first few distinct cells.
         log: The logarithm of 1 + the number is learned.
+        place: Latitude or longitude: sine and cosine waves over it are learned too.
         decimal: Decimal sign of numbers in text.
         date_format: strptime format of dates in text, None if the source holds dates.
         odd: Cells that could not be read and count as missing.
@@ -43,6 +44,7 @@ class Column:
     n_distinct: int
     examples: tuple[str, ...] = ()
     log: bool = False
+    place: bool = False
     decimal: str = "."
     date_format: str | None = None
     odd: tuple[str, ...] = ()

@@ -205,6 +205,8 @@ class FeatureEncoder:
             return "1 for this category, 0 for all others"
         if encoding.column.kind == "yes/no":
             return "1 is yes, 0 is no"
+        if encoding.column.place:
+            return f"z = (x - {first.mean:.6g}) / {first.scale:.6g}, and waves over it: sin z, cos z, sin 2z, cos 2z"
         formula = "log(1 + x)" if first.transform == "log" else "x"
         return (
             f"({formula} - {first.mean:.6g}) / {first.scale:.6g}"

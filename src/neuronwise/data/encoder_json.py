@@ -53,6 +53,7 @@ def _column_to_dict(column: Column) -> dict[str, Any]:
         "n_distinct": column.n_distinct,
         "examples": list(column.examples),
         "log": column.log,
+        "place": column.place,
         "decimal": column.decimal,
         "date_format": column.date_format,
         "odd": list(column.odd),
@@ -107,6 +108,7 @@ def _column(d: Checked) -> Column:
         n_distinct=d.whole("n_distinct"),
         examples=d.texts("examples", 100),
         log=d.truth("log"),
+        place=d.truth("place"),
         decimal=d.choice("decimal", (".", ",")),
         date_format=date_format,
         odd=d.texts("odd", 1_000_000),
@@ -136,6 +138,6 @@ def _encoding(item: object, i: int) -> ColumnEncoding:
             np.datetime64(origin, "s")
         except ValueError:
             raise d.error(f"{origin!r} is no date") from None
-    if column.log and column.kind != "numeric":
-        raise d.error("only numbers have a logarithm")
+    if (column.log or column.place) and (column.kind != "numeric" or column.log == column.place):
+        raise d.error("only a number has a logarithm or is a place, and not both")
     return ColumnEncoding(column, parts, origin, categories, flag)

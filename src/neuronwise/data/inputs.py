@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuronwise.data.cells import Cells, match_words, yes_no
 from neuronwise.data.columns import Column, Kind, check_finite, figure, show
 from neuronwise.data.dates import date_parts
+from neuronwise.data.places import WAVES
 from neuronwise.data.reading import RawTable
 from neuronwise.errors import DataError
 
@@ -26,7 +27,7 @@ class Input:
         name: ``sqft_living``, ``zipcode=98103``, ``date (year)``, ``sqft_above missing``.
         column: Column of the table it is made from.
         kind: Kind of that column.
-        part: Part of a date, or ``"missing"`` for a flag that is 1 where the cell was missing.
+        part: Part of a date, wave over a place, or ``"missing"`` for a flag that is 1 where the cell was missing.
         category: The category for which it is 1.
         transform: ``"log"`` if log(1 + value) is learned.
         mean, scale: What is subtracted and divided by, after the transform; 0 and 1 where nothing is.
@@ -49,10 +50,10 @@ class Input:
     @property
     def is_scaled(self) -> bool:
         """Whether it is a standardised number (not a flag, category or yes/no)."""
-        return self.part != MISSING and self.kind in ("numeric", "date")
+        return self.part != MISSING and self.part not in WAVES and self.kind in ("numeric", "date")
 
     def decode(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return what values of this neuron mean in the original unit (float64; 0 and 1 stay what they are)."""
+        """Return what values of this neuron mean in the original unit (float64; 0, 1 and waves stay what they are)."""
         raw = np.asarray(values, np.float64) * self.scale + self.mean
         return np.expm1(raw) if self.transform == "log" else raw
 
@@ -173,6 +174,8 @@ def inputs_of(encoding: ColumnEncoding) -> list[Input]:
         inputs = [Input(f"{name} ({part})", name, kind, part=part) for part in encoding.parts]
     else:
         inputs = [Input(name, name, kind, transform="log" if encoding.column.log else "identity")]
+        if encoding.column.place:
+            inputs += [Input(f"{name} ({wave})", name, kind, part=wave, minimum=-1.0) for wave in WAVES]
     if encoding.flag:
         inputs.append(Input(f"{name} {MISSING}", name, kind, part=MISSING))
     return inputs

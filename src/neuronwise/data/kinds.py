@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.data.cells import Cells, yes_no
-from neuronwise.data.codes import OrderTest, name_hint, name_words, names_a_key, names_an_identifier, order_test
-from neuronwise.data.columns import ODD_SHARE, Column, Numbers, check_finite, figure, read_number_column, told_odd
+from neuronwise.data.codes import (
+    OrderTest,
+    name_hint,
+    name_words,
+    names_a_key,
+    names_an_identifier,
+    order_test,
+)
+from neuronwise.data.columns import ODD_SHARE, Column, Numbers, check_finite, figure, read_number_column, show, told_odd
 from neuronwise.data.dates import find_date_format
+from neuronwise.data.places import with_place
 from neuronwise.data.reading import RawTable
 from neuronwise.data.shapes import MAX_CATEGORIES, is_heavy_tailed, is_skewed, kind_of_words, make_column, padded_digits
 from neuronwise.data.target import TargetSpec
@@ -57,7 +65,8 @@ def describe_columns(
                 )
             forced[name] = option
     judge = _Judge(table, spec)
-    return [judge.column(name, forced.get(name)) for name in table.column_names if spec is None or name != spec.name]
+    columns = [judge.column(name, forced.get(name)) for name in table.column_names if spec is None or name != spec.name]
+    return with_place(table, columns, set(forced))
 
 
 @dataclass
@@ -117,7 +126,7 @@ class _Judge:
             return make_column(
                 cells, name, "category", f"declared a category by the table, {cells.n_distinct:,} values"
             )
-        return self._date(name, cells) or self._number(name, cells) or kind_of_words(name, cells)
+        return self._date(name, cells) or self._number(name, cells) or self._words(name, cells)
 
     def _date(self, name: str, cells: Cells) -> Column | None:
         if cells.form == "date":
@@ -168,6 +177,21 @@ class _Judge:
             return replace(make_column(cells, name, "category", reason), odd=numbers.odd)
         return self._numeric(name, cells, numbers, "")
 
+    def _words(self, name: str, cells: Cells) -> Column:
+        found = kind_of_words(name, cells)
+        odd = np.isnan(cells.reading.values)
+        n_odd = int(cells.counts[odd].sum())
+        if found.kind == "category" or n_odd > 0.5 * cells.n_present:
+            return found
+        # Mostly numbers: dropping it as an id or as text without a word would hide a few typing errors.
+        row = int(cells.rows_of(odd)[0])
+        reason = (
+            f"{cells.n_present - n_odd:,} cells are numbers and {n_odd:,} are not, such as "
+            f"{show(cells.words[cells.codes[row]])} ({self.table.where(row)}): too many to count as missing. "
+            f"Correct or empty them, or --drop {name}"
+        )
+        return replace(found, kind="text", reason=reason)
+
     def _identifier(self, name: str, cells: Cells, values: NDArray[np.float64]) -> str | None:
         """Return why the whole numbers tell one row from another and nothing else, or None."""
         share = cells.n_distinct / cells.n_present
@@ -187,9 +211,14 @@ class _Judge:
         if cells.n_present < 200 or values.min() < 100_000:
             return None
         # A large, nearly unique whole number may still be a measure: then the target follows its size.
-        binned = np.argsort(np.argsort(cells.reading.values)) * 50 // cells.n_distinct
+        binned = np.argsort(np.argsort(cells.reading.values)) * 10 // cells.n_distinct
         tested = self._order(binned.astype(np.float64), cells)
-        if tested is not None and tested.spread < 0.005 and not is_heavy_tailed(values):
+        # Without any effect the measured spread has a standard error of sqrt(2 (k - 1)) / rows, k = 10 bins.
+        if (
+            tested is not None
+            and tested.spread < 0.005 + 2 * np.sqrt(18) / cells.n_present
+            and not is_heavy_tailed(values)
+        ):
             return f"{said}, and {self._target_name()} has nothing to do with their size: they name the rows"
         return None
 

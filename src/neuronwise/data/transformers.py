@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.data.inputs import ColumnEncoding, Input, inputs_of
+from neuronwise.data.places import WAVES, waves
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
 
 # The order of the transformers, and so of what the ColumnTransformer puts out.
-_GROUPS = ("numbers", "logarithms", "yes or no", "flags", "categories")
+_GROUPS = ("numbers", "logarithms", "places", "yes or no", "flags", "categories")
+_SCALED = ("numbers", "logarithms", "places")
 
 
 def _places(encodings: Sequence[ColumnEncoding]) -> dict[str, list[tuple[int, int, list[int]]]]:
@@ -32,6 +34,9 @@ def _places(encodings: Sequence[ColumnEncoding]) -> dict[str, list[tuple[int, in
             k = len(encoding.categories)
             places["categories"].append((number, which, list(range(at, at + k))))
             number, at = number + 1, at + k
+        elif encoding.column.place:
+            places["places"].append((number, which, list(range(at, at + 1 + len(WAVES)))))
+            number, at = number + 1, at + 1 + len(WAVES)
         else:
             group = "yes or no" if kind == "yes/no" else "logarithms" if encoding.column.log else "numbers"
             for _ in range(max(len(encoding.parts), 1)):
@@ -65,6 +70,9 @@ def assemble(encodings: Sequence[ColumnEncoding]) -> ColumnTransformer:
         "logarithms": make_pipeline(
             SimpleImputer(strategy="median", keep_empty_features=True), FunctionTransformer(_log), StandardScaler()
         ),
+        "places": make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), FunctionTransformer(waves)
+        ),
         "yes or no": SimpleImputer(strategy="most_frequent", keep_empty_features=True),
         "flags": "passthrough",
         "categories": OneHotEncoder(categories=known, handle_unknown="ignore", sparse_output=False, dtype=np.float32),
@@ -80,24 +88,31 @@ def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log1p(np.maximum(values, 0.0))
 
 
+def _steps(transformer: ColumnTransformer, group: str) -> tuple[Any, Any]:
+    """Return the imputer of a group and its scaler (None for yes or no)."""
+    fitted = transformer.named_transformers_[group]
+    if group == "yes or no":
+        return fitted, None
+    return fitted["simpleimputer"], fitted["standardscaler"]
+
+
 def fitted_inputs(
     encodings: Sequence[ColumnEncoding], transformer: ColumnTransformer, prepared: NDArray[np.float64]
 ) -> list[Input]:
     """Return the inputs with the numbers that the fitted transformers found."""
     inputs = [neuron for encoding in encodings for neuron in inputs_of(encoding)]
     places = _places(encodings)
-    for group in ("numbers", "logarithms", "yes or no"):
+    for group in (*_SCALED, "yes or no"):
         if not places[group]:
             continue
-        fitted = transformer.named_transformers_[group]
-        imputer = fitted if group == "yes or no" else fitted[0]
-        for i, (number, _, (at,)) in enumerate(places[group]):
+        imputer, scaler = _steps(transformer, group)
+        for i, (number, _, (at, *_)) in enumerate(places[group]):
             seen = prepared[:, number][~np.isnan(prepared[:, number])]
             found: dict[str, float] = {"fill": float(imputer.statistics_[i])}
             if len(seen):
                 found |= {"minimum": float(seen.min()), "maximum": float(seen.max())}
-            if group != "yes or no":
-                found |= {"mean": float(fitted[-1].mean_[i]), "scale": float(fitted[-1].scale_[i])}
+            if scaler is not None:
+                found |= {"mean": float(scaler.mean_[i]), "scale": float(scaler.scale_[i])}
             inputs[at] = dataclasses.replace(inputs[at], **found)  # type: ignore[arg-type]
     return _with_different_names(inputs)
 
@@ -108,16 +123,15 @@ def restore(encodings: Sequence[ColumnEncoding], inputs: Sequence[Input]) -> Col
     places = _places(encodings)
     # Fitting on zeros gives every attribute its shape; the learned ones are then put in.
     transformer.fit(np.zeros((2, sum(encoding.width for encoding in encodings))))
-    for group in ("numbers", "logarithms", "yes or no"):
+    for group in (*_SCALED, "yes or no"):
         if places[group]:
-            mine = [inputs[at] for _, _, (at,) in places[group]]
-            fitted = transformer.named_transformers_[group]
-            imputer = fitted if group == "yes or no" else fitted[0]
+            mine = [inputs[ats[0]] for _, _, ats in places[group]]
+            imputer, scaler = _steps(transformer, group)
             imputer.statistics_ = np.array([neuron.fill for neuron in mine])
-            if group != "yes or no":
-                fitted[-1].mean_ = np.array([neuron.mean for neuron in mine])
-                fitted[-1].scale_ = np.array([neuron.scale for neuron in mine])
-                fitted[-1].var_ = fitted[-1].scale_ ** 2
+            if scaler is not None:
+                scaler.mean_ = np.array([neuron.mean for neuron in mine])
+                scaler.scale_ = np.array([neuron.scale for neuron in mine])
+                scaler.var_ = scaler.scale_**2
     return transformer
 
 

@@ -27,7 +27,8 @@ def signed_colours(values: NDArray[Any], largest: float) -> Pixels:
     ends = np.where(share < 0, np.array(NEGATIVE), np.array(POSITIVE))
     pixels = np.array(ZERO) * (1.0 - np.abs(share)) + ends * np.abs(share)
     pixels[~np.isfinite(values)] = 0
-    return np.rint(pixels).astype(np.uint8)
+    rounded: Pixels = np.rint(pixels).astype(np.uint8)
+    return rounded
 
 
 def weight_images(

@@ -97,8 +97,8 @@ def fit(
         epochs: Passes over the training rows, at most.
         batch_size: Rows per step; the last batch of an epoch may be smaller.
         validation: A share of the rows to hold out (0 to 1; stratified for classes), ``(X, y)``, or the numbers of
-            the rows as an array. After every epoch loss and metric are computed on it, and at the end the weights of the epoch with the lowest
-            validation loss are restored.
+            the rows as an array. After every epoch loss and metric are computed on it, and at the end the weights
+            of the epoch with the lowest validation loss are restored.
         training_rows: Numbers of the rows to learn from; default all but those of `validation`.
         groups: A label per row; rows with the same label never stand on both sides of the split.
         class_weights: ``"balanced"``, or weights by class number; the loss is sum(w_i L_i) / batch.

@@ -266,9 +266,9 @@ class Softmax(Activation):
     def forward(self, z: Array, a: Array) -> None:
         """The largest z of each row is subtracted first, so that exp cannot overflow."""
         # Arguments by position (axis, dtype, out, keepdims): names cost a tenth of a small network's step.
-        np.subtract(z, np.maximum.reduce(z, -1, None, None, True), a)
+        np.subtract(z, np.maximum.reduce(z, -1, None, None, True), a)  # type: ignore[call-overload]
         np.exp(a, a)
-        np.divide(a, np.add.reduce(a, -1, None, None, True), a)
+        np.divide(a, np.add.reduce(a, -1, None, None, True), a)  # type: ignore[call-overload]
 
     def backward(self, delta: Array, z: Array, a: Array, scratch: Array) -> None:
         """dL/dz_i = a_i (dL/da_i - sum_j a_j dL/da_j)."""

@@ -8,6 +8,7 @@ into `LAYERS`.
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,29 @@ from neuronwise.network.neuron import NeuronBase
 
 Array = NDArray[np.floating[Any]]
 Shape = tuple[int, ...]
+
+
+class UnitNames(Sequence[str]):
+    """``hidden1[0]``, ``hidden1[1]`` …, made when asked for: a million inputs cost no memory."""
+
+    def __init__(self, prefix: str, count: int) -> None:
+        self._prefix, self._count = prefix, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        places = range(self._count)[index]
+        if isinstance(places, range):
+            return [f"{self._prefix}[{i}]" for i in places]
+        return f"{self._prefix}[{places}]"
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{self._prefix}[{i}]" for i in range(self._count))
 
 
 class Pass(ABC):
@@ -99,6 +123,17 @@ class Layer(ABC):
         """Whether the layer stands in a network."""
         return self._built
 
+    def release(self) -> None:
+        """Make the layer free again, after a network that could not be built."""
+        self.name, self.parameters, self._built = self.given_name or "", {}, False
+
+    def unbuilt(self) -> Layer:
+        """Return a layer of the same kind, settings and name for another network."""
+        twin = copy.copy(self)
+        twin.given_name = self.name
+        twin.release()
+        return twin
+
     @abstractmethod
     def _output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one output; raise UsageError if the input does not fit."""
@@ -141,9 +176,9 @@ class Layer(ABC):
         """Return the layer as linear algebra."""
         return ""
 
-    def unit_names(self) -> list[str]:
+    def unit_names(self) -> Sequence[str]:
         """Return the name of each output, ``hidden1[0]`` …"""
-        return [f"{self.name}[{i}]" for i in range(self.neuron_count)]
+        return UnitNames(self.name, self.neuron_count)
 
     @property
     def neurons(self) -> Neurons:
@@ -207,7 +242,7 @@ class Dense(Layer):
     @property
     def W(self) -> Array:
         """Weights, (units, n_in)."""
-        return self.parameters["W"]
+        return self._parameter("W")
 
     @W.setter
     def W(self, value: ArrayLike) -> None:
@@ -216,20 +251,27 @@ class Dense(Layer):
     @property
     def b(self) -> Array:
         """Biases, (units,)."""
-        return self.parameters["b"]
+        return self._parameter("b")
 
     @b.setter
     def b(self, value: ArrayLike) -> None:
         self._assign("b", value)
 
-    def _assign(self, key: str, value: ArrayLike) -> None:
-        values = np.asarray(value)
-        if values.shape != self.parameters[key].shape:
+    def _parameter(self, key: str) -> Array:
+        try:
+            return self.parameters[key]
+        except KeyError:
             raise UsageError(
-                f"{key} has shape {self.parameters[key].shape}, got {values.shape}",
-                where=f"layer {self.name}",
-            )
-        self.parameters[key][...] = values
+                "this layer has no weights yet: it is not part of a network",
+                where=repr(self),
+                hint="network = Network([layer], input_shape=…)",
+            ) from None
+
+    def _assign(self, key: str, value: ArrayLike) -> None:
+        values, own = np.asarray(value), self._parameter(key)
+        if values.shape != own.shape:
+            raise UsageError(f"{key} has shape {own.shape}, got {values.shape}", where=f"layer {self.name}")
+        own[...] = values
 
     def start(self, x: Array, gradients: dict[str, Array] | None) -> DensePass:
         """See `Layer.start`."""
@@ -323,9 +365,9 @@ class Flatten(Layer):
         """The shapes in and out."""
         return f"a = x laid out as a vector, {' × '.join(map(str, self.input_shape))} to {self.neuron_count}"
 
-    def unit_names(self) -> list[str]:
+    def unit_names(self) -> Sequence[str]:
         """The names of its inputs: flattening makes no new neurons."""
-        return list(self.input_names) or super().unit_names()
+        return self.input_names or super().unit_names()
 
     def __repr__(self) -> str:
         return "Flatten()"
@@ -337,7 +379,7 @@ class FlattenPass(Pass):
     def __init__(self, layer: Flatten, x: Array, gradients: dict[str, Array] | None) -> None:
         self.layer, self.x = layer, x
         self.z = self.delta = None
-        self.a = x.reshape(len(x), -1)
+        self.a = x.reshape(len(x), layer.neuron_count)
         if gradients is not None:
             self.da = np.empty_like(self.a)
 

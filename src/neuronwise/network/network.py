@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError, did_you_mean
-from neuronwise.network.layers import Dense, Layer, NeuronView, Shape
+from neuronwise.network.layers import Dense, Layer, NeuronView, Shape, UnitNames
 from neuronwise.network.randomness import generator
 from neuronwise.network.summary import Summary, summarize
 from neuronwise.network.workspace import Workspace
@@ -22,6 +22,8 @@ Array = NDArray[np.floating[Any]]
 
 # Rows per forward pass of `predict`: bounds its memory whatever the size of the data.
 _CHUNK = 4096
+_MAX_AXES = 32  # NumPy's own limit, 64, less the batch and some room
+_LAYER_NAME = re.compile(r"[^\[\]\s/]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,15 @@ class Network:
         self.input_shape = _check_shape(input_shape)
         self.seed = int(seed)
         self.dtype = np.dtype(dtype)
-        self._build()
-        self.input_names = _check_names(input_names, math.prod(self.input_shape), "input_names")
-        self.class_names = _check_names(class_names, self.output_size, "class_names")
+        free = [layer for layer in self.layers if not layer.is_built]
+        try:
+            self._build()
+            self.input_names = _check_names(input_names, math.prod(self.input_shape), "input_names")
+            self.class_names = _check_names(class_names, self.output_size, "class_names")
+        except UsageError:
+            for layer in free:  # so that the user can mend what was wrong and use the same layers
+                layer.release()
+            raise
         self._name_inputs()
         self.parameters: Array = (
             np.empty(self.parameter_count, dtype=self.dtype) if _parameters is None else _parameters
@@ -166,10 +174,10 @@ class Network:
             kind = "hidden" if isinstance(layer, Dense) else type(layer).__name__.lower()
             counts[kind] = counts.get(kind, 0) + 1
             name = layer.given_name or ("output" if position == last else f"{kind}{counts[kind]}")
-            if name in used or name == "input" or not re.fullmatch(r"[^\[\]\s/]{1,100}", name):
+            if name in used or name == "input" or not name.isprintable() or not _LAYER_NAME.fullmatch(name):
                 why = "is used twice" if name in used else "cannot be used"
                 raise UsageError(
-                    f"the layer name {name!r} {why}",
+                    f"the layer name {name!r:.100} {why}",
                     where=f"layer {position}",
                     hint="names are unique, not 'input', and have no space, bracket or slash",
                 )
@@ -180,8 +188,7 @@ class Network:
             shape = layer.output_shape
 
     def _name_inputs(self) -> None:
-        n = math.prod(self.input_shape)
-        names: Sequence[str] = self.input_names or [f"input[{i}]" for i in range(n)]
+        names: Sequence[str] = self.input_names or UnitNames("input", math.prod(self.input_shape))
         for layer in self.layers:
             layer.input_names = names
             names = layer.unit_names()
@@ -294,8 +301,8 @@ class Network:
         """
         batch = self.check_input(x)
         space = self.workspace(len(batch))
-        np.copyto(space.x, batch)
         with np.errstate(all="ignore"):
+            np.copyto(space.x, batch)
             space.forward()
         return Trace([LayerTrace(step.layer.name, step.x, step.z, step.a) for step in space.passes])
 
@@ -326,9 +333,13 @@ class Network:
 
     def copy(self) -> Network:
         """Return an independent network of the same shape with the same weights."""
-        from neuronwise.network.storage import network_from_dict
+        return _rebuild(*self.__reduce__()[1])
 
-        return network_from_dict(self.to_dict(), parameters=self.parameters.copy())
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        # Copied or pickled attribute by attribute, the layers' weights would no longer be views of `parameters`.
+        options = {"input_shape": self.input_shape, "seed": self.seed, "dtype": str(self.dtype)}
+        names = {"input_names": self.input_names, "class_names": self.class_names}
+        return _rebuild, ([layer.unbuilt() for layer in self.layers], options | names, self.parameters)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description, without weights, as JSON values."""
@@ -385,8 +396,14 @@ class Network:
         return f"<Network {sizes}, {self.parameter_count:,} parameters, {self.dtype}>"
 
 
+def _rebuild(layers: list[Layer], options: dict[str, Any], parameters: Array) -> Network:
+    return Network(layers, **options, _parameters=parameters.copy())
+
+
 def _check_shape(input_shape: int | Sequence[int]) -> Shape:
-    sizes = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
+    sizes = tuple(input_shape) if isinstance(input_shape, (Sequence, np.ndarray)) else (input_shape,)
+    if len(sizes) > _MAX_AXES:
+        raise UsageError(f"an input has at most {_MAX_AXES} axes, got {len(sizes)}", where="argument input_shape")
     valid = sizes and all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in sizes)
     if not valid:
         raise UsageError(
@@ -399,8 +416,12 @@ def _check_shape(input_shape: int | Sequence[int]) -> Shape:
 def _check_names(names: Sequence[str] | None, count: int, argument: str) -> list[str] | None:
     if names is None:
         return None
-    if len(names) != count or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"expected {count} names, all text, got {len(names)}", where=f"argument {argument}")
+    if isinstance(names, str) or not isinstance(names, (Sequence, np.ndarray)) or len(names) != count:
+        found = repr(names)[:100] if isinstance(names, str) or not hasattr(names, "__len__") else len(names)
+        raise UsageError(f"expected {count} names, got {found}", where=f"argument {argument}")
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"names must be text, got {name!r:.100}", where=f"argument {argument}")
     return list(names)
 
 

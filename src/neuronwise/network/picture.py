@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.errors import UsageError
 from neuronwise.network.layers import Dense
 
 if TYPE_CHECKING:
     from neuronwise.network.network import Network
 
 NEGATIVE, POSITIVE = "#d9731a", "#2a74b8"  # orange and blue: told apart under every colour-vision deficiency
+NOT_FINITE = "#8a1c9c"
 
 _HEIGHT = 380
 _TOP, _BOTTOM = 34, 58
@@ -30,13 +32,18 @@ def draw_network(network: Network, *, width: int = 720, max_neurons: int = 16) -
 
     A column stands for the input and for each layer. Of a layer with more than `max_neurons` neurons the first
     and last are drawn, and its true number is written below. Of the links between two columns the strongest by
-    |weight| are drawn, as many as can be told apart.
+    |weight| are drawn, as many as can be told apart; those that are NaN or infinite are dashed and counted.
 
     Args:
         network: The network.
         width: Width in pixels.
         max_neurons: Neurons drawn per layer, at least 2.
+
+    Raises:
+        UsageError: `max_neurons` is below 2.
     """
+    if isinstance(max_neurons, bool) or not isinstance(max_neurons, int) or max_neurons < 2:
+        raise UsageError(f"expected a whole number from 2, got {max_neurons!r}", where="argument max_neurons")
     columns = [("input", "", math.prod(network.input_shape))]
     columns += [
         (layer.name, layer.activation.name if layer.activation else "", layer.neuron_count)
@@ -66,6 +73,9 @@ def draw_network(network: Network, *, width: int = 720, max_neurons: int = 16) -
     parts.append(
         f'<text x="{width - 12}" y="20" text-anchor="end" fill="#52606d">{network.parameter_count:,} parameters</text>'
     )
+    if broken := int(np.count_nonzero(~np.isfinite(network.parameters))):
+        words = f"{broken:,} {'weight' if broken == 1 else 'weights'} NaN or infinite"
+        parts.append(f'<text x="268" y="20" fill="{NOT_FINITE}" font-weight="600">{words}</text>')
     parts.append("</svg>")
     return "\n".join(parts)
 
@@ -104,17 +114,18 @@ def _links(
     y_in: list[float],
 ) -> list[str]:
     block = np.asarray(W[np.ix_(rows, columns)], dtype=np.float64)
-    block = np.where(np.isfinite(block), block, 0.0)
-    strongest = np.argsort(-np.abs(block), axis=None, kind="stable")[:_MAX_LINKS]
-    largest = float(np.abs(block).max(initial=0.0)) or 1.0
+    finite = np.isfinite(block)
+    strongest = np.argsort(-np.where(finite, np.abs(block), np.inf), axis=None, kind="stable")[:_MAX_LINKS]
+    largest = float(np.abs(block).max(initial=0.0, where=finite)) or 1.0
     lines = []
     for place in strongest[::-1]:  # the strongest last, on top
         i, j = divmod(int(place), len(columns))
-        strength = abs(block[i, j]) / largest
-        colour = POSITIVE if block[i, j] >= 0 else NEGATIVE
+        strength = abs(block[i, j]) / largest if finite[i, j] else 1.0
+        colour = NOT_FINITE if not finite[i, j] else POSITIVE if block[i, j] >= 0 else NEGATIVE
+        dashes = "" if finite[i, j] else ' stroke-dasharray="4 3"'
         lines.append(
             f'<line x1="{x[0]:.1f}" y1="{y_in[j]:.1f}" x2="{x[1]:.1f}" y2="{y_out[i]:.1f}" stroke="{colour}" '
-            f'stroke-width="{0.3 + 2.2 * strength:.2f}" stroke-opacity="{0.12 + 0.63 * strength:.2f}"/>'
+            f'stroke-width="{0.3 + 2.2 * strength:.2f}" stroke-opacity="{0.12 + 0.63 * strength:.2f}"{dashes}/>'
         )
     return lines
 

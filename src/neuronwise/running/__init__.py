@@ -19,7 +19,7 @@ from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run
 from neuronwise.running.scores import METRICS, Score, baselines, score
-from neuronwise.running.train import TrainOptions, train
+from neuronwise.running.training import TrainOptions, train
 from neuronwise.running.try_layers import Trial, parse_trials, try_layers
 
 __all__ = [
@@ -54,8 +54,8 @@ __all__ = [
     "parse_layers",
     "parse_trials",
     "prepare",
-    "scores_table",
     "score",
+    "scores_table",
     "sparkline",
     "summary_table",
     "train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -125,8 +126,10 @@ class ConsoleReporter(Reporter):
 
 
 def _example(run: Run) -> str:
+    if run.data["name"] in ("digits", "mnist"):
+        return str(run.data["name"])
     source = str(run.data["source"])
-    return source if run.data["kind"] != "array" and " " not in source else "DATA"
+    return source if Path(source).exists() and " " not in source else "DATA"
 
 
 class _Progress(Observer):

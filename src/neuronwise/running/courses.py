@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -81,4 +82,4 @@ def _groups(values: list[float], width: int) -> list[list[float]]:
     if len(values) <= width:
         return [[value] for value in values]
     edges = [round(i * len(values) / width) for i in range(width + 1)]
-    return [values[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [values[a:b] for a, b in itertools.pairwise(edges) if b > a]

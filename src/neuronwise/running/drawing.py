@@ -16,10 +16,8 @@ def draw_activation(activation: Activation) -> list[str]:
     Softmax depends on the other neurons; it is drawn for two neurons, the other one at z = 0.
     """
     z = np.linspace(-4.0, 4.0, 2 * _WIDTH)
-    if activation.name == "softmax":
-        f = activation(np.stack([z, np.zeros_like(z)], axis=1))[:, 0]
-    else:
-        f = activation(z)
+    alone = activation.name != "softmax"
+    f = activation(z) if alone else activation(np.stack([z, np.zeros_like(z)], axis=1))[:, 0]
     low, high = min(-0.5, float(f.min())), max(1.2, float(f.max()))
     low, high = max(low, -4.0), min(high, 4.0)
     rows = 4 * _HEIGHT

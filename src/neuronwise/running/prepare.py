@@ -144,7 +144,7 @@ def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: Fitt
     if options.group is not None:
         table.check_column(options.group)
         # A column that groups rows (the house of a sale) says nothing of a new row: it is no feature.
-        groups = table.frame[options.group].astype("string").fillna("").to_numpy(dtype=object)[rows]
+        groups = table.frame[options.group].to_numpy(dtype=object)[rows]
     train, validation, test = _split(target, table, rows, groups, options, seed)
     encoder: FeatureEncoder
     if start is not None:
@@ -212,7 +212,8 @@ def _prepare_images(data: Any, options: DataOptions, seed: int, start: FittedNet
     target = _image_target(images, labels, options) if start is None else start.target
     if start is not None and tuple(images.class_names) != target.classes:
         raise UsageError(
-            f"the run knows the classes {', '.join(target.classes[:10])}, the images {', '.join(images.class_names[:10])}",
+            f"the run knows the classes {', '.join(target.classes[:10])}, "
+            f"the images {', '.join(images.class_names[:10])}",
             where="argument from_run",
         )
     n = len(images.images)
@@ -340,7 +341,8 @@ def _split_rows(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     if n < 3:
         raise DataError(
-            f"{n} {'row' if n == 1 else 'rows'} cannot be learned from: at least 3 are needed, to learn, validate and test"
+            f"{n} {'row' if n == 1 else 'rows'} cannot be learned from: at least 3 are needed, "
+            "to learn, to validate and to test"
         )
     rest, test = split_rows(n, y=y, task=task, groups=groups, fraction=options.test, seed=seed, purpose="test")
     train, validation = split_rows(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuronwise.errors import NotFoundError, TrainingDiverged
 from neuronwise.explaining import histograms_over_time, png, weight_histogram, weight_images
+from neuronwise.files import folder_size_bytes, write_atomically
 from neuronwise.network import Dense, Flatten
 from neuronwise.running.names import new_local_id, new_local_name
 from neuronwise.tracking import DatasetInfo, RunInfo, Tracker, download_artifacts, find_run, list_runs, resolve_store
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from neuronwise.running.find import Listed
     from neuronwise.running.prepare import Prepared
     from neuronwise.running.run import Run
-    from neuronwise.running.train import TrainOptions
+    from neuronwise.running.training import TrainOptions
 
 # Pictures per layer: enough for a slider, few enough that MLflow's page stays quick.
 _PICTURES = 10
@@ -96,7 +97,7 @@ class Tracking:
             name = compared.name.replace(" ", "_")
             results |= {f"baseline/{name}/{key}": value for key, value in compared.metrics.items()}
         tracker.log_metrics(results, run.steps)
-        tags = {
+        tags: dict[str, Any] = {
             "neuronwise.status": run.status,
             "neuronwise.folder": str(run.folder),
             "mlflow.note.content": _description(run, failure),
@@ -149,8 +150,6 @@ def _send_pictures(tracker: Tracker, run: Run) -> None:
             tracker.log_image(weight_images(W, shape, largest=largest), f"{first}/weights_as_images", step)
     course = _course(history, [layer.name for layer in layers])
     picture = run.folder / "recording" / "weights_over_time.png"
-    from neuronwise.files import write_atomically
-
     write_atomically(picture, png(course))
 
 
@@ -204,7 +203,6 @@ def stored_runs(experiment: str | None, limit: int) -> list[Listed]:
 
 
 def _listed(info: RunInfo) -> Listed:
-    from neuronwise.files import folder_size_bytes
     from neuronwise.running.find import Listed
     from neuronwise.running.run import runs_folder
     from neuronwise.running.scores import METRICS

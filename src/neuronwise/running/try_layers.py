@@ -11,7 +11,7 @@ from neuronwise.running.architecture import make_optimizer, parse_layers
 from neuronwise.running.prepare import DataOptions, prepare
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import Run
-from neuronwise.running.train import TrainOptions, train_prepared
+from neuronwise.running.training import TrainOptions, train_prepared
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def try_layers(
         label = ",".join(map(str, layers)) or "none"
         name = f"{options.name} {label}" if options.name else f"layers {label}"
         chosen = replace(options, layers=layers, name=name)
-        optimizer = make_optimizer(options.optimizer, options.learning_rate, options.weight_decay)
         try:
-            run = train_prepared(prepared, chosen, optimizer, reporter=_Warnings(reporter), with_baselines=False)
+            run = train_prepared(prepared, chosen, reporter=_Warnings(reporter), with_baselines=False)
             trial = Trial(layers, run.network.parameter_count, run.metrics, run.duration_s, run)
         except TrainingDiverged as error:
             reporter.warned(f"layers {label}: {error}")

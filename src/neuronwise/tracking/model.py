@@ -55,14 +55,14 @@ def save_pyfunc(
     Raises:
         UsageError: `folder` holds no network, or files that could run.
     """
-    import mlflow.pyfunc
-    from mlflow.models import Model
-
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if "network.json" not in names:
         raise UsageError(f"{str(folder)!r} holds no network.json", where="argument folder")
     if bad := [path for path in folder.rglob("*") if path.suffix.lower() in _FORBIDDEN or path.is_symlink()]:
         raise UsageError(f"{bad[0].name!r} has no place in a model", where=str(folder))
+    with without_warnings():  # the import warns too
+        import mlflow.pyfunc
+        from mlflow.models import Model
     model = model if model is not None else Model()
     with tempfile.TemporaryDirectory(prefix="neuronwise-") as staging:
         # Copied to neutral names: MLflow writes the absolute paths of what it is given into the model.
@@ -127,8 +127,9 @@ def log_pyfunc(
         Exception: MLflow's own.
         UsageError: As for `save_pyfunc`.
     """
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
+    with without_warnings():
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
 
     with calling_mlflow(), tempfile.TemporaryDirectory(prefix="neuronwise-") as temporary:
         destination = Path(temporary) / "model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
@@ -145,8 +146,9 @@ def calling_mlflow() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of an error, for a sentence."""
+    """Return the first line of an error, for a sentence; without colours and other control characters."""
     text = str(getattr(error, "message", None) or error).strip()
+    text = re.sub(r"\x1b\[[0-9;]*m|[\x00-\x09\x0b-\x1f\x7f]", "", text)
     lines = text.splitlines()
     first = lines[0].rstrip(".") if lines else ""
     return f"{first[:300]}" if first else type(error).__name__
