@@ -152,6 +152,11 @@ def test_a_store_whose_number_orders_the_target_is_a_quantity() -> None:
     assert kind(*named(np.arange(1, 40), 0), "store") == "category"
 
 
+def test_a_number_without_any_effect_is_not_spread_over_many_inputs() -> None:
+    v = np.random.default_rng(0).integers(1, 100, ROWS).astype(float)
+    assert kind(v, np.zeros(ROWS), "lucky number") == "numeric"
+
+
 def test_leading_zeros_make_a_name(tmp_path: object) -> None:
     frame = pd.DataFrame({"v": ["02139", "02140", "10001"] * 30, "n": ["01", "02", "10"] * 30})
     assert [column.kind for column in describe_columns(read_table(frame))] == ["category", "numeric"]

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuronwise.errors import FormatError, NotFoundError, UsageError
+from neuronwise.errors import FormatError, NotFoundError, TrainingDiverged, UsageError
+from neuronwise.learning import fit
 from neuronwise.learning.observers import Observer, TrainingState
 from neuronwise.network import Network
 from neuronwise.recording import RecordingWriter, layer_summaries, read_recording
@@ -106,6 +107,49 @@ def test_the_best_network_is_recorded_even_where_epochs_are_thinned(tmp_path: Pa
     history = read_recording(tmp_path)
     assert history.delivered_step == 302
     np.testing.assert_array_equal(history.parameters(302), truth[302])
+
+
+def digits_like(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    X = generator.normal(size=(200, 5))
+    return X, (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
+
+
+@pytest.mark.parametrize("validation", [None, 0.25])
+def test_a_real_training_is_the_same_to_the_last_bit_and_comes_back(tmp_path: Path, validation: float | None) -> None:
+    X, y = digits_like()
+    alone, watched = small_network(), small_network()
+    options = {"epochs": 12, "batch_size": 16, "validation": validation, "learning_rate": 0.05}
+    fit(alone, X, y, **options)
+    result = fit(watched, X, y, observers=[RecordingWriter(tmp_path)], strict=True, **options)
+    np.testing.assert_array_equal(alone.parameters, watched.parameters)
+    history = read_recording(tmp_path)
+    assert history.problems == []
+    assert history.status == result.status
+    assert history.delivered_step == (result.best_step or result.steps)
+    np.testing.assert_array_equal(history.parameters(history.delivered_step), watched.parameters)
+    assert len(history.scalars) == result.steps
+    for recorded, true in zip(history.epochs, result.history, strict=True):
+        assert (recorded["epoch"], recorded["step"]) == (true["epoch"], true["step"])
+        assert recorded["metrics"]["loss"] == true["loss"]
+        # The loss of an epoch is the mean over its rows; the last batch may be smaller.
+        steps = history.scalars[history.scalars["epoch"] == recorded["epoch"]]
+        assert steps["loss"].mean() == pytest.approx(true["loss"], rel=0.2)
+        assert recorded["layers"]["hidden1"]["update_ratio"] > 0
+
+
+def test_a_training_that_diverges_is_recorded_up_to_there(tmp_path: Path) -> None:
+    X, y = digits_like()
+    network = Network.dense([5, 4, 4, 1], hidden="relu", output="identity")
+    writer = RecordingWriter(tmp_path)
+    with pytest.raises(TrainingDiverged):
+        fit(network, X, 1e3 * y, optimizer="sgd", learning_rate=1e4, epochs=5, observers=[writer], strict=True)
+    assert writer.problems == []
+    history = read_recording(tmp_path)
+    assert history.status == "diverged"
+    assert history.delivered_step is None
+    assert history.problems == []
+    assert 0 in history.steps
 
 
 @pytest.mark.parametrize("max_bytes", [30_000, 60_000, 200_000])

@@ -114,7 +114,7 @@ def order_test(numbers: NDArray[np.float64], y: NDArray[np.float64]) -> OrderTes
         numbers: float64 (rows,), finite, with repeats.
         y: float64 (rows, outputs): ranks of a regression target, or one 0/1 column per class.
     """
-    from scipy.stats import f as f_distribution  # type: ignore[import-untyped,unused-ignore]
+    from scipy.stats import f as f_distribution
 
     values, codes = np.unique(numbers, return_inverse=True)
     rows, k = len(numbers), len(values)

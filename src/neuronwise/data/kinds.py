@@ -181,7 +181,7 @@ class _Judge:
         found = kind_of_words(name, cells)
         odd = np.isnan(cells.reading.values)
         n_odd = int(cells.counts[odd].sum())
-        if found.kind == "category" or n_odd > 0.5 * cells.n_present:
+        if found.kind == "category" or n_odd > 0.2 * cells.n_present or names_an_identifier(name):
             return found
         # Mostly numbers: dropping it as an id or as text without a word would hide a few typing errors.
         row = int(cells.rows_of(odd)[0])
@@ -242,12 +242,12 @@ class _Judge:
             clear = tested is not None and tested.says_name and tested.n_values >= 20 and tested.ordered < 0.1
             return f"{several} and {follows}: a name written as a number" if clear else None
         if hint == "maybe code":
-            if tested is not None and tested.spread >= 0.005:
-                ordered = k < 5 or tested.ordered >= 0.8 or tested.p_value > 1e-4
-                return (
-                    None if ordered else f"{several}, it is called {name!r}, and {follows}: a name written as a number"
-                )
-            return f"{several}, and it is called {name!r}: a name written as a number" if 5 <= k <= n / 10 else None
+            told = f"{several}, and it is called {name!r}: a name written as a number"
+            if tested is None:
+                return told if 5 <= k <= n / 10 else None
+            # Where the values make no difference, one input is better than one for each.
+            ordered = k < 5 or tested.spread < 0.005 or tested.ordered >= 0.8 or tested.p_value > 1e-4
+            return None if ordered else f"{several}, it is called {name!r}, and {follows}: a name written as a number"
         if tested is not None and tested.says_name and k <= n / 10:
             return f"{several} and {follows}: a name written as a number"
         spread = (finite.max() - finite.min()) / max(finite.min(), 1)
@@ -285,7 +285,7 @@ class _Judge:
 
 def _target_sample(table: RawTable, spec: TargetSpec) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return up to 20,000 rows that have a target, and for each its rank (regression) or one 0/1 column per class."""
-    from scipy.stats import rankdata  # type: ignore[import-untyped,unused-ignore]
+    from scipy.stats import rankdata
 
     rows = spec.rows_with_target(table)
     if len(rows) > _TEST_ROWS:

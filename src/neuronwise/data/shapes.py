@@ -61,7 +61,7 @@ def padded_digits(cells: Cells) -> str | None:
 
 def is_skewed(values: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
     """Return whether a non-negative number has so long a right tail that its logarithm is the better input."""
-    from scipy.stats import skew  # type: ignore[import-untyped,unused-ignore]
+    from scipy.stats import skew
 
     finite = ~np.isnan(values)
     if not finite.any() or values[finite].min() < 0 or counts[finite].sum() < 50:

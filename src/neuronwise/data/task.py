@@ -81,7 +81,7 @@ def describe_target(table: RawTable, target: str, *, task: str | None = None, lo
 
 
 def _regression(cells: Cells, name: str, numbers: Numbers, where: str, log: bool | None, reason: str) -> TargetSpec:
-    from scipy.stats import skew  # type: ignore[import-untyped,unused-ignore]
+    from scipy.stats import skew
 
     values = np.append(numbers.values, np.nan)[cells.codes]
     values = values[~np.isnan(values)]

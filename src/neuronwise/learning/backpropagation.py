@@ -90,10 +90,12 @@ def backpropagate(
         per_example: Also the gradients of each example's own loss; needs batch × parameters numbers.
 
     Raises:
-        UsageError: Shapes or targets that do not fit, a loss that does not go with the output activation, or
+        UsageError: No rows, shapes or targets that do not fit, a loss that does not go with the output activation, or
             per-example gradients of more than 4 GB.
     """
     inputs = network.check_input(x)
+    if not len(inputs):
+        raise UsageError("at least one row is needed, got none", where="argument x")
     activation = network.layers[-1].activation
     chosen = get_loss(loss, activation.name if activation else "identity")
     if activation is not None:
@@ -108,8 +110,8 @@ def backpropagate(
         )
     flat = np.zeros_like(network.parameters)
     space = network.workspace(len(inputs), flat, input_gradient=True)
-    np.copyto(space.x, inputs)
     with np.errstate(all="ignore"):
+        np.copyto(space.x, inputs)
         space.forward()
         value = space.backward(chosen, targets)
         layers = []

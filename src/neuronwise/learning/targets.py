@@ -30,15 +30,18 @@ def prepare_targets(network: Network, y: ArrayLike, loss: Loss, rows: int) -> ND
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim == 2 and values.shape[1] == n_out:  # one-hot
-            if not np.array_equal(np.sort(values, axis=1)[:, -2:], np.tile([0, 1], (len(values), 1))):
+            if not np.isin(values, (0, 1)).all() or not (values.sum(axis=1) == 1).all():
                 raise UsageError("each row of one-hot targets must hold a single 1 and else 0", where="argument y")
             values = values.argmax(axis=1)
         _check_rows(values, rows, f"({rows},)")
-        if values.ndim != 1:
+        if values.shape != (rows,):
+            if values.ndim == 1:
+                raise UsageError(f"{rows:,} inputs need as many targets, got {len(values):,}", where="argument y")
             raise UsageError(f"expected class numbers of shape ({rows},), got {values.shape}", where="argument y")
-        classes = values.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # NaN and what is beyond int64 differ after the cast
+            classes = values.astype(np.int64)
         if not np.array_equal(classes, values) or classes.min(initial=0) < 0 or classes.max(initial=0) >= n_out:
-            wrong = values[(classes != values) | (classes < 0) | (classes >= n_out)][0]
+            wrong = values[(classes != values) | (classes < 0) | (classes >= n_out)][0].item()
             raise UsageError(
                 f"class numbers go from 0 to {n_out - 1} (the network has {n_out} outputs), got {wrong!r}",
                 where="argument y",
@@ -52,7 +55,8 @@ def prepare_targets(network: Network, y: ArrayLike, loss: Loss, rows: int) -> ND
         values = values[None]
     if values.shape != (rows, n_out):
         raise UsageError(f"expected targets of shape {shape}, got {values.shape}", where="argument y")
-    targets = np.ascontiguousarray(values, dtype=network.dtype)
+    with np.errstate(over="ignore"):
+        targets = np.ascontiguousarray(values, dtype=network.dtype)
     finite = np.isfinite(targets)
     if not finite.all():
         first = int(np.flatnonzero(~finite.all(axis=1))[0])
@@ -83,7 +87,7 @@ def example_weights(
         raise UsageError(f"class weights need classes, the loss is {loss.name!r}", where="argument class_weights")
     classes = y.reshape(-1).astype(np.int64)
     count = 2 if binary else n_out
-    if isinstance(class_weights, str):
+    if isinstance(class_weights, str) or not isinstance(class_weights, Mapping | Sequence | np.ndarray):
         if class_weights != "balanced":
             raise UsageError(
                 f"expected 'balanced' or weights by class, got {class_weights!r}", where="argument class_weights"
@@ -92,18 +96,20 @@ def example_weights(
         weights = np.where(sizes > 0, len(classes) / (np.count_nonzero(sizes) * np.maximum(sizes, 1)), 1.0)
     else:
         pairs = class_weights.items() if isinstance(class_weights, Mapping) else enumerate(class_weights)
-        weights = np.full(count, np.nan)
+        given: dict[int, Any] = dict.fromkeys(range(count), "none")
         for key, value in pairs:
-            if key not in range(count):
+            if key not in given:
                 raise UsageError(
                     f"there is no class {key!r}, they go from 0 to {count - 1}", where="argument class_weights"
                 )
+            given[key] = value
+        weights = np.ones(count)
+        for key, value in given.items():
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not 0 < value < np.inf:
+                got = value if value == "none" else repr(value.item() if isinstance(value, np.number) else value)
+                raise UsageError(f"class {key} needs a positive weight, got {got}", where="argument class_weights")
             weights[key] = value
-        if not (np.isfinite(weights) & (weights > 0)).all():
-            wrong = int(np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))[0])
-            raise UsageError(
-                f"class {wrong} needs a positive weight, got {weights[wrong]:g}", where="argument class_weights"
-            )
     result: NDArray[Any] = weights[classes].astype(dtype)
     return result
 

@@ -25,6 +25,9 @@ VERSION = 1
 _MAX_JSON_BYTES = 64_000_000
 _MAX_LAYERS = 10_000
 _MAX_PARAMETERS = 10**10
+_MAX_AXES = 32
+_MAX_SETTING = 200  # characters of one setting of a layer
+_KEYS = {"format", "version", "dtype", "seed", "input_shape", "input_names", "class_names", "layers"}
 _TENSOR_DTYPES = {"F32": "float32", "F64": "float64"}
 
 
@@ -54,11 +57,15 @@ def network_from_dict(
         raise FormatError(f"expected a JSON object, got {type(description).__name__}", where=where)
     if description.get("format") != FORMAT:
         raise FormatError(f"the key 'format' should be {FORMAT!r}, got {description.get('format')!r:.100}", where=where)
-    if description.get("version") != VERSION:
+    if description.get("version") != VERSION or type(description["version"]) is not int:
         raise FormatError(
             f"the key 'version' should be {VERSION}, got {description.get('version')!r:.100}",
             where=where,
             hint="a newer neuronwise may have written it: pip install --upgrade neuronwise",
+        )
+    if unknown := set(description) - _KEYS:
+        raise FormatError(
+            f"unknown key {min(map(str, unknown))!r:.100}", where=where, hint=f"known are {sorted(_KEYS)}"
         )
     entries = _get(description, "layers", list, where)
     if not 1 <= len(entries) <= _MAX_LAYERS:
@@ -66,8 +73,6 @@ def network_from_dict(
             f"the key 'layers' should hold 1 to {_MAX_LAYERS:,} layers, has {len(entries):,}", where=where
         )
     shape = _get(description, "input_shape", list, where)
-    if not all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= _MAX_PARAMETERS for n in shape):
-        raise FormatError(f"the key 'input_shape' should hold whole numbers from 1, got {shape!r:.100}", where=where)
     layers = [_layer(entry, f"{where}, layers[{i}]") for i, entry in enumerate(entries)]
     expected = _check_size(layers, shape, where)
     if parameters is not None and parameters.size != expected:
@@ -100,6 +105,10 @@ def save_network(network: Network, folder: Path) -> None:
     }
     write_atomically(folder / "network.safetensors", save(tensors, metadata={"format": FORMAT}))
     text = json.dumps(network_to_dict(network), ensure_ascii=False, indent=1)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a name with a lone surrogate, from a file that was not UTF-8
+        text = json.dumps(network_to_dict(network), indent=1)
     write_atomically(folder / "network.json", text + "\n")
 
 
@@ -209,27 +218,34 @@ def _layer(entry: Any, where: str) -> Layer:
         raise FormatError(
             f"unknown key {sorted(unknown)[0]!r:.100}", where=where, hint=f"known are {sorted(allowed[kind])}"
         )
+    for key, value in entry.items():  # before anything repeats it in a message
+        if len(repr(value)) > _MAX_SETTING:
+            raise FormatError(f"the key {key!r} is too long, got {value!r:.100}", where=where)
     if kind == "Flatten":
         return Flatten(name=name)
     try:
         return Dense(
             _get(entry, "units", int, where),
-            entry.get("activation", "relu"),
+            _get(entry, "activation", str, where),
             initializer=entry.get("initializer"),
             name=name,
         )
     except FormatError:
         raise
-    except (UsageError, TypeError) as error:
-        message = error.message if isinstance(error, UsageError) else str(error)
-        raise FormatError(message, where=where) from None
+    except UsageError as error:
+        raise FormatError(error.message, where=f"{where}, {error.where}", hint=error.hint) from None
 
 
 def _check_size(layers: list[Layer], input_shape: list[Any], where: str) -> int:
     """Return the number of parameters, before any memory is taken for them; refuse impossible ones."""
-    if not input_shape or not all(isinstance(n, int) and n >= 1 for n in input_shape):
+    # The number of axes first: the product of a long list of numbers is a number of endless digits.
+    if not 1 <= len(input_shape) <= _MAX_AXES or not all(
+        type(n) is int and 1 <= n <= _MAX_PARAMETERS for n in input_shape
+    ):
         raise FormatError(
-            f"the key 'input_shape' should hold whole numbers from 1, got {input_shape!r:.100}", where=where
+            f"the key 'input_shape' should hold 1 to {_MAX_AXES} whole numbers from 1 to {_MAX_PARAMETERS:,}, "
+            f"got {input_shape!r:.100}",
+            where=where,
         )
     n_in, total = math.prod(input_shape), 0
     for layer in layers:
@@ -237,5 +253,8 @@ def _check_size(layers: list[Layer], input_shape: list[Any], where: str) -> int:
             total += layer.units * n_in + layer.units
             n_in = layer.units
         if total > _MAX_PARAMETERS or n_in > _MAX_PARAMETERS:
-            raise FormatError(f"more than {_MAX_PARAMETERS:,} parameters are described", where=where)
+            raise FormatError(
+                f"more than {_MAX_PARAMETERS:,} parameters are described by the keys 'input_shape' and 'units'",
+                where=where,
+            )
     return total

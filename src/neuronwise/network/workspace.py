@@ -51,7 +51,7 @@ class Workspace:
             first = next((i for i, layer in enumerate(layers) if layer.parameter_count), len(layers))
             below = [self.dx, *(step.da for step in self.passes[:-1])]
             if self.dx is None:
-                below[: first + 1] = [None] * (first + 1)
+                below = [None if i <= first else dx for i, dx in enumerate(below)]
                 self._backward = list(zip(self.passes, below, strict=True))[first:][::-1]
             else:
                 self._backward = list(zip(self.passes, below, strict=True))[::-1]

@@ -45,9 +45,9 @@ class RecordedHistory:
         steps: Steps whose weights are stored, ascending, (n,) int64; 0 is the network before training.
         epochs: One dict per recorded epoch: ``epoch``, ``step``, ``elapsed_s``, ``metrics`` (name to number)
             and ``layers`` (layer to quantity to number).
-        status: How the training ended: ``"finished"``, ``"early_stopped"``, ``"interrupted"``, ``"diverged"``,
-            or ``"unfinished"`` if it runs or was killed.
-        delivered_step: The step of the network that was delivered; None if unfinished.
+        status: How the training ended: ``"finished"``, ``"early_stopped"``, ``"stopped"``, ``"interrupted"``,
+            ``"diverged"``, or ``"unfinished"`` if it runs or was killed.
+        delivered_step: The step of the network that was delivered; None if unfinished or diverged.
         best_step: The step of the best network; None if unknown.
         problems: Sentences about what is missing or damaged; empty if all is well.
     """

@@ -163,7 +163,9 @@ class RecordingWriter(Observer):
         self._keyframes = SegmentWriter(self.folder, "keyframes", self._row.dtype)
         self._events = EventWriter(self.folder)
         self._stored: set[int] = set()
-        self._checksums: dict[int, int] = {}
+        # Step and checksum of the weights at the last epoch's end, and at the best one's.
+        self._last: tuple[int, int] | None = None
+        self._best: tuple[int, int] | None = None
         description = describe(state, split=sorted(self._split), data=self._data)
         write_atomically(self.folder / "recording.json", json.dumps(description, ensure_ascii=False, indent=1) + "\n")
         self._events.write({"kind": "begin", "epochs": state.epochs, "notes": list(self.plan.notes)})
@@ -222,21 +224,15 @@ class RecordingWriter(Observer):
         # One place is kept for the network that is delivered at the end.
         if self.plan.keyframes.stores(state.epoch) and len(self._stored) < self.plan.max_keyframes - 1:
             self._keyframe(state, state.step, state.epoch)
-        if state.best_step == state.step or state.best_step is None:
-            self._checksums = {state.step: _checksum(state)}
-        self._last = (state.step, state.epoch, _checksum(state))
+        self._last = (state.step, _checksum(state))
+        if state.best_step == state.step:
+            self._best = self._last
 
     def _end_fit(self, state: TrainingState) -> None:
         self._flush()
-        step, epoch = state.step, state.epoch
-        # Early stopping puts the best weights back: they are recorded under the step they belong to.
-        checksum = _checksum(state)
-        last = getattr(self, "_last", None)
-        if not (last and last[0] == step and last[2] == checksum):
-            best = state.best_step
-            if best is not None and self._checksums.get(best) == checksum:
-                step, epoch = best, state.best_epoch or 0
-        self._keyframe(state, step, epoch)
+        delivered = self._delivered(state)
+        if delivered is not None:
+            self._keyframe(state, *delivered)
         self._events.write(
             {
                 "kind": "end",
@@ -246,9 +242,21 @@ class RecordingWriter(Observer):
                 "elapsed_s": state.elapsed_s,
                 "best_step": state.best_step,
                 "best_epoch": state.best_epoch,
-                "delivered_step": step,
+                "delivered_step": delivered[0] if delivered is not None else None,
             }
         )
+
+    def _delivered(self, state: TrainingState) -> tuple[int, int] | None:
+        """Return step and epoch of the weights that the network is left with; None if that is not known."""
+        if state.status == "diverged":
+            return None  # the last finite weights, of some step within the epoch
+        checksum = _checksum(state)
+        if self._last == (state.step, checksum):
+            return state.step, state.epoch
+        # The best weights were put back: they are recorded under the step they belong to.
+        if state.best_step is not None and self._best == (state.best_step, checksum):
+            return state.best_step, state.best_epoch or 0
+        return state.step, state.epoch
 
     def _seal(self) -> None:
         self._flush()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import NotFoundError, TrainingDiverged
-from neuronwise.explaining import histograms_over_time, png, weight_histogram, weight_images
+from neuronwise.explaining import histograms_over_time, png, weight_histograms, weight_images
 from neuronwise.files import folder_size_bytes, write_atomically
 from neuronwise.network import Dense, Flatten
 from neuronwise.running.names import new_local_id, new_local_name
@@ -95,7 +95,7 @@ class Tracking:
         results = {f"test/{key}": value for key, value in run.metrics.items()}
         for compared in run.baselines:
             name = compared.name.replace(" ", "_")
-            results |= {f"baseline/{name}/{key}": value for key, value in compared.metrics.items()}
+            results |= {f"test/{key} of {name}": value for key, value in compared.metrics.items()}
         tracker.log_metrics(results, run.steps)
         tags: dict[str, Any] = {
             "neuronwise.status": run.status,
@@ -138,10 +138,8 @@ def _send_pictures(tracker: Tracker, run: Run) -> None:
         return
     of_layers = {layer.name: [np.array(history.layer(step, layer.name)["W"]) for step in steps] for layer in layers}
     for name, matrices in of_layers.items():
-        limits, tallest = _limits(matrices)
-        for step, W in zip(steps, matrices, strict=True):
-            title = f"{name}: {W.size:,} weights at step {step:,}"
-            tracker.log_image(weight_histogram(W, title=title, limits=limits, tallest=tallest), f"{name}/weights", step)
+        for step, picture in zip(steps, weight_histograms(name, steps, matrices), strict=True):
+            tracker.log_image(picture, f"{name}/weights", step)
     shape = image_shape(run)
     if shape is not None:
         first = layers[0].name
@@ -149,8 +147,8 @@ def _send_pictures(tracker: Tracker, run: Run) -> None:
         for step, W in zip(steps, of_layers[first], strict=True):
             tracker.log_image(weight_images(W, shape, largest=largest), f"{first}/weights_as_images", step)
     course = _course(history, [layer.name for layer in layers])
-    picture = run.folder / "recording" / "weights_over_time.png"
-    write_atomically(picture, png(course))
+    path = run.folder / "recording" / "weights_over_time.png"
+    write_atomically(path, png(course))
 
 
 def _course(history: RecordedHistory, names: list[str]) -> NDArray[np.uint8]:
@@ -170,14 +168,6 @@ def spread(steps: Any, count: int) -> list[int]:
     if len(every) <= count:
         return every
     return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
-
-
-def _limits(matrices: list[NDArray[Any]]) -> tuple[tuple[float, float], int]:
-    """Return the ends of the axis and the highest bar over all steps, so that the pictures can be compared."""
-    finite = [W[np.isfinite(W)] for W in matrices]
-    largest = max((float(np.abs(values).max(initial=0.0)) for values in finite), default=0.0) or 1.0
-    highest = max(int(np.histogram(values, bins=61, range=(-largest, largest))[0].max(initial=0)) for values in finite)
-    return (-largest, largest), highest
 
 
 def _description(run: Run, failure: TrainingDiverged | None) -> str:

@@ -302,10 +302,19 @@ class _MetricsLogger(Observer):
         """Send one batch of metrics, at the step that ends the epoch."""
         values = dict(state.metrics)
         for layer, summary in self._recorder.summaries.items():
-            values |= {f"{layer}/{key}": value for key, value in summary.items()}
+            values |= {f"{layer}/{key}": value for key, value in summary.items() if _is_sent(key, value)}
         seconds = time.perf_counter() - self._began
         values["steps_per_second"] = state.step / seconds if seconds > 0 else 0.0
         self._tracking.log_metrics(values, state.step)
+
+
+# What MLflow's page shows of each layer; the recording holds more. Twelve keys a layer would only slow the page.
+_SENT = frozenset({"weight_norm", "bias_mean", "grad_norm", "update_ratio", "zero_fraction"})
+
+
+def _is_sent(key: str, value: float) -> bool:
+    """Return whether a layer's summary goes to MLflow: the five of every layer, and counts of NaN if there are any."""
+    return key in _SENT or (key.endswith("_nonfinite") and value > 0)
 
 
 def _choose(data: Prepared, options: TrainOptions, start: FittedNetwork | None) -> Choice:
