@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -17,6 +16,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     Raises:
         OSError: The folder does not exist or cannot be written; nothing is left behind.
     """
+    import tempfile  # not at the top: `import neuronwise` should cost little beside NumPy
+
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".tmp")

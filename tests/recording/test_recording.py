@@ -142,12 +142,13 @@ def test_a_training_that_diverges_is_recorded_up_to_there(tmp_path: Path) -> Non
     X, y = digits_like()
     network = Network.dense([5, 4, 4, 1], hidden="relu", output="identity")
     writer = RecordingWriter(tmp_path)
-    with pytest.raises(TrainingDiverged):
+    with pytest.raises(TrainingDiverged) as raised:
         fit(network, X, 1e3 * y, optimizer="sgd", learning_rate=1e4, epochs=5, observers=[writer], strict=True)
     assert writer.problems == []
     history = read_recording(tmp_path)
     assert history.status == "diverged"
-    assert history.delivered_step is None
+    assert history.delivered_step == raised.value.step - 1
+    assert np.array_equal(history.parameters(history.delivered_step), network.parameters)
     assert history.problems == []
     assert 0 in history.steps
 

@@ -27,7 +27,9 @@ class Evaluator:
         self._network, self._X, self._y, self._loss = network, X, y, loss
         self._spaces: dict[int, tuple[Workspace, NDArray[Any]]] = {}
         if loss.targets == "values" and loss.name != "binary_cross_entropy":
-            self._total = float(((y - y.mean(axis=0)) ** 2).sum(dtype=np.float64))
+            # Not from the mean where all are the same: its rounding would make a small number of what is 0.
+            centred = y - y.mean(axis=0, dtype=np.float64) if (y != y[:1]).any() else np.zeros(1)
+            self._total = float((centred**2).sum())
 
     def __call__(self) -> dict[str, float]:
         """Return ``loss`` (mean over the rows) and ``accuracy`` (classes) or ``r2`` (values).
@@ -35,6 +37,10 @@ class Evaluator:
         R² is 1 minus the squared errors over those of the mean of these rows; it is missing where the targets
         are all the same.
         """
+        with np.errstate(all="ignore"):
+            return self._measure()
+
+    def _measure(self) -> dict[str, float]:
         rows, total, right, squared = len(self._X), 0.0, 0, 0.0
         for start in range(0, rows, _CHUNK):
             x, y = self._X[start : start + _CHUNK], self._y[start : start + _CHUNK]

@@ -215,6 +215,7 @@ class _Loop:
             state.elapsed_s = time.perf_counter() - began
             if not finite or not np.isfinite(state.network.parameters).all():
                 divergence = locate_divergence(self.stepper, start, self.batches(epoch), first_step)
+                state.divergence = divergence
                 state.status = "diverged"
                 break
             if state.step == first_step - 1 + state.steps_per_epoch:

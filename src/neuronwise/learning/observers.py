@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from neuronwise.learning.divergence import Divergence
     from neuronwise.network import Network, Pass
 
 logger = logging.getLogger("neuronwise")
@@ -43,6 +44,7 @@ class TrainingState:
         best_step: The step at its end, or None.
         elapsed_s: Seconds since the start of the training, at the last epoch's end or later.
         status: How it stands, or how it ended.
+        divergence: Where it began to diverge, or None; the weights are then those before that step.
     """
 
     def __init__(self, network: Network, epochs: int, steps_per_epoch: int) -> None:
@@ -61,6 +63,7 @@ class TrainingState:
         self.best_step: int | None = None
         self.elapsed_s = 0.0
         self.status: Status = "running"
+        self.divergence: Divergence | None = None
         self.stop_requested = False
 
     def stop(self) -> None:

@@ -55,11 +55,12 @@ class Optimizer(ABC):
         self.steps = 0
 
     def step(self, parameters: Array, gradients: Array) -> None:
-        """Change the parameters in place. `gradients` may be overwritten where weight decay is added to it."""
+        """Change the parameters in place; `gradients` is only read."""
         self.steps += 1
         if self.weight_decay and not self._decoupled:
             np.multiply(parameters, self.weight_decay, out=self._scratch)
-            gradients += self._scratch
+            self._scratch += gradients
+            gradients = self._scratch
         self._compute_update(gradients)
         if self.weight_decay and self._decoupled:
             np.multiply(parameters, self.learning_rate * self.weight_decay, out=self._scratch)
@@ -289,6 +290,8 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
     The formula is that of torch.nn.utils.clip_grad_norm_ (Pascanu et al. 2013, algorithm 1).
     """
     norm = math.sqrt(float(np.dot(gradients, gradients)))
+    if math.isinf(norm):  # perhaps only the squares overflowed: a norm of infinity would clip everything to 0
+        norm = float(np.linalg.norm(gradients.astype(np.float64)))
     if norm > limit:
         gradients *= limit / (norm + 1e-6)
     return norm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,6 +65,8 @@ class Summary:
 
     def to_html(self) -> str:
         """Return the table as HTML; every text is escaped."""
+        import html  # not at the top: `import neuronwise` should cost little beside NumPy
+
         header, rows = self.cells()
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)

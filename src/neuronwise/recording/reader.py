@@ -47,7 +47,8 @@ class RecordedHistory:
             and ``layers`` (layer to quantity to number).
         status: How the training ended: ``"finished"``, ``"early_stopped"``, ``"stopped"``, ``"interrupted"``,
             ``"diverged"``, or ``"unfinished"`` if it runs or was killed.
-        delivered_step: The step of the network that was delivered; None if unfinished or diverged.
+        delivered_step: The step of the network that was delivered; None if unfinished. Of a diverged training
+            those are the last finite weights.
         best_step: The step of the best network; None if unknown.
         problems: Sentences about what is missing or damaged; empty if all is well.
     """

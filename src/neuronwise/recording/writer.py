@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,13 +244,15 @@ class RecordingWriter(Observer):
                 "best_step": state.best_step,
                 "best_epoch": state.best_epoch,
                 "delivered_step": delivered[0] if delivered is not None else None,
+                "divergence": None if state.divergence is None else asdict(state.divergence),
             }
         )
 
     def _delivered(self, state: TrainingState) -> tuple[int, int] | None:
         """Return step and epoch of the weights that the network is left with; None if that is not known."""
         if state.status == "diverged":
-            return None  # the last finite weights, of some step within the epoch
+            # The last finite weights: those before the step at which it began.
+            return (state.divergence.step - 1, state.epoch) if state.divergence is not None else None
         checksum = _checksum(state)
         if self._last == (state.step, checksum):
             return state.step, state.epoch

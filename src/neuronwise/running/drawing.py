@@ -42,7 +42,7 @@ def draw_activation(activation: Activation) -> list[str]:
             block = grid[4 * i : 4 * i + 4, 2 * j : 2 * j + 2]
             code = sum(_DOTS[r][c] for r in range(4) for c in range(2) if block[r, c])
             cells.append(chr(0x2800 + code))
-        label = f"{high:.3g}" if i == 0 else f"{low:.3g}" if i == _HEIGHT - 1 else ""
+        label = f"{high:.2g}" if i == 0 else f"{low:.2g}" if i == _HEIGHT - 1 else ""
         lines.append("".join(cells) + f" {label}")
     lines.append(f"{'z = -4':<{_WIDTH // 2}}{'z = 4':>{_WIDTH // 2}}")
     return lines

@@ -139,8 +139,8 @@ def _logistic(target: TargetSpec, X: NDArray[Any], y: NDArray[Any], X_test: NDAr
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 200 iterations are plenty for a comparison
-        model = LogisticRegression(max_iter=200).fit(X, y)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are plenty for a comparison
+        model = LogisticRegression(max_iter=100).fit(X, y)
     probabilities = np.zeros((len(X_test), len(target.classes)))
     probabilities[:, model.classes_] = model.predict_proba(X_test)
     return probabilities

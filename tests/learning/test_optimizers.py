@@ -1,0 +1,259 @@
+"""Optimizers against torch, by hand, and against themselves after going back."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neuronwise.errors import UsageError
+from neuronwise.learning import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    backpropagate,
+    clip_by_norm,
+    get_optimizer,
+)
+from neuronwise.network import Network
+
+from .helpers import flat, torch_loss, torch_twin
+
+NAMES = sorted(OPTIMIZERS)
+SETTINGS: dict[str, list[dict[str, float]]] = {
+    "sgd": [{}, {"learning_rate": 0.3, "weight_decay": 0.1}],
+    "momentum": [{}, {"learning_rate": 0.05, "weight_decay": 0.1, "momentum": 0.5}],
+    "nesterov": [{}, {"learning_rate": 0.05, "weight_decay": 0.1, "momentum": 0.7}],
+    "rmsprop": [{}, {"learning_rate": 0.01, "weight_decay": 0.1, "decay": 0.8, "epsilon": 1e-4}],
+    "adam": [{}, {"learning_rate": 0.01, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.9, "epsilon": 1e-4}],
+    "adamw": [{}, {"learning_rate": 0.01, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.9, "epsilon": 1e-4}],
+}
+CASES = [(name, settings) for name in NAMES for settings in SETTINGS[name]]
+
+
+def _torch_optimizer(torch: Any, name: str, optimizer: Optimizer, parameters: list[Any]) -> Any:
+    common = {"lr": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
+    own = optimizer.settings()
+    kinds = {
+        "sgd": lambda: torch.optim.SGD(parameters, **common),
+        "momentum": lambda: torch.optim.SGD(parameters, momentum=own["momentum"], **common),
+        "nesterov": lambda: torch.optim.SGD(parameters, momentum=own["momentum"], nesterov=True, **common),
+        "rmsprop": lambda: torch.optim.RMSprop(parameters, alpha=own["decay"], eps=own["epsilon"], **common),
+        "adam": lambda: torch.optim.Adam(parameters, betas=(own["beta1"], own["beta2"]), eps=own["epsilon"], **common),
+        "adamw": lambda: torch.optim.AdamW(parameters, betas=(own["beta1"], own["beta2"]), eps=own["epsilon"], **common),
+    }  # fmt: skip
+    return kinds[name]()
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_one_step_and_ten_equal_torch(name: str, settings: dict[str, float], dtype: str, clip: float | None) -> None:
+    network = Network.dense([5, 8, 3], hidden="tanh", output="softmax", seed=1, dtype=dtype)
+    torch, forward, parameters = torch_twin(network)
+    optimizer = OPTIMIZERS[name](**settings)
+    optimizer.start(network.parameters)
+    theirs = _torch_optimizer(torch, name, optimizer, parameters)
+    rng = np.random.default_rng(0)
+    for step in range(1, 11):
+        x, y = rng.normal(size=(16, 5)).astype(dtype), rng.integers(0, 3, 16)
+        before, gradients = network.parameters.copy(), backpropagate(network, x, y).flat
+        if clip is not None:
+            clip_by_norm(gradients, clip)
+        optimizer.step(network.parameters, gradients)
+        np.testing.assert_array_equal(network.parameters, before - optimizer.update)
+        theirs.zero_grad()
+        torch_loss(torch, "categorical_cross_entropy", *forward(x), y).backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, clip)
+        theirs.step()
+        # In float32 a step of Adam divides noise by noise where a gradient is nearly 0: at most a share of the rate.
+        rate = optimizer.learning_rate
+        tolerance = (1e-6 + 5e-3 * rate * step) if dtype == "float32" else 1e-12 * step
+        np.testing.assert_allclose(network.parameters, flat(parameters), rtol=0, atol=tolerance)
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    assert {name: get_optimizer(name).settings() for name in NAMES} == {
+        "sgd": {"learning_rate": 0.1, "weight_decay": 0.0},
+        "momentum": {"learning_rate": 0.01, "weight_decay": 0.0, "momentum": 0.9},
+        "nesterov": {"learning_rate": 0.01, "weight_decay": 0.0, "momentum": 0.9},
+        "rmsprop": {"learning_rate": 0.001, "weight_decay": 0.0, "decay": 0.99, "epsilon": 1e-8},
+        "adam": {"learning_rate": 0.001, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+        "adamw": {"learning_rate": 0.001, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    }
+
+
+def test_two_steps_by_hand() -> None:
+    # Momentum 0.5, rate 0.1, gradient 1 then 2: v = 1, W = -0.1; v = 2.5, W = -0.35.
+    # Nesterov: 1 + 0.5·1 = 1.5, W = -0.15; v = 2.5, 2 + 0.5·2.5 = 3.25, W = -0.475.
+    # Adam: the first step is the rate itself whatever the gradient.
+    found = {}
+    for optimizer in (Momentum(0.1, momentum=0.5), Nesterov(0.1, momentum=0.5), Adam(0.1), SGD(0.1)):
+        W = np.zeros(1)
+        optimizer.start(W)
+        for gradient in (1.0, 2.0):
+            optimizer.step(W, np.array([gradient]))
+            found.setdefault(optimizer.name, []).append(float(W[0]))
+    assert found["momentum"] == pytest.approx([-0.1, -0.35])
+    assert found["nesterov"] == pytest.approx([-0.15, -0.475])
+    assert found["adam"][0] == pytest.approx(-0.1, rel=1e-7)
+    assert found["sgd"] == pytest.approx([-0.1, -0.3])
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_a_step_leaves_the_gradients_as_they_are(name: str, settings: dict[str, float]) -> None:
+    # Those who look at a training are shown the gradients of the loss, not the pull of weight decay on top.
+    optimizer, parameters, gradients = OPTIMIZERS[name](**settings), np.ones(4), np.array([1.0, -2, 0, 1e-9])
+    optimizer.start(parameters)
+    before = gradients.copy()
+    optimizer.step(parameters, gradients)
+    np.testing.assert_array_equal(gradients, before)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_going_back_to_a_snapshot_repeats_the_steps_to_the_last_bit(name: str, settings: dict[str, float]) -> None:
+    optimizer, rng = OPTIMIZERS[name](**settings), np.random.default_rng(0)
+    parameters = rng.normal(size=20).astype(np.float32)
+    optimizer.start(parameters)
+    gradients = rng.normal(size=(10, 20)).astype(np.float32)
+    for gradient in gradients[:4]:
+        optimizer.step(parameters, gradient.copy())
+    snapshot, kept = optimizer.snapshot(), parameters.copy()
+    ends = []
+    for _ in range(2):
+        for gradient in gradients[4:]:
+            optimizer.step(parameters, gradient.copy())
+        ends.append((parameters.copy(), optimizer.steps, optimizer.update.copy(), copy.deepcopy(optimizer.state)))
+        optimizer.restore(snapshot)
+        parameters[:] = kept
+    assert ends[0][1] == ends[1][1] == 10
+    np.testing.assert_array_equal(ends[0][0], ends[1][0])
+    np.testing.assert_array_equal(ends[0][2], ends[1][2])
+    for key, value in ends[0][3].items():
+        np.testing.assert_array_equal(value, ends[1][3][key])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_start_forgets_everything(name: str) -> None:
+    optimizer = OPTIMIZERS[name]()
+    ends = []
+    for _ in range(2):
+        parameters = np.ones(3)
+        optimizer.start(parameters)
+        assert optimizer.steps == 0
+        for _ in range(3):
+            optimizer.step(parameters, np.array([0.1, -0.2, 0.3]))
+        ends.append(parameters)
+    np.testing.assert_array_equal(*ends)
+
+
+def test_weight_decay_alone_pulls_to_zero() -> None:
+    for optimizer in (SGD(0.1, weight_decay=0.5), AdamW(0.1, weight_decay=0.5)):
+        parameters = np.array([1.0, -2.0])
+        optimizer.start(parameters)
+        optimizer.step(parameters, np.zeros(2))
+        np.testing.assert_allclose(parameters, [0.95, -1.9], rtol=1e-12)
+
+
+def test_names_settings_and_repr() -> None:
+    assert get_optimizer("adam", 0.01, 0.1).settings()["weight_decay"] == 0.1
+    assert repr(SGD(0.5)) == "SGD(learning_rate=0.5, weight_decay=0)"
+    own = RMSprop()
+    assert get_optimizer(own) is own
+    assert get_optimizer("sgd") is not get_optimizer("sgd")
+    assert SGD(np.float32(0.5)).learning_rate == 0.5
+    assert SGD(1).learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("adan",), "argument optimizer: unknown optimizer 'adan'. Did you mean 'adam'?"),
+        (("quasi-newton",), "known are sgd, momentum, nesterov, rmsprop, adam, adamw"),
+        ((3,), "unknown optimizer 3"),
+        ((["adam"],), "unknown optimizer ['adam']"),
+        (("adam", 0), "argument learning_rate: expected a number above 0, got 0"),
+        (("adam", -0.1), "argument learning_rate: expected a number above 0, got -0.1"),
+        (("adam", math.nan), "expected a number above 0, got nan"),
+        (("adam", math.inf), "expected a number above 0, got inf"),
+        (("adam", "fast"), "argument learning_rate: expected a number above 0, got 'fast'"),
+        (("adam", True), "expected a number above 0, got True"),
+        (("adam", [0.1]), "expected a number above 0, got [0.1]"),
+        (("adam", 1j), "expected a number above 0, got 1j"),
+        (("sgd", 0.1, -1), "argument weight_decay: expected a number from 0, got -1"),
+        (("sgd", 0.1, math.nan), "argument weight_decay: expected a number from 0, got nan"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_is_refused(arguments: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        get_optimizer(*arguments)
+    assert text in str(caught.value)
+
+
+def test_a_learning_rate_that_cannot_be_is_answered_with_the_usual_ones() -> None:
+    with pytest.raises(UsageError, match=r"the usual rates are 0\.001 \(Adam\) and 0\.1 \(SGD\)"):
+        get_optimizer("adam", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [(Momentum, {"momentum": 1.0}), (Momentum, {"momentum": -0.1}), (RMSprop, {"decay": 1}), (RMSprop, {"epsilon": 0}),
+     (Adam, {"beta1": 1.0}), (Adam, {"beta2": math.nan}), (AdamW, {"epsilon": -1})],
+)  # fmt: skip
+def test_settings_out_of_range_are_named(kind: type[Optimizer], settings: dict[str, float]) -> None:
+    (key,) = settings
+    with pytest.raises(UsageError, match=f"argument {key}: expected a number"):
+        kind(**settings)
+
+
+def test_a_rate_beside_an_optimizer_object_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        get_optimizer(Adam(), 0.1)
+    assert "learning_rate and weight_decay are given both in the optimizer and beside it" in str(caught.value)
+    assert "Adam(learning_rate=0.001)" in str(caught.value)
+
+
+# --- clipping
+
+
+def test_clipping_scales_the_whole_to_the_limit() -> None:
+    gradients = np.array([3.0, 4.0])
+    assert clip_by_norm(gradients, 1.0) == 5.0
+    np.testing.assert_allclose(gradients, [0.6, 0.8], rtol=1e-6)
+    small = np.array([0.3, 0.4])
+    assert clip_by_norm(small, 1.0) == pytest.approx(0.5)
+    assert small.tolist() == [0.3, 0.4]
+
+
+def test_gradients_whose_square_overflows_are_clipped_not_erased() -> None:
+    # Exactly the exploding gradients that clipping is for: 3e19 squared is beyond float32.
+    gradients = np.array([3e19, -4e19], dtype=np.float32)
+    with np.errstate(all="ignore"):
+        assert clip_by_norm(gradients, 1.0) == pytest.approx(5e19, rel=1e-6)
+    np.testing.assert_allclose(gradients, [0.6, -0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_clipping_does_not_hide_what_is_not_finite(bad: float) -> None:
+    gradients = np.array([1.0, bad])
+    with np.errstate(all="ignore"):
+        assert not math.isfinite(clip_by_norm(gradients, 1.0))
+    assert not np.isfinite(gradients).all()
+
+
+def test_every_optimizer_lowers_a_quadratic_loss() -> None:
+    for name in NAMES:
+        optimizer, W = get_optimizer(name, 0.05), np.array([1.0, -2.0, 3.0])
+        optimizer.start(W)
+        for _ in range(100):
+            optimizer.step(W, 2 * W)
+        assert (W**2).sum() < 1, name

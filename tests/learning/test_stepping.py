@@ -1,0 +1,89 @@
+"""One step at a time, and back again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neuronwise.learning import OPTIMIZERS, backpropagate, clip_by_norm, get_optimizer
+from neuronwise.learning.stepping import Stepper
+from neuronwise.network import LOSSES, Flatten, Network
+from neuronwise.network.layers import Dense
+
+LOSS = LOSSES["categorical_cross_entropy"]
+
+
+def _stepper(optimizer: str = "adam", weights: np.ndarray | None = None, clip: float | None = None) -> Stepper:
+    network = Network([Flatten(), Dense(6, "tanh"), Dense(3, "softmax")], input_shape=(2, 2), seed=1)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 2, 2)).astype(np.float32), rng.integers(0, 3, 20)
+    one = get_optimizer(optimizer, 0.05)
+    one.start(network.parameters)
+    return Stepper(network, X, y, weights, LOSS, one, clip)
+
+
+def test_a_step_is_backpropagation_and_an_update() -> None:
+    stepper = _stepper("sgd")
+    rows = np.array([3, 1, 4, 1])
+    expected = backpropagate(stepper.network, stepper.X[rows], stepper.y[rows])
+    before = stepper.network.parameters.copy()
+    loss = stepper.step(rows)
+    assert loss == pytest.approx(expected.loss, rel=1e-6)
+    np.testing.assert_allclose(stepper.gradients, expected.flat, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(stepper.network.parameters, before - stepper.optimizer.update)
+    np.testing.assert_array_equal(stepper.space.x, stepper.X[rows])
+    np.testing.assert_array_equal(stepper.space.passes[1].delta, stepper.space.passes[1].da)
+
+
+def test_buffers_are_kept_for_each_batch_size() -> None:
+    stepper = _stepper()
+    stepper.step(np.arange(8))
+    eight = stepper.space
+    stepper.step(np.arange(4))
+    assert stepper.space is not eight
+    assert len(stepper.space.x) == 4
+    stepper.step(np.arange(8, 16))
+    assert stepper.space is eight
+
+
+def test_weights_count_rows() -> None:
+    weights = np.ones(20, dtype=np.float32)
+    weights[2] = 3.0
+    rows = np.array([2, 5])
+    stepper = _stepper(weights=weights)
+    alone = [_stepper().forward_backward(np.array([row])) for row in rows]
+    assert stepper.forward_backward(rows) == pytest.approx((3 * alone[0] + alone[1]) / 2, rel=1e-6)
+
+
+def test_clipping_happens_before_the_update() -> None:
+    free, clipped = _stepper("sgd"), _stepper("sgd", clip=0.01)
+    for stepper in (free, clipped):
+        stepper.step(np.arange(10))
+    expected = free.gradients.copy()
+    clip_by_norm(expected, 0.01)
+    np.testing.assert_array_equal(clipped.gradients, expected)
+    assert np.linalg.norm(clipped.gradients) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_going_back_to_a_snapshot_repeats_bit_by_bit(name: str) -> None:
+    stepper, rng = _stepper(name, clip=0.5), np.random.default_rng(3)
+    batches = [rng.permutation(20)[: 7 if i % 3 else 5] for i in range(12)]
+    for rows in batches[:4]:
+        stepper.step(rows)
+    snapshot = stepper.snapshot()
+    first = [stepper.step(rows) for rows in batches[4:]]
+    end = stepper.network.parameters.copy()
+    stepper.restore(snapshot)
+    assert not np.array_equal(stepper.network.parameters, end)
+    assert [stepper.step(rows) for rows in batches[4:]] == first
+    np.testing.assert_array_equal(stepper.network.parameters, end)
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    stepper = _stepper()
+    snapshot = stepper.snapshot()
+    kept = snapshot.parameters.copy()
+    stepper.step(np.arange(5))
+    np.testing.assert_array_equal(snapshot.parameters, kept)
+    assert snapshot.optimizer["steps"] == 0
