@@ -1,9 +1,7 @@
 """Write docs/reference/api.md: every public name with the first line of its docstring.
 
-    python scripts/make_api_reference.py           writes the page
-    python scripts/make_api_reference.py --check   fails if the page is not what it would write
-
-The sources are read, not imported: nothing of what a package needs has to be installed.
+``python scripts/make_api_reference.py`` writes the page; with ``--check`` it fails if the page is stale. The sources
+are read, not imported: nothing of what a package needs has to be installed.
 """
 
 from __future__ import annotations

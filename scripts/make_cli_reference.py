@@ -1,7 +1,6 @@
 """Write docs/reference/cli.md from the `--help` of every command.
 
-python scripts/make_cli_reference.py           writes the page
-python scripts/make_cli_reference.py --check   fails if the page is not what it would write
+``python scripts/make_cli_reference.py`` writes the page; with ``--check`` it fails if the page is stale.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Draw the pictures of the README from a network that is really trained: scikit-learn's digits, 64-16-16-10.
 
-    python scripts/make_pictures.py             writes into docs/images
-    python scripts/make_pictures.py FOLDER      writes there
-
-The run is kept in a temporary folder, not in the user's store.
+``python scripts/make_pictures.py`` writes into docs/images, ``python scripts/make_pictures.py FOLDER`` there. The run
+is kept in a temporary folder, not in the user's store.
 """
 
 from __future__ import annotations

@@ -361,12 +361,13 @@ def _evaluator(
 
 def _diverged(divergence: Divergence, optimizer: Optimizer, result: FitResult) -> TrainingDiverged:
     rate = optimizer.learning_rate
+    advised = min(rate / 10, optimizer.default_learning_rate)
     error = TrainingDiverged(
         f"the training diverged: {divergence.description}",
         step=divergence.step,
         layer=divergence.layer,
         quantity=divergence.quantity,
-        hint=f"the learning rate was {rate:g}: try {rate / 10:g}, or clip the gradients (clip_norm=1.0). "
+        hint=f"the learning rate was {rate:g}: try {advised:g}, or clip the gradients (clip_norm=1.0). "
         "The network keeps its last finite weights.",
     )
     error.result = result

@@ -104,6 +104,8 @@ def baselines(
     regression = target.task == "regression"
     simple = _mean(target, y, len(y_test)) if regression else _majority(target, y, len(y_test))
     scores = [Score("mean" if regression else "majority class", score(target, y_test, simple))]
+    if not regression and len(np.unique(y)) < 2:  # the rows of all other classes are held out
+        return scores
     limit = _MAX_LINEAR_ROWS if regression else _MAX_LOGISTIC_ROWS
     note = ""
     if len(X) > limit:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuronwise.errors import TrainingDiverged, UsageError
-from neuronwise.learning import FitResult, Observer, TrainingState, estimate_training, fit
+from neuronwise.learning import FitResult, Observer, Optimizer, TrainingState, estimate_training, fit
 from neuronwise.recording import RecordingWriter, expected_bytes
 from neuronwise.running.architecture import Choice, choose_network, choose_schedule, make_optimizer
+from neuronwise.running.conclude import conclude
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run, runs_folder
-from neuronwise.running.scores import baselines, score
 from neuronwise.running.tracked import Tracking
 
 
@@ -175,115 +176,25 @@ def train_prepared(
         threads=options.threads,
     )
     tracking = Tracking.begin(data, choice, settings, options)
-    folder = runs_folder() / tracking.run_id
-    recorder = RecordingWriter(
-        folder / "recording",
-        split={"train": data.train, "validation": data.validation, "test": data.test},
-        data={"name": data.name, "source": data.source, "fingerprint": data.fingerprint, "target": data.target.name},
-    )
-    steps_per_epoch = estimate.steps // schedule.epochs
-    reporter.planned(
-        Plan(
+    try:
+        plan = Plan(
             data,
             choice,
             settings,
-            _with_data(estimate, data),
+            replace(estimate, memory_bytes=estimate.memory_bytes + data.X.nbytes + data.y.nbytes),
             expected_bytes(choice.network, estimate.steps, schedule.epochs),
             tracking.where,
         )
-    )
-    for message in tracking.not_logged:
-        reporter.warned(message)
-    listeners: list[Observer] = [recorder, _MetricsLogger(tracking, recorder, steps_per_epoch)]
-    if (progress := reporter.progress()) is not None:
-        listeners.append(progress)
-    failure: TrainingDiverged | None = None
-    try:
-        result = fit(
-            choice.network,
-            X,
-            y,
-            loss=choice.loss,
-            optimizer=optimizer,
-            epochs=schedule.epochs,
-            batch_size=schedule.batch_size,
-            validation=data.validation,
-            training_rows=data.train,
-            class_weights=options.class_weights,
-            clip_norm=options.clip_norm,
-            patience=schedule.patience,
-            seed=options.seed,
-            threads=options.threads,
-            observers=[*listeners, *observers],
-        )
-    except TrainingDiverged as error:
-        failure, result = error, error.result
+        reporter.planned(plan)
+        for message in tracking.not_logged:
+            reporter.warned(message)
+        folder = runs_folder() / tracking.run_id
+        result, failure = _learn(data, plan, optimizer, options, X, y, folder, tracking, observers, reporter)
+        run = conclude(plan, result, folder, tracking, reporter, failure, with_baselines=with_baselines)
     except BaseException as error:
+        # Whatever happens, no run is left behind as if it were still running.
         tracking.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    try:
-        return _conclude(data, choice, settings, result, folder, tracking, reporter, failure, with_baselines)
-    except KeyboardInterrupt:
-        tracking.abandon("KILLED")
-        raise
-
-
-def _conclude(
-    data: Prepared,
-    choice: Choice,
-    settings: dict[str, Any],
-    result: FitResult,
-    folder: Path,
-    tracking: Tracking,
-    reporter: Reporter,
-    failure: TrainingDiverged | None,
-    with_baselines: bool,
-) -> Run:
-    """Evaluate, save, upload; a diverged training is kept too, and its error raised at the end."""
-    reporter.working("evaluating on held-out rows")
-    model = FittedNetwork(choice.network, data.encoder, data.target, data.kind)
-    X_test, y_test = data.X[data.test], data.y[data.test]
-    metrics = score(data.target, y_test, choice.network.predict(X_test)) if failure is None else {}
-    known = np.concatenate([data.train, data.validation])
-    compared = (
-        baselines(data.target, data.X[known], data.y[known], X_test, y_test, int(settings["seed"]))
-        if with_baselines and failure is None and result.status != "interrupted"
-        else []
-    )
-    run = Run(
-        tracking.run_id,
-        tracking.run_name,
-        folder,
-        result.status,
-        model,
-        metrics,
-        compared,
-        settings,
-        {
-            "kind": data.kind,
-            "name": data.name,
-            "source": data.source,
-            "fingerprint": data.fingerprint,
-            "target": data.target.name,
-            "task": data.target.task,
-            "train_rows": len(data.train),
-            "validation_rows": len(data.validation),
-            "test_rows": len(data.test),
-            "inputs": data.X.shape[1],
-        },
-        result.history,
-        result.best_epoch,
-        result.best_step,
-        result.steps,
-        result.duration_s,
-        tracking.uri,
-        tracking.ui_command,
-        tracking.run_url,
-    )
-    run.save()
-    reporter.working("sending to MLflow")
-    tracking.complete(run, data, failure)
-    run.not_logged = tracking.not_logged
     if failure is not None:
         failure.run = run
         raise failure
@@ -291,10 +202,58 @@ def _conclude(
     return run
 
 
+def _learn(
+    data: Prepared,
+    plan: Plan,
+    optimizer: Optimizer,
+    options: TrainOptions,
+    X: NDArray[np.float32],
+    y: NDArray[Any],
+    folder: Path,
+    tracking: Tracking,
+    observers: Sequence[Observer],
+    reporter: Reporter,
+) -> tuple[FitResult, TrainingDiverged | None]:
+    """Fit the network, recorded and watched; return how it went, and the error if it diverged."""
+    recorder = RecordingWriter(
+        folder / "recording",
+        split={"train": data.train, "validation": data.validation, "test": data.test},
+        data={"name": data.name, "source": data.source, "fingerprint": data.fingerprint, "target": data.target.name},
+    )
+    listeners: list[Observer] = [recorder, _MetricsLogger(tracking, recorder)]
+    if (progress := reporter.progress()) is not None:
+        listeners.append(progress)
+    settings: Any = plan.settings
+    try:
+        result = fit(
+            plan.choice.network,
+            X,
+            y,
+            loss=plan.choice.loss,
+            optimizer=optimizer,
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            validation=data.validation,
+            training_rows=data.train,
+            class_weights=options.class_weights,
+            clip_norm=options.clip_norm,
+            patience=settings["patience"],
+            seed=options.seed,
+            threads=options.threads,
+            observers=[*listeners, *observers],
+        )
+    except TrainingDiverged as error:
+        return error.result, error
+    finally:
+        for problem in recorder.problems:
+            reporter.warned(problem)
+    return result, None
+
+
 class _MetricsLogger(Observer):
     """Sends the metrics of every epoch, and the layer summaries that the recorder made, to MLflow."""
 
-    def __init__(self, tracking: Tracking, recorder: RecordingWriter, steps_per_epoch: int) -> None:
+    def __init__(self, tracking: Tracking, recorder: RecordingWriter) -> None:
         self._tracking, self._recorder = tracking, recorder
         self._began = time.perf_counter()
 
@@ -343,13 +302,6 @@ def _hidden(start: FittedNetwork) -> str:
     """Return the activation of the hidden layers of a network; that of the output where there is none hidden."""
     activations = [layer.activation.name for layer in start.network.layers if layer.activation]
     return activations[0] if len(activations) > 1 else "identity"
-
-
-def _with_data(estimate: Any, data: Prepared) -> Any:
-    """Return the estimate with the memory of all data, of which only a sample was handed to it."""
-    from dataclasses import replace
-
-    return replace(estimate, memory_bytes=estimate.memory_bytes + data.X.nbytes + data.y.nbytes)
 
 
 def _start(from_run: str | Path | Run) -> FittedNetwork:

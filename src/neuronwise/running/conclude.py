@@ -1,0 +1,88 @@
+"""After the learning: save, evaluate beside baselines, send to MLflow. What was learned is saved first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuronwise.errors import TrainingDiverged
+from neuronwise.learning import FitResult
+from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.prepare import Prepared
+from neuronwise.running.reporter import Plan, Reporter
+from neuronwise.running.run import Run
+from neuronwise.running.scores import baselines, score
+from neuronwise.running.tracked import Tracking
+
+
+def conclude(
+    plan: Plan,
+    result: FitResult,
+    folder: Path,
+    tracking: Tracking,
+    reporter: Reporter,
+    failure: TrainingDiverged | None,
+    *,
+    with_baselines: bool = True,
+) -> Run:
+    """Return the run of a training that has ended, saved, evaluated and sent; a diverged one is kept too.
+
+    Args:
+        plan: What was planned; its network is the one that learned.
+        result: How it went.
+        folder: Where the run is kept.
+        tracking: Its MLflow side.
+        reporter: Hears of every stage.
+        failure: The error of a diverged training: its weights are kept, but not evaluated.
+        with_baselines: Whether to compare with simpler ways.
+    """
+    data, network = plan.data, plan.choice.network
+    run = Run(
+        id=tracking.run_id,
+        name=tracking.run_name,
+        folder=folder,
+        status=result.status,
+        model=FittedNetwork(network, data.encoder, data.target, data.kind),
+        metrics={},
+        baselines=[],
+        settings=dict(plan.settings),
+        data=_describe(data),
+        history=result.history,
+        best_epoch=result.best_epoch,
+        best_step=result.best_step,
+        steps=result.steps,
+        duration_s=result.duration_s,
+        tracking_uri=tracking.uri,
+        ui_command=tracking.ui_command,
+        run_url=tracking.run_url,
+    )
+    run.save()
+    if failure is None:
+        reporter.working("evaluating on held-out rows")
+        X, y = data.X[data.test], data.y[data.test]
+        run.metrics = score(data.target, y, network.predict(X))
+        if with_baselines and result.status != "interrupted":
+            known = np.concatenate([data.train, data.validation])
+            run.baselines = baselines(data.target, data.X[known], data.y[known], X, y, network.seed)
+        run.save()
+    reporter.working("sending to MLflow" if tracking.uri else "saving")
+    tracking.complete(run, data, failure)
+    run.not_logged = tracking.not_logged
+    return run
+
+
+def _describe(data: Prepared) -> dict[str, Any]:
+    return {
+        "kind": data.kind,
+        "name": data.name,
+        "source": data.source,
+        "fingerprint": data.fingerprint,
+        "target": data.target.name,
+        "task": data.target.task,
+        "train_rows": len(data.train),
+        "validation_rows": len(data.validation),
+        "test_rows": len(data.test),
+        "inputs": data.X.shape[1],
+    }
