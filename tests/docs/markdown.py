@@ -26,7 +26,7 @@ _COMMENT = re.compile(r"<!--\s*(varies|exit \d+|full|needs \w+|not run)\b(?::[^>
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _ONE = re.compile(
     rf"(?P<gap>\s*…\s*)|(?P<space>\s+)|(?P<course>[▁▂▃▄▅▆▇█]{{2,}})|(?P<id>\b[0-9a-f]{{32}}\b)"
-    rf"|(?P<number>(?<![\w.=\[]){_NUMBER}(?![\w\]]))|(?P<other>.)",
+    rf"|(?P<number>(?<![\w.=])(?<!\w\[){_NUMBER}(?!\w))|(?P<other>.)",
     re.DOTALL,
 )
 
@@ -121,6 +121,6 @@ def difference(shown: str, actual: str, *, varies: bool = False) -> str | None:
 
 
 def _close(shown: str, actual: str) -> bool:
-    """Return whether two numbers are the same but for the last digits of float32 sums."""
+    """Return whether two numbers are the same: whole ones exactly, others but for the last digits of a sum."""
     a, b = float(shown.replace(",", "")), float(actual.replace(",", ""))
-    return math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-6)
+    return a == b if shown.replace(",", "").isdigit() else math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-6)

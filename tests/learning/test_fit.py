@@ -451,11 +451,11 @@ def test_patience_that_runs_out_in_the_last_epoch_is_a_finished_training() -> No
 
 def test_an_observer_can_end_the_training() -> None:
     recorder = Recorder()
-    stopper = Call(lambda state: state.stop() if state.step == 8 else None)
+    stopper = Call(lambda state: state.stop() if state.step == 11 else None)
     network, result = _train(validation=None, observers=[recorder, stopper])
-    assert (result.status, result.steps, result.epochs) == ("stopped", 8, 2)
+    assert (result.status, result.steps, result.epochs) == ("stopped", 11, 2)
     assert len(result.history) == 1  # the second epoch was not finished
-    np.testing.assert_array_equal(network.parameters, recorder.steps[7]["after"])
+    np.testing.assert_array_equal(network.parameters, recorder.steps[10]["after"])
     assert recorder.moments[-2:] == ["step", "end"]
 
 

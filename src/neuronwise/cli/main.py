@@ -6,8 +6,10 @@ Exit codes: 0 done, 1 failed, 2 the user's input cannot be used (as click has it
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -58,6 +60,7 @@ def main() -> None:
             cli.add_command(command)
     # A polite end (a job scheduler, `kill`) is taken as Ctrl-C is: what was learned is kept.
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _show_warning
     sys.exit(run(lambda: cli.main(standalone_mode=False, prog_name="neuronwise")))
 
 
@@ -74,6 +77,9 @@ def run(command: Callable[[], Any]) -> int:
     except NeuronwiseError as error:
         click.echo(format_error(error), err=True)
         return error.exit_code
+    except MemoryError as error:
+        click.echo(f"Error: there is not enough memory: {error}", err=True)
+        return 1
     except KeyboardInterrupt:
         click.echo("Ended by Ctrl-C.", err=True)
         return 130
@@ -90,19 +96,33 @@ def run(command: Callable[[], Any]) -> int:
 
 def format_error(error: NeuronwiseError) -> str:
     """Return an error as lines for the terminal: what is wrong and where, then how to mend it."""
-    place = f"{error.where}: " if error.where else ""
+    from neuronwise.running.printable import printable
+
+    place = f"{_as_typed(error.where)}: " if error.where else ""
     lines = [f"Error: {place}{error.message}"]
     if error.hint:
-        lines.append(f"Try:   {error.hint}")
+        lines.append(f"Hint:  {error.hint}")
+    run = getattr(error, "run", None)  # a training that diverged is kept all the same
+    if run is not None:
+        lines.append(f"Kept:  neuronwise show {run.id[:8]}")
     return printable("\n".join(lines))
 
 
-def printable(text: str) -> str:
-    """Return text with control characters (but line ends) shown as escapes, so that data cannot steer a terminal."""
-    return "".join(
-        c if c == "\n" or (c.isprintable() and not "\u202a" <= c <= "\u202e") else c.encode("unicode_escape").decode()
-        for c in text
-    )
+def _as_typed(where: str) -> str:
+    """Return a place in the words of the command line: the argument ``learning_rate`` is ``--learning-rate`` here."""
+    match = re.fullmatch(r"argument ([a-z_]+)", where)
+    if match is None or match[1] in ("data", "activation"):
+        return where
+    return {"from_run": "--from"}.get(match[1], f"--{match[1].replace('_', '-')}")
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print a warning as a sentence; where in our code it was raised helps nobody who types commands."""
+    from neuronwise.running.printable import printable
+
+    click.echo(f"warning: {printable(str(message))}", err=True)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

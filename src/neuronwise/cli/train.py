@@ -201,7 +201,7 @@ def _image_size(text: str | None) -> tuple[int, int] | None:
 
 
 def _printable(text: str) -> str:
-    from neuronwise.cli.main import printable
+    from neuronwise.running.printable import printable
 
     return printable(text)
 

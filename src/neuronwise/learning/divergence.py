@@ -49,7 +49,8 @@ class Divergence:
     def description(self) -> str:
         """What was not finite and where, as a sentence without its end."""
         where = f" of {self.layer}[{self.neurons[0]}]" if self.neurons else f" in {self.layer}"
-        more = f" and {len(self.neurons) - 1} more neurons" if len(self.neurons) > 1 else ""
+        others = len(self.neurons) - 1
+        more = f" and {others} more neuron{'s' if others > 1 else ''}" if others > 0 else ""
         return (
             f"{_WORDS[self.quantity]}{where}{more} was not finite (NaN or infinite); "
             f"the largest weight was {self.largest_weight:.3g} by then"

@@ -17,7 +17,7 @@ from neuronwise.learning.divergence import Divergence, locate_divergence
 from neuronwise.learning.evaluation import Evaluator
 from neuronwise.learning.interrupt import InterruptGuard
 from neuronwise.learning.observers import Observer, Observers, Status, TrainingState
-from neuronwise.learning.optimizers import Optimizer, get_optimizer
+from neuronwise.learning.optimizers import Optimizer, get_optimizer, not_negative, positive
 from neuronwise.learning.stepping import Stepper
 from neuronwise.learning.targets import ClassWeights, example_weights, prepare_targets
 from neuronwise.learning.threads import blas_threads, whole_number
@@ -119,9 +119,9 @@ def fit(
     plan = _Plan(network, loss, epochs, batch_size, patience, min_delta, clip_norm, validation)
     X_all, y_raw = _check_data(network, X, y)
     y_all = prepare_targets(network, y_raw, plan.loss, len(X_all))
-    weights = example_weights(class_weights, y_all, plan.loss, network.output_size, network.dtype)
     seed = network.seed if seed is None else whole_number(seed, "seed", 0)
     training, held_out = _split(plan, y_all, groups, validation, training_rows, seed)
+    weights = _row_weights(plan, network, class_weights, y_all, training)
     evaluator = _evaluator(plan, network, X_all, y_all, held_out, validation)
 
     chosen = get_optimizer(optimizer, learning_rate, weight_decay)
@@ -179,8 +179,11 @@ class _Plan:
                     where="argument patience",
                     hint="pass validation=0.1 (a share of the rows) or validation=(X, y)",
                 )
-        if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
-            raise UsageError(f"expected a number above 0, got {self.clip_norm!r}", where="argument clip_norm")
+        self.min_delta = not_negative(self.min_delta, "min_delta")
+        if self.clip_norm is not None:
+            self.clip_norm = positive(self.clip_norm, "clip_norm")
+        if not self.network.parameter_count:
+            raise UsageError("the network has no weights: there is nothing to learn", where="argument network")
 
 
 class _Loop:
@@ -209,27 +212,30 @@ class _Loop:
         self.observers.fit_begin(state)
         divergence = None
         for epoch in range(1, self.plan.epochs + 1):
+            if guard.requested or state.stop_requested:
+                break
             state.epoch = epoch
             first_step, start = state.step + 1, self.stepper.snapshot()
             finite, loss = self._epoch(guard)
             state.elapsed_s = time.perf_counter() - began
             if not finite or not np.isfinite(state.network.parameters).all():
                 divergence = locate_divergence(self.stepper, start, self.batches(epoch), first_step)
+                if divergence is None:  # with several threads, a repeated step may differ in its last bits
+                    divergence = Divergence(state.step, state.network.layers[-1].name, "loss", (), math.inf)
                 state.divergence = divergence
                 state.status = "diverged"
                 break
             if state.step == first_step - 1 + state.steps_per_epoch:
                 self._end_epoch(epoch, loss)
             state.elapsed_s = time.perf_counter() - began
-            if guard.requested:
-                state.status = "interrupted"
-            elif state.stop_requested:
-                state.status = "stopped"
-            elif self.plan.patience is not None and epoch - (state.best_epoch or 0) >= self.plan.patience:
-                state.status = "early_stopped"
-            if state.status != "running":
+            if self.plan.patience is not None and epoch - (state.best_epoch or 0) >= self.plan.patience:
+                state.status = "early_stopped" if epoch < self.plan.epochs else "finished"
                 break
-        if state.status in ("running", "early_stopped") and epoch == self.plan.epochs:
+        if guard.requested and state.status != "diverged":
+            state.status = "interrupted"
+        elif state.stop_requested and state.status != "diverged":
+            state.status = "stopped"
+        elif state.status == "running":
             state.status = "finished"
         if divergence is None and self._best_parameters is not None:
             np.copyto(state.network.parameters, self._best_parameters)
@@ -278,7 +284,8 @@ class _Loop:
 
 def _check_data(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     inputs, targets = check_arrays(X, y, dtype=network.dtype, allow_nd=True)
-    assert targets is not None  # y was given
+    if targets is None:
+        raise UsageError("a target for each row is needed, got None", where="argument y")
     return network.check_input(inputs), targets
 
 
@@ -304,7 +311,10 @@ def _split(
         held_out = _rows(validation, n, "validation")
         if given is not None and (shared := np.intersect1d(given, held_out)).size:
             raise UsageError(f"row {shared[0]} is in training_rows too", where="argument validation")
-        return np.setdiff1d(np.arange(n), held_out) if given is None else given, held_out
+        rest = np.setdiff1d(np.arange(n), held_out) if given is None else given
+        if not rest.size:
+            raise UsageError("no rows are left to learn from", where="argument validation")
+        return rest, held_out
     rows = np.arange(n, dtype=np.int64) if given is None else given
     if validation is None or isinstance(validation, tuple):
         return rows, rows[:0]
@@ -327,6 +337,18 @@ def _split(
         purpose="validation",
     )
     return rows[training], rows[held_out]
+
+
+def _row_weights(
+    plan: _Plan, network: Network, class_weights: ClassWeights | None, y: NDArray[Any], training: NDArray[np.int64]
+) -> NDArray[Any] | None:
+    """Return a weight for each row of the data; "balanced" counts the rows that are learned from."""
+    chosen = example_weights(class_weights, y[training], plan.loss, network.output_size, network.dtype)
+    if chosen is None:
+        return None
+    weights = np.ones(len(y), dtype=network.dtype)
+    weights[training] = chosen
+    return weights
 
 
 def _rows(values: ArrayLike, n: int, argument: str) -> NDArray[np.int64]:
@@ -352,8 +374,15 @@ def _evaluator(
     if validation is None:
         return None
     if isinstance(validation, tuple):
-        X_val, y_raw = _check_data(network, *validation)
-        y_val = prepare_targets(network, y_raw, plan.loss, len(X_val))
+        if len(validation) != 2:
+            count = f"{len(validation)} value{'' if len(validation) == 1 else 's'}"
+            raise UsageError(f"expected (X, y), got {count}", where="argument validation")
+        try:
+            X_val, y_raw = _check_data(network, *validation)
+            y_val = prepare_targets(network, y_raw, plan.loss, len(X_val))
+        except UsageError as error:
+            error.where = "argument validation"
+            raise
     else:
         X_val, y_val = X[held_out], y[held_out]
     return Evaluator(network, X_val, y_val, plan.loss)

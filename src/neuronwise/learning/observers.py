@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.errors import UsageError
+
 if TYPE_CHECKING:
     from neuronwise.learning.divergence import Divergence
     from neuronwise.network import Network, Pass
@@ -94,6 +96,15 @@ class Observers:
     """
 
     def __init__(self, observers: Sequence[Observer], *, strict: bool = False) -> None:
+        if not isinstance(observers, Sequence):
+            raise UsageError(f"expected a list of observers, got {observers!r:.100}", where="argument observers")
+        for observer in observers:
+            if not isinstance(observer, Observer):
+                raise UsageError(
+                    f"expected an Observer, got {observer!r:.100}",
+                    where="argument observers",
+                    hint="make a class that inherits from neuronwise.learning.Observer, and pass one of it",
+                )
         self._strict = strict
         self._failed: set[int] = set()
         self._observers = list(observers)

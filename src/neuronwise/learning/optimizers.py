@@ -44,10 +44,10 @@ class Optimizer(ABC):
     default_weight_decay = 0.0
 
     def __init__(self, learning_rate: float | None = None, weight_decay: float | None = None) -> None:
-        self.learning_rate = _positive(
+        self.learning_rate = positive(
             self.default_learning_rate if learning_rate is None else learning_rate, "learning_rate"
         )
-        self.weight_decay = _not_negative(
+        self.weight_decay = not_negative(
             self.default_weight_decay if weight_decay is None else weight_decay, "weight_decay"
         )
         self.state: dict[str, Array] = {}
@@ -204,7 +204,7 @@ class RMSprop(Optimizer):
         epsilon: float = 1e-8,
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        self.decay, self.epsilon = _fraction(decay, "decay"), _positive(epsilon, "epsilon")
+        self.decay, self.epsilon = _fraction(decay, "decay"), positive(epsilon, "epsilon")
 
     def _state_names(self) -> tuple[str, ...]:
         return ("mean_square",)
@@ -252,7 +252,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(learning_rate, weight_decay)
         self.beta1, self.beta2 = _fraction(beta1, "beta1"), _fraction(beta2, "beta2")
-        self.epsilon = _positive(epsilon, "epsilon")
+        self.epsilon = positive(epsilon, "epsilon")
 
     def _state_names(self) -> tuple[str, ...]:
         return ("gradient_sum", "square_sum")
@@ -329,11 +329,13 @@ def clip_by_norm(gradients: Array, limit: float) -> float:
     return norm
 
 
-def _positive(value: float, argument: str) -> float:
+def positive(value: float, argument: str) -> float:
+    """Return `value` as a float, or say which argument must be above 0."""
     return _number(value, argument, "a number above 0", lambda v: v > 0)
 
 
-def _not_negative(value: float, argument: str) -> float:
+def not_negative(value: float, argument: str) -> float:
+    """Return `value` as a float, or say which argument must not be below 0."""
     return _number(value, argument, "a number from 0", lambda v: v >= 0)
 
 

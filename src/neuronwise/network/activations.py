@@ -265,10 +265,11 @@ class Softmax(Activation):
 
     def forward(self, z: Array, a: Array) -> None:
         """The largest z of each row is subtracted first, so that exp cannot overflow."""
-        # Arguments by position (axis, dtype, out, keepdims): names cost a tenth of a small network's step.
-        np.subtract(z, np.maximum.reduce(z, -1, None, None, True), a)  # type: ignore[call-overload]
+        # Over a few classes NumPy's own maximum and sum take three times as long as a look-up and a product.
+        largest = z.take(z.argmax(-1) + row_starts(z.shape))
+        np.subtract(z, largest[..., None], a)
         np.exp(a, a)
-        np.divide(a, np.add.reduce(a, -1, None, None, True), a)  # type: ignore[call-overload]
+        np.divide(a, np.dot(a, _ones(z.shape[-1], a.dtype))[..., None], a)
 
     def backward(self, delta: Array, z: Array, a: Array, scratch: Array) -> None:
         """dL/dz_i = a_i (dL/da_i - sum_j a_j dL/da_j)."""
@@ -283,6 +284,22 @@ class Softmax(Activation):
             where="activation softmax",
             hint="its entries are a_i · (1[i = j] - a_j) with a = softmax(z)",
         )
+
+
+@functools.lru_cache(maxsize=8)
+def row_starts(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return where each row (last axis) of an array begins when all lie one after the other; not to be changed."""
+    starts = np.arange(0, math.prod(shape), shape[-1], dtype=np.intp).reshape(shape[:-1])
+    starts.flags.writeable = False
+    return starts
+
+
+@functools.lru_cache(maxsize=16)
+def _ones(n: int, dtype: np.dtype[Any]) -> Array:
+    """Return n ones, with which a product sums over the last axis; not to be changed."""
+    ones = np.ones(n, dtype=dtype)
+    ones.flags.writeable = False
+    return ones
 
 
 def _normal_distribution(z: Array, out: Array) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import UsageError, did_you_mean
-from neuronwise.network.activations import SIGMOID, Activation, get_activation
+from neuronwise.network.activations import SIGMOID, Activation, get_activation, row_starts
 
 Array = NDArray[np.floating[Any]]
 
@@ -218,13 +218,13 @@ class CategoricalCrossEntropy(Loss):
 
         -log(softmax(z)_y) is read off the softmax while that is exact, and computed from the logits otherwise.
         """
-        m, n = z.shape
+        m = len(z)
         if linked:
             np.copyto(delta, a)
         else:
             get_activation("softmax").forward(z, delta)
         flat = delta.reshape(-1)
-        index = y + np.arange(0, m * n, n)
+        index = y + row_starts(z.shape)
         picked = flat.take(index)
         losses = np.log(picked)
         loss = -float(np.add.reduce(losses) if weights is None else losses @ weights)

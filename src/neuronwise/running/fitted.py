@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.data import ArrayEncoder, FeatureEncoder, PixelEncoder, TargetSpec, read_images, read_table
-from neuronwise.errors import FormatError
+from neuronwise.data import (
+    ArrayEncoder,
+    FeatureEncoder,
+    PixelEncoder,
+    TargetSpec,
+    is_image_source,
+    read_images,
+    read_table,
+)
+from neuronwise.errors import FormatError, UsageError
 from neuronwise.files import write_atomically
 from neuronwise.network import Network, read_json
 
@@ -48,20 +56,45 @@ class FittedNetwork:
         Raises:
             DataError: The data cannot be read, or lacks a column.
         """
+        self._check_source(data)
         if isinstance(self.encoder, FeatureEncoder):
             table = read_table(data)
             return self.encoder.transform(table), self.encoder.check(table)
         if isinstance(self.encoder, PixelEncoder):
-            # A saved model receives a frame of pixels from MLflow: its values are the images.
-            values = data.to_numpy() if hasattr(data, "to_numpy") else data
-            if isinstance(values, np.ndarray):
-                images = values.reshape(-1, *self.encoder.input_shape)
-            else:
-                channels = 1 if len(self.encoder.input_shape) == 2 else self.encoder.input_shape[2]
-                size = self.encoder.input_shape[:2]
-                images = _images(values, (size[0], size[1]), channels)
+            images = self._stack(data)
             return self.encoder.transform(images), self.encoder.check(images)
+        if np.ndim(data) > 2:
+            data = np.reshape(data, (len(data), -1))
         return self.encoder.transform(data), self.encoder.check(data)
+
+    def _check_source(self, data: Any) -> None:
+        """Refuse what is named of another kind than the network learned from."""
+        if not isinstance(data, (str, Path)):
+            return
+        if self.kind == "array":
+            raise UsageError(
+                f"the network learned from an array, so it takes an array, not a name, got {str(data)!r:.200}",
+                where="argument data",
+            )
+        if is_image_source(data) != (self.kind == "image"):
+            known = "pictures" if self.kind == "image" else "a table"
+            raise UsageError(
+                f"the network learned from {known}, and {str(data)!r:.200} names "
+                f"{'a table' if self.kind == 'image' else 'pictures'}",
+                where="argument data",
+            )
+
+    def _stack(self, data: Any) -> NDArray[Any]:
+        """Return images as an array (n, *input_shape), as far as it has that shape."""
+        assert isinstance(self.encoder, PixelEncoder)
+        shape = self.encoder.input_shape
+        # A saved model receives a frame of pixels from MLflow: its values are the images.
+        values = data.to_numpy() if hasattr(data, "to_numpy") else data
+        if not isinstance(values, np.ndarray):
+            return _images(values, (shape[0], shape[1]), 1 if len(shape) == 2 else shape[2])
+        if values.ndim <= 2 and values.shape and values.shape[-1] == self.encoder.n_inputs:
+            return values.reshape(-1, *shape)
+        return values[None] if values.shape == shape else values
 
     def raw(self, data: Any) -> NDArray[Any]:
         """Return the activations of the output layer, (rows, outputs), for raw data."""
@@ -88,8 +121,6 @@ class FittedNetwork:
 
     def _probabilities(self, y_hat: NDArray[Any]) -> NDArray[np.float64]:
         if self.target.task == "regression":
-            from neuronwise.errors import UsageError
-
             raise UsageError("this network predicts a number, so there are no class probabilities")
         values = y_hat.astype(np.float64)
         return np.hstack([1.0 - values, values]) if values.shape[1] == 1 else values

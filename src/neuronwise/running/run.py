@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from neuronwise.errors import FormatError, NotFoundError
+from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError
 from neuronwise.files import folder_size_bytes, user_data_folder, write_atomically
 from neuronwise.network import Network, read_json
 from neuronwise.running.fitted import FittedNetwork
@@ -152,6 +153,26 @@ class Run:
 def runs_folder() -> Path:
     """Return the folder that holds a folder for each run."""
     return user_data_folder() / "runs"
+
+
+def make_runs_folder() -> Path:
+    """Return the folder that holds a folder for each run, made if absent: before hours of learning, not after.
+
+    Raises:
+        NeuronwiseError: It cannot be written.
+    """
+    folder = runs_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = None if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem is not None:
+        raise NeuronwiseError(
+            f"the folder of runs {str(folder)!r} cannot be written: {problem}",
+            hint="set NEURONWISE_HOME to a folder that can be written",
+        )
+    return folder
 
 
 def local_runs() -> list[Path]:

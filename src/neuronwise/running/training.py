@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import TrainingDiverged, UsageError
+from neuronwise.errors import TrainingDiverged
 from neuronwise.learning import FitResult, Observer, Optimizer, TrainingState, estimate_training, fit
+from neuronwise.learning.targets import example_weights, prepare_targets
 from neuronwise.recording import RecordingWriter, expected_bytes
-from neuronwise.running.architecture import Choice, choose_network, choose_schedule, make_optimizer
+from neuronwise.running.architecture import Choice, check_settings, choose_network, choose_schedule, make_optimizer
 from neuronwise.running.conclude import conclude
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
-from neuronwise.running.run import Run, runs_folder
+from neuronwise.running.run import Run, make_runs_folder
 from neuronwise.running.tracked import Tracking
 
 
@@ -88,7 +89,7 @@ def train(
         hidden: Activation of the hidden layers.
         optimizer: ``"sgd"``, ``"momentum"``, ``"nesterov"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"``.
         learning_rate: Default that of the optimizer.
-        weight_decay: Default 0.001 for tables, 0.0001 for images, else that of the optimizer.
+        weight_decay: Default 0.001 for tables, else that of the optimizer.
         batch_size: Rows per step; default 32, or 64 from 5,000 rows.
         epochs: Passes over the data at most; default 20 to 200 by the number of rows.
         patience: Epochs without a lower validation loss after which training ends; default a fifth of the epochs,
@@ -123,10 +124,9 @@ def train(
         class_weights, loss, seed, threads, experiment, name, track,
     )  # fmt: skip
     data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size)
+    check_settings(options)  # before data is read
     start = None if from_run is None else _start(from_run)
     reporter = reporter or Reporter()
-    make_optimizer(optimizer, learning_rate, weight_decay)  # settings are checked before data is read
-    _check_seed(seed)
     prepared = prepare(data, data_options, seed, start)
     reporter.understood(prepared)
     return train_prepared(prepared, options, start=start, observers=observers, reporter=reporter)
@@ -175,6 +175,10 @@ def train_prepared(
         batch_size=schedule.batch_size,
         threads=options.threads,
     )
+    # What fit would refuse is refused before a run is begun.
+    targets = prepare_targets(choice.network, y, choice.loss, len(X))
+    example_weights(options.class_weights, targets, choice.loss, choice.network.output_size, choice.network.dtype)
+    runs = make_runs_folder()
     tracking = Tracking.begin(data, choice, settings, options)
     try:
         plan = Plan(
@@ -188,7 +192,7 @@ def train_prepared(
         reporter.planned(plan)
         for message in tracking.not_logged:
             reporter.warned(message)
-        folder = runs_folder() / tracking.run_id
+        folder = runs / tracking.run_id
         result, failure = _learn(data, plan, optimizer, options, X, y, folder, tracking, observers, reporter)
         run = conclude(plan, result, folder, tracking, reporter, failure, with_baselines=with_baselines)
     except BaseException as error:
@@ -310,8 +314,3 @@ def _start(from_run: str | Path | Run) -> FittedNetwork:
     from neuronwise.running.find import load
 
     return load(from_run)
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise UsageError(f"expected a whole number from 0 to 4,294,967,295, got {seed!r}", where="argument seed")

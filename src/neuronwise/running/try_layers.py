@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neuronwise.errors import TrainingDiverged, UsageError
-from neuronwise.running.architecture import make_optimizer, parse_layers
+from neuronwise.running.architecture import check_settings, parse_layers
 from neuronwise.running.prepare import DataOptions, prepare
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import Run
@@ -63,7 +63,7 @@ def try_layers(
         reporter: Hears what was understood of the data.
         tried: Called after each.
     """
-    make_optimizer(options.optimizer, options.learning_rate, options.weight_decay)
+    check_settings(options)
     prepared = prepare(data, data_options, options.seed)
     reporter.understood(prepared)
     results = []
