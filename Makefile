@@ -11,7 +11,7 @@ demo: $(VENV)/.installed  ## install, train on made houses and on digits, show t
 	@mkdir -p $(DEMO)
 	$(BIN)/neuronwise make-houses $(DEMO)/houses.csv --rows 5000 --seed 0
 	$(BIN)/neuronwise train $(DEMO)/houses.csv --target price --name houses
-	$(BIN)/neuronwise train digits --layers 16,16 --name digits
+	$(BIN)/neuronwise train digits --name digits
 	$(BIN)/neuronwise show latest
 	@echo
 	@echo "Next: $(BIN)/neuronwise runs   $(BIN)/neuronwise encode $(DEMO)/houses.csv --row 17 --target price   $(BIN)/neuronwise --help"

@@ -24,11 +24,14 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^(`{3,})(\w*)[^\n]*\n(.*?)^\1 *$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"<!--\s*(varies|exit \d+|full|needs \w+|not run)\b(?::[^>]*)?\s*-->\s*\Z")
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_TERM = rf"\S[^\n×]*[ ]+{_NUMBER} ×\s+{_NUMBER} =\s+{_NUMBER}(?=\n)"
 _ONE = re.compile(
-    rf"(?P<gap>\s*…\s*)|(?P<space>\s+)|(?P<course>[▁▂▃▄▅▆▇█]{{2,}})|(?P<id>\b[0-9a-f]{{32}}\b)"
+    rf"(?P<gap>\s*…\s*)|(?P<term>\n +{_TERM})|(?P<space>\s+)|(?P<course>[▁▂▃▄▅▆▇█]{{2,}})|(?P<id>\b[0-9a-f]{{32}}\b)"
     rf"|(?P<number>(?<![\w.=])(?<!\w\[){_NUMBER}(?!\w))|(?P<other>.)",
     re.DOTALL,
 )
+# What may differ beside numbers: a sparkline, an id, and the terms of a neuron's sum, which stand in order of size.
+_VARYING = {"course": r"[▁▂▃▄▅▆▇█]+", "id": r"[0-9a-f]{32}", "term": rf"\s+{_TERM}"}
 
 
 @dataclass(frozen=True)
@@ -97,20 +100,10 @@ def commands(block: Block) -> list[Command]:
 
 def difference(shown: str, actual: str, *, varies: bool = False) -> str | None:
     """Return how the actual output differs from the shown one, None if it does not."""
-    pattern, numbers = [], []
+    pattern: list[str] = []
+    numbers: list[str] = []
     for match in _ONE.finditer(shown.strip()):
-        kind, text = match.lastgroup, match[0]
-        if kind == "gap":
-            pattern.append(r"[\s\S]*?")
-        elif kind == "space":
-            pattern.append(r"\s+")
-        elif kind == "number":
-            numbers.append(text)
-            pattern.append(f"({_NUMBER})")
-        elif kind in ("course", "id") and varies:
-            pattern.append(r"[▁▂▃▄▅▆▇█]+" if kind == "course" else r"[0-9a-f]{32}")
-        else:
-            pattern.append(re.escape(text))
+        _add(match, pattern, numbers, varies=varies)
     found = re.fullmatch("".join(pattern), actual.strip())
     if found is None:
         return f"shown:\n{shown.strip()}\n\nactual:\n{actual.strip()}"
@@ -118,6 +111,25 @@ def difference(shown: str, actual: str, *, varies: bool = False) -> str | None:
         if not varies and not _close(expected, number):
             return f"{expected} is shown, {number} is the actual one, in:\n{actual.strip()}"
     return None
+
+
+def _add(match: re.Match[str], pattern: list[str], numbers: list[str], *, varies: bool) -> None:
+    kind, text = str(match.lastgroup), match[0]
+    if kind == "gap":
+        pattern.append(r"[\s\S]*?")
+    elif kind in _VARYING and varies:
+        pattern.append(_VARYING[kind])
+    elif kind == "term":  # its parts, one by one
+        pattern.append(r"\s+")
+        for part in _ONE.finditer(text.lstrip()):
+            _add(part, pattern, numbers, varies=False)
+    elif kind == "space":
+        pattern.append(r"\s+")
+    elif kind == "number":
+        numbers.append(text)
+        pattern.append(f"({_NUMBER})")
+    else:
+        pattern.append(re.escape(text))
 
 
 def _close(shown: str, actual: str) -> bool:

@@ -43,6 +43,11 @@ def test_other_output_is_told(shown: str, actual: str) -> None:
 
 def test_where_output_varies_words_still_count() -> None:
     assert difference("R² 0.91 ▁▂▂", "R² 0.87 ▁▁▁▅", varies=True) is None
+    assert (
+        difference("n:\n  sqft  1 × 2 = 2\n  z = 2", "n:\n  date (year)  -1 × 2.5 = -2.5\n  z = -2.5", varies=True)
+        is None
+    )
+    assert difference("n:\n  sqft  1 × 2 = 2", "n:\n  date  1 × 2 = 2") is not None
     assert difference("R² 0.91", "R³ 0.91", varies=True) is not None
     assert difference("accuracy 0.91", "accuracy none", varies=True) is not None
 

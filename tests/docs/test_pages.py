@@ -108,7 +108,8 @@ def test_what_can_be_run_is_marked_as_such() -> None:
         block.place
         for page in PAGES
         for block in blocks(page)
-        if block.language not in RUN_HERE and re.search(r"^(\$ |neuronwise |import |from \w+ import )", block.text, re.M)
+        if block.language not in RUN_HERE
+        and re.search(r"^(\$ |neuronwise |import |from \w+ import )", block.text, re.M)
     ]
     assert unmarked == []
 

@@ -174,7 +174,7 @@ def test_infinite_and_missing_inputs_give_gradients_that_are_not_finite_without_
 
 def test_gradients_of_too_many_examples_are_refused_before_memory_is_taken() -> None:
     network = Network.dense([1000, 1000])
-    with pytest.raises(UsageError, match="the gradients of 2,000 examples need 8.0 GB") as caught:
+    with pytest.raises(UsageError, match=r"the gradients of 2,000 examples need 8\.0 GB") as caught:
         backpropagate(network, np.zeros((2000, 1000), dtype=np.float32), np.zeros((2000, 1000)), per_example=True)
     assert "argument per_example" in str(caught.value)
 

@@ -15,7 +15,13 @@ from neuronwise.network import LOSSES, Dense, Network, generator, get_loss
 
 
 def _slow(
-    network: Network, X: np.ndarray, y: np.ndarray, epochs: int, batch_size: int, loss: str | None = None, **options: Any
+    network: Network,
+    X: np.ndarray,
+    y: np.ndarray,
+    epochs: int,
+    batch_size: int,
+    loss: str | None = None,
+    **options: Any,
 ) -> tuple[int, str, str, np.ndarray]:
     """Check every value of every step; return step, layer and quantity of the first bad one, and the weights before."""
     network = network.copy()
@@ -23,7 +29,9 @@ def _slow(
     optimizer.start(network.parameters)
     chosen = get_loss(loss, network.layers[-1].activation.name)
     targets = np.asarray(y) if chosen.targets == "classes" else np.asarray(y, network.dtype).reshape(len(y), -1)
-    stepper = Stepper(network, X.astype(network.dtype), targets, None, chosen, optimizer, options.pop("clip_norm", None))
+    stepper = Stepper(
+        network, X.astype(network.dtype), targets, None, chosen, optimizer, options.pop("clip_norm", None)
+    )
     assert not options
     step = 0
     with np.errstate(all="ignore"):
@@ -246,7 +254,11 @@ def test_a_divergence_that_cannot_be_found_again_is_still_an_error(monkeypatch: 
 
     monkeypatch.setattr(sys.modules["neuronwise.learning.fit"], "locate_divergence", lambda *arguments: None)
     X, y = _data()
+    network = Network.dense([4, 6, 1], seed=1)
+    start = network.parameters.copy()
     with pytest.raises(TrainingDiverged) as caught:
-        fit(Network.dense([4, 6, 1], seed=1), X, y, epochs=6, optimizer="sgd", learning_rate=1e6)
-    assert caught.value.quantity == "loss"
+        fit(network, X, y, epochs=6, optimizer="sgd", learning_rate=1e6, batch_size=8)
+    # Nothing more is known than the epoch, so its beginning is told and its first weights are kept.
+    assert (caught.value.step, caught.value.quantity) == (1, "loss")
     assert caught.value.result.status == "diverged"
+    np.testing.assert_array_equal(network.parameters, start)

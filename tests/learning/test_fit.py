@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import random
 import threading
 from collections.abc import Callable
@@ -183,7 +185,7 @@ def test_blas_threads_are_one_inside_and_restored_after() -> None:
     inside: list[list[int]] = []
     before = pools()
     _train(observers=[Call(lambda state: inside.append(pools()))])
-    assert set(sum(inside, [])) == {1}
+    assert set(functools.reduce(operator.iadd, inside, [])) == {1}
     assert pools() == before
 
 

@@ -41,16 +41,13 @@ CASES = [(name, settings) for name in NAMES for settings in SETTINGS[name]]
 
 def _torch_optimizer(torch: Any, name: str, optimizer: Optimizer, parameters: list[Any]) -> Any:
     common = {"lr": optimizer.learning_rate, "weight_decay": optimizer.weight_decay}
-    own = optimizer.settings()
-    kinds = {
-        "sgd": lambda: torch.optim.SGD(parameters, **common),
-        "momentum": lambda: torch.optim.SGD(parameters, momentum=own["momentum"], **common),
-        "nesterov": lambda: torch.optim.SGD(parameters, momentum=own["momentum"], nesterov=True, **common),
-        "rmsprop": lambda: torch.optim.RMSprop(parameters, alpha=own["decay"], eps=own["epsilon"], **common),
-        "adam": lambda: torch.optim.Adam(parameters, betas=(own["beta1"], own["beta2"]), eps=own["epsilon"], **common),
-        "adamw": lambda: torch.optim.AdamW(parameters, betas=(own["beta1"], own["beta2"]), eps=own["epsilon"], **common),
-    }  # fmt: skip
-    return kinds[name]()
+    own, optim = optimizer.settings(), torch.optim
+    if name in ("adam", "adamw"):
+        kind = optim.Adam if name == "adam" else optim.AdamW
+        return kind(parameters, betas=(own["beta1"], own["beta2"]), eps=own["epsilon"], **common)
+    if name == "rmsprop":
+        return optim.RMSprop(parameters, alpha=own["decay"], eps=own["epsilon"], **common)
+    return optim.SGD(parameters, momentum=own.get("momentum", 0), nesterov=name == "nesterov", **common)
 
 
 @pytest.mark.parametrize("clip", [None, 0.05])

@@ -21,7 +21,9 @@ from neuronwise.network import ACTIVATIONS, Dense, Flatten, Initializer, Network
 
 text = st.text(max_size=12)
 layer_names = st.from_regex(r"[a-zA-Zäß_][a-z0-9_.-]{0,8}", fullmatch=True).filter(lambda name: name != "input")
-initializers = st.sampled_from([None, "he", "glorot", "zeros", Initializer("normal", 0.2), Initializer("constant", -1.0)])
+initializers = st.sampled_from(
+    [None, "he", "glorot", "zeros", Initializer("normal", 0.2), Initializer("constant", -1.0)]
+)
 
 
 @st.composite
@@ -224,7 +226,9 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", ["format", "version", "dtype", "seed", "input_shape", "input_names", "class_names", "layers"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key", ["format", "version", "dtype", "seed", "input_shape", "input_names", "class_names", "layers"]
+)
 def test_a_wrong_value_of_any_key_names_the_key(tmp_path: Path, key: str) -> None:
     fine: dict[str, list[Any]] = {"seed": [0, 2**62, 10**400], "input_names": [None], "class_names": [None]}
     for value in VALUES:
@@ -414,12 +418,15 @@ def test_weights_of_another_network_are_told_by_their_size(tmp_path: Path) -> No
     _refused(tmp_path, str(path), "26 parameters need 104 B, the file has 10.0 GB", "belongs to another network")
 
 
-@given(st.recursive(
+keys = st.sampled_from(["format", "version", "layers", "type", "units", "input_shape", "dtype", "seed", "x"])
+any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["format", "version", "layers", "type", "units", "input_shape", "dtype", "seed", "x"]), inner, max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=6),
     max_leaves=12,
-))  # fmt: skip
+)
+
+
+@given(any_json)
 def test_any_json_is_refused_with_our_error(description: Any) -> None:
     with pytest.raises(FormatError):
         Network.from_dict(description)

@@ -9,7 +9,7 @@ import click
 from neuronwise.cli.train import console
 
 
-@click.command()
+@click.command(short_help="Count the weights and biases of a network.")
 @click.argument("sizes", nargs=-1, required=True, metavar="INPUTS [HIDDEN]… OUTPUTS")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def count(sizes: tuple[str, ...], as_json: bool) -> None:
@@ -20,9 +20,9 @@ def count(sizes: tuple[str, ...], as_json: bool) -> None:
     # 784,16,16,10 and 784-16-16-10 mean the same.
     words = [part for size in sizes for part in size.replace("-", " ").replace(",", " ").split()]
     for word in words:
-        if not (word.isascii() and word.isdigit()) or int(word) < 1:
+        if not (word.isascii() and word.isdigit() and len(word) <= 15) or int(word) < 1:
             raise UsageError(
-                f"{word!r} is not a whole number of neurons from 1",
+                f"{word!r:.40} is not a whole number of neurons from 1 to 999,999,999,999,999",
                 where="argument SIZES",
                 hint="neuronwise count 784 16 16 10",
             )
@@ -41,7 +41,7 @@ def count(sizes: tuple[str, ...], as_json: bool) -> None:
     console().print(summary_table(summary))
 
 
-@click.command()
+@click.command(short_help="Show the activation functions, drawn.")
 @click.argument("name", required=False)
 def activations(name: str | None) -> None:
     """Show the activation functions: formula, range, derivative, when to use, weakness, and a drawing."""

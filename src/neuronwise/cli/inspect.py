@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def runs(experiment: str | None, limit: int, as_json: bool) -> None:
     """List the runs, the newest first, with their size on disk."""
-    from rich.markup import escape
     from rich.table import Table
 
     from neuronwise.files import format_bytes
     from neuronwise.running import METRICS, list_runs, metric
+    from neuronwise.running.printable import escape, printable
 
     listed, problem = list_runs(experiment, limit)
     if problem:
-        click.echo(f"note: {problem}; only the runs on this machine are listed", err=True)
+        click.echo(printable(f"note: {problem}; only the runs on this machine are listed"), err=True)
     if as_json:
         click.echo(json.dumps([_as_dict(one) for one in listed], indent=1))
         return
@@ -39,12 +39,12 @@ def runs(experiment: str | None, limit: int, as_json: bool) -> None:
     for heading in ("run", "id", "started", "status", "data", "parameters", "result", "size"):
         table.add_column(heading, justify="right" if heading in ("parameters", "size") else "left", overflow="fold")
     for one in listed:
-        result = f"{METRICS.get(one.result[0], one.result[0])} {metric(*one.result)}" if one.result else ""
+        result = f"{METRICS.get(one.result[0], escape(one.result[0]))} {metric(*one.result)}" if one.result else ""
         table.add_row(
             escape(one.name),
             one.id[:8],
             one.started.strftime("%Y-%m-%d %H:%M") if one.started else "",
-            one.status.lower(),
+            escape(one.status.lower()),
             escape(one.data),
             f"{one.parameters:,}" if one.parameters else "",
             result,
@@ -52,10 +52,11 @@ def runs(experiment: str | None, limit: int, as_json: bool) -> None:
         )
     out.print(table)
     total = sum(one.size_bytes for one in listed)
-    out.print(f"{len(listed)} runs, {format_bytes(total)} on this machine", style="dim", highlight=False)
+    count = f"{len(listed)} run{'s' if len(listed) != 1 else ''}"
+    out.print(f"{count}, {format_bytes(total)} on this machine", style="dim", highlight=False)
 
 
-@click.command()
+@click.command(short_help="Show a run: its network, its result, its course.")
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(run: str, as_json: bool) -> None:
@@ -70,16 +71,17 @@ def show(run: str, as_json: bool) -> None:
 
 
 def _print_run(run: Run) -> None:
-    from rich.markup import escape
-
     from neuronwise.files import format_bytes
     from neuronwise.running import Score, courses_table, duration, scores_table, summary_table
+    from neuronwise.running.printable import escape
 
     out = console()
-    out.print(f"[bold]{escape(run.name)}[/] ({run.id}), {run.status.replace('_', ' ')}", highlight=False)
+    out.print(
+        f"[bold]{escape(run.name)}[/] ({escape(run.id)}), {escape(run.status.replace('_', ' '))}", highlight=False
+    )
     rows = f"{run.data['train_rows']:,} rows learned from, {run.data['test_rows']:,} held out"
     out.print(
-        f"  {escape(str(run.data['name']))}: {escape(str(run.data['target']))} ({run.data['task']}), {rows}",
+        f"  {escape(str(run.data['name']))}: {escape(str(run.data['target']))} ({escape(run.data['task'])}), {rows}",
         highlight=False,
     )
     best = f", weights of epoch {run.best_epoch} (step {run.best_step:,}) kept" if run.best_epoch else ""
@@ -96,7 +98,7 @@ def _print_run(run: Run) -> None:
     out.print(courses_table(run))
 
 
-@click.command()
+@click.command(short_help="Show a row of DATA as the network sees it.")
 @click.argument("data")
 @click.option(
     "--row", type=click.IntRange(0), default=0, show_default=True, help="Row, counted from 0 below the header."
@@ -118,10 +120,10 @@ def encode(
     as_json: bool,
 ) -> None:
     """Show a row of DATA as the network sees it: each raw cell beside the input neurons it became."""
-    from rich.markup import escape
     from rich.table import Table
 
     from neuronwise.running import encode_row
+    from neuronwise.running.printable import escape
 
     encoded = encode_row(
         data, row, target=target, category=_columns(category), numeric=_columns(numeric), drop=_columns(drop), run=run

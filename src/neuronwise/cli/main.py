@@ -40,7 +40,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with:  neuronwise make-houses houses.csv  and  neuronwise train houses.csv --target price",
+    epilog="\b\nStart with:\n  neuronwise make-houses houses.csv\n  neuronwise train houses.csv --target price",
 )
 @click.version_option(__version__, prog_name="neuronwise")
 def cli() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "softplus")
 _OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+_INTERRUPTED = 130  # as a shell has it; what was learned is kept, but a script must not take it for done
 _TASKS = ("regression", "binary", "multiclass", "classification")
 
 
@@ -71,8 +72,16 @@ def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **optio
       neuronwise train digits --layers 16,16
       neuronwise train houses.csv --target price --try-layers "none; 16; 64,32"
     """
+    from neuronwise.errors import UsageError
     from neuronwise.running import ConsoleReporter, train
 
+    context = click.get_current_context()
+    for name in ("layers", "hidden"):
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and options["from_run"] is not None:
+            raise UsageError("the network is that of the run given with --from", where=f"argument {name}")
+        if given and try_layers is not None and name == "layers":
+            raise UsageError("--try-layers says which sizes to train", where="argument layers")
     reporter = ConsoleReporter(console(stderr=as_json), quiet=quiet or as_json)
     options["image_size"] = _image_size(options.pop("image_size"))
     for name in ("category", "numeric", "drop"):
@@ -82,7 +91,7 @@ def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **optio
     run = train(data, reporter=reporter, **options)
     if as_json:
         click.echo(json.dumps(run.to_dict() | {"folder": str(run.folder), "not_logged": run.not_logged}, indent=1))
-    return 0
+    return _INTERRUPTED if run.status == "interrupted" else 0
 
 
 def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: dict[str, Any]) -> int:
@@ -105,6 +114,8 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
             reporter.console.print(f"  layers {sizes}: {said}, {trial.seconds:.1f} s", highlight=False)
 
     results = try_layers(data, DataOptions(**of_data), TrainOptions(**options), trials, reporter, tried)
+    stopped = any(trial.run is not None and trial.run.status == "interrupted" for trial in results)
+    code = _INTERRUPTED if stopped else 0
     if as_json:
         rows = [
             {"layers": t.layers, "parameters": t.parameters, "metrics": t.metrics, "seconds": t.seconds,
@@ -112,7 +123,7 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
             for t in results
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=1))
-        return 0
+        return code
     keys = [key for key in METRICS if any(key in trial.metrics for trial in results)]
     table = Table(box=None, header_style="dim", title="What each layer of capacity buys", title_justify="left")
     table.add_column("hidden layers")
@@ -126,7 +137,7 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
         table.add_row(sizes, f"{trial.parameters:,}", *values, f"{trial.seconds:.1f}")
     reporter.console.print()
     reporter.console.print(table)
-    return 0
+    return code
 
 
 @click.command()
@@ -140,7 +151,7 @@ def predict(run: str, data: str, out: Path | None, as_json: bool) -> None:
     Rows with categories or values that training has never seen are reported. Without --out the answers are
     printed as CSV.
     """
-    from neuronwise.errors import UsageError
+    from neuronwise.errors import NeuronwiseError, UsageError
     from neuronwise.files import write_atomically
     from neuronwise.running import load
 
@@ -150,13 +161,16 @@ def predict(run: str, data: str, out: Path | None, as_json: bool) -> None:
     for message in unseen:
         click.echo(_printable(f"note: {message}"), err=True)
     if out is not None:
-        if out.suffix == ".parquet":
-            write_atomically(out, frame.to_parquet(index=False))
-        else:
-            write_atomically(out, frame.to_csv(index=False))
+        content = frame.to_parquet(index=False) if out.suffix == ".parquet" else frame.to_csv(index=False)
+        try:
+            write_atomically(out, content)
+        except OSError as error:
+            raise NeuronwiseError(f"cannot write {str(out)!r}: {error.strerror or error}", where="--out") from None
         click.echo(f"{len(frame):,} predictions written to {out}", err=True)
     if as_json:
         click.echo(frame.to_json(orient="records", indent=1))
+    elif out is None and sys.stdout.isatty():
+        click.echo(_printable(frame.to_csv(index=False)), nl=False)  # for eyes; a pipe gets the bytes as they are
     elif out is None:
         frame.to_csv(sys.stdout, index=False)
 

@@ -221,7 +221,9 @@ class _Loop:
             if not finite or not np.isfinite(state.network.parameters).all():
                 divergence = locate_divergence(self.stepper, start, self.batches(epoch), first_step)
                 if divergence is None:  # with several threads, a repeated step may differ in its last bits
-                    divergence = Divergence(state.step, state.network.layers[-1].name, "loss", (), math.inf)
+                    self.stepper.restore(start)
+                    largest = float(np.abs(state.network.parameters).max())
+                    divergence = Divergence(first_step, state.network.layers[-1].name, "loss", (), largest)
                 state.divergence = divergence
                 state.status = "diverged"
                 break

@@ -79,7 +79,7 @@ def choose_network(
     """
     sizes = parse_layers(layers)
     activation = _hidden_activation(hidden)
-    _check_memory([math.prod(input_shape), *sizes, target.n_outputs])
+    check_memory([math.prod(input_shape), *sizes, target.n_outputs])
     output, why_output = _output(target)
     chosen = get_loss(loss, output)
     chosen.check_activation(get_activation(output))
@@ -108,7 +108,7 @@ def _hidden_activation(name: str) -> Any:
     return activation
 
 
-def _check_memory(sizes: Sequence[int]) -> None:
+def check_memory(sizes: Sequence[int]) -> None:
     """Refuse a network whose weights alone, with all that training keeps beside them, pass the machine's memory."""
     count = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
     needed = 8 * 4 * count  # parameters, best ones, epoch's start, gradients, update, scratch, Adam's two

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from neuronwise.files import format_bytes
 from neuronwise.learning import Observer, TrainingState
+from neuronwise.running.printable import escape
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.scores import METRICS, Score
 
@@ -34,7 +34,7 @@ class ConsoleReporter(Reporter):
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console, self.quiet = console, quiet
-        self._bar: _Progress | None = None
+        self._warned: set[str] = set()
 
     def understood(self, data: Prepared) -> None:
         """Print what was understood of the data."""
@@ -87,8 +87,10 @@ class ConsoleReporter(Reporter):
             self.console.print(f"  {escape(what)} …", style="dim", highlight=False)
 
     def warned(self, message: str) -> None:
-        """Print a warning, also if quiet."""
-        self.console.print(f"[bold]note[/] {escape(message)}", highlight=False)
+        """Print a warning, also if quiet; the same one once."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self.console.print(f"[bold]note[/] {escape(message)}", highlight=False)
 
     def finished(self, run: Run) -> None:
         """Print the result beside baselines, and where to look next."""
@@ -209,7 +211,7 @@ class _PlainProgress(Observer):
         seconds = time.perf_counter() - self._began
         said = measured(state, seconds)
         left = seconds / max(state.step, 1) * (state.epochs * state.steps_per_epoch - state.step)
-        if state.status == "running":
+        if state.status == "running" and state.epoch < state.epochs:
             said += f"  {duration(left)} left at most"
         self._console.print(f"epoch {state.epoch}/{state.epochs}  {said}{more}", highlight=False)
 
@@ -226,10 +228,12 @@ def measured(state: TrainingState, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: ``"0.8 s"``, ``"42 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
-    if seconds < 10:
+    """Return a time as people say it: ``"35 ms"``, ``"0.8 s"``, ``"42 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
+    if seconds < 0.0995:
+        return f"{max(1, round(1000 * seconds))} ms"
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

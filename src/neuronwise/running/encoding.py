@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from neuronwise.data import FeatureEncoder, TargetSpec, describe_columns, describe_target, read_table
+from neuronwise.data import FeatureEncoder, TargetSpec, describe_columns, describe_target, is_image_source, read_table
 from neuronwise.errors import UsageError
 
 # Of a one-hot group only the neurons that are not 0 are shown, and how many more there are.
@@ -94,6 +95,11 @@ def encode_row(
     Raises:
         UsageError: The data, row or a column cannot be used.
     """
+    if isinstance(data, (str, Path)) and is_image_source(data):
+        raise UsageError(
+            f"encode shows a row of a table, and {str(data)!r:.200} names pictures, whose pixels are the inputs",
+            where="argument data",
+        )
     table = read_table(data)
     table.check_row(row)
     spec: TargetSpec | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from neuronwise.errors import NotFoundError, TrackingError
+from neuronwise.errors import FormatError, NotFoundError, TrackingError
 from neuronwise.files import folder_size_bytes, user_cache_folder
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.run import Run, local_runs, not_a_run, runs_folder
@@ -24,8 +25,8 @@ def find_folder(run: str | Path) -> Path:
         NotFoundError: Nothing of that name, or several.
     """
     text = str(run)
-    path = Path(text).expanduser()
-    if path.is_dir() and any((path / name).is_file() for name in ("run.json", "encoder.json", "network.json")):
+    path = Path(os.path.expanduser(text))
+    if _is_folder(text) and any((path / name).is_file() for name in ("run.json", "encoder.json", "network.json")):
         return path
     folders = local_runs()
     if text == "latest":
@@ -98,7 +99,7 @@ def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[List
     try:
         listed = stored_runs(experiment, limit)
     except TrackingError as error:
-        listed, problem = [], str(error)
+        listed, problem = [], error.message + (f" ({error.hint})" if error.hint else "")
     known = {one.id for one in listed}
     if experiment is None:
         listed += [_listed(folder) for folder in local_runs()[:limit] if folder.name not in known]
@@ -108,19 +109,18 @@ def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[List
 
 
 def _listed(folder: Path) -> Listed:
-    """Return a local run as listed, from its run.json alone."""
-    from neuronwise.network import read_json
-
-    content: dict[str, Any] = read_json(folder / "run.json", "run")
-    metrics = content.get("metrics") or {}
+    """Return a local run as listed, from its run.json alone; one that cannot be read is listed as damaged."""
+    content = _content(folder)
+    metrics, data, parameters = content.get("metrics"), content.get("data"), content.get("parameters")
+    results = metrics.items() if isinstance(metrics, dict) else ()
     return Listed(
-        str(content.get("id")),
-        str(content.get("name")),
+        folder.name,
+        str(content.get("name", "")),
         datetime.fromtimestamp((folder / "run.json").stat().st_mtime).astimezone(),
-        str(content.get("status")),
-        str((content.get("data") or {}).get("name", "")),
-        content.get("parameters"),
-        next(iter(metrics.items()), None),
+        str(content.get("status", "damaged")),
+        str(data.get("name", "")) if isinstance(data, dict) else "",
+        parameters if type(parameters) is int else None,
+        next(((str(key), float(value)) for key, value in results if type(value) in (int, float)), None),
         folder_size_bytes(folder),
         "",
     )
@@ -138,11 +138,24 @@ def _local(text: str, folders: list[Path]) -> Path | None:
     return by_id[0] if by_id else None
 
 
+def _is_folder(text: str) -> bool:
+    # Not by pathlib, which raises for a name that is too long and for the home of nobody.
+    return os.path.isdir(os.path.expanduser(text))
+
+
 def _name(folder: Path) -> str:
+    return str(_content(folder).get("name", ""))
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """Return what run.json holds, nothing if it is damaged: one such file must not hide all other runs."""
     from neuronwise.network import read_json
 
-    content = read_json(folder / "run.json", "run")
-    return str(content.get("name")) if isinstance(content, dict) else ""
+    try:
+        content = read_json(folder / "run.json", "run")
+    except FormatError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _fetch(text: str) -> Path:
@@ -152,6 +165,8 @@ def _fetch(text: str) -> Path:
     try:
         folder = fetch_run(text, user_cache_folder() / "runs")
     except NotFoundError:
+        if _is_folder(text):
+            raise not_a_run(text) from None
         raise
     except TrackingError as error:
         raise NotFoundError(
@@ -160,7 +175,7 @@ def _fetch(text: str) -> Path:
             hint="neuronwise runs lists what is there; a folder with a run can be named too",
         ) from None
     if folder is None:
-        raise not_a_run(text)
+        raise not_a_run(text, [name for path in local_runs() for name in (_name(path), path.name)])
     return folder
 
 

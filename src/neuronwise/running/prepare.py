@@ -138,10 +138,15 @@ def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: Fitt
             where="argument target",
             hint=f"--target COLUMN; the columns are {names}",
         )
-    target = describe_target(table, options.target, task=options.task, log=options.log)
+    if options.image_size is not None:
+        raise UsageError(f"a table has no pictures, got {options.image_size!r}", where="argument image_size")
+    column = _column_name(options.target)
+    target = describe_target(table, column, task=options.task, log=options.log)
     rows = target.rows_with_target(table)
     groups = None
     if options.group is not None:
+        if options.group == column:
+            raise UsageError(f"column {column!r} is the target, so it cannot group rows", where="argument group")
         table.check_column(options.group)
         # A column that groups rows (the house of a sale) says nothing of a new row: it is no feature.
         groups = table.frame[options.group].to_numpy(dtype=object)[rows]
@@ -149,8 +154,8 @@ def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: Fitt
     encoder: FeatureEncoder
     if start is not None:
         encoder, target, columns = _start_encoder(start, "table"), start.target, []
-        if options.target != target.name:
-            raise UsageError(f"the run predicts {target.name!r}, not {options.target!r}", where="argument target")
+        if column != target.name:
+            raise UsageError(f"the run predicts {target.name!r}, not {column!r}", where="argument target")
     else:
         drop = [*options.drop, *([options.group] if options.group and options.group not in options.drop else [])]
         columns = describe_columns(
@@ -195,9 +200,7 @@ def _repeats(table: RawTable, columns: list[Column]) -> list[str]:
 
 
 def _prepare_images(data: Any, options: DataOptions, seed: int, start: FittedNetwork | None) -> Prepared:
-    for name in ("target", "group"):
-        if getattr(options, name) is not None:
-            raise UsageError(f"images have no columns, got {getattr(options, name)!r}", where=f"argument {name}")
+    _refuse_columns(options, "images")
     images = read_images(data, image_size=options.image_size)
     if images.labels is None:
         raise DataError("the images have no labels, so there is nothing to learn", where=images.source)
@@ -261,9 +264,26 @@ def _image_target(images: ImageData, labels: NDArray[np.int64], options: DataOpt
     )
 
 
+def _refuse_columns(options: DataOptions, what: str) -> None:
+    """Refuse options that name columns, where there are none."""
+    for name in ("target", "group", "category", "numeric", "drop"):
+        if getattr(options, name):
+            raise UsageError(f"{what} have no columns, got {getattr(options, name)!r}", where=f"argument {name}")
+
+
+def _column_name(target: Any) -> str:
+    """Return the name of the target's column; the columns of a frame may be called by numbers."""
+    if isinstance(target, bool) or not isinstance(target, (str, int, np.integer)):
+        raise UsageError(f"expected the name of a column, got {target!r:.100}", where="argument target")
+    return str(target)
+
+
 def _prepare_arrays(X: Any, y: Any, options: DataOptions, seed: int, start: FittedNetwork | None) -> Prepared:
     import pandas as pd
 
+    _refuse_columns(options, "arrays")
+    if options.image_size is not None:
+        raise UsageError("arrays have the size they have", where="argument image_size")
     values, _ = check_arrays(X, allow_nd=True)
     shape = values.shape[1:]
     values = values.reshape(len(values), -1)
@@ -274,6 +294,9 @@ def _prepare_arrays(X: Any, y: Any, options: DataOptions, seed: int, start: Fitt
         raise UsageError(
             f"expected one target per row, ({len(values)},), got shape {labels.shape}", where="argument data"
         )
+    if labels.dtype.kind in "buif":
+        # NaN is no missing cell here: whoever passes arrays has filled them.
+        check_arrays(values[:, :1].astype(np.float64), y, dtype=np.float64)
     table = read_table(pd.DataFrame({"y": labels}))
     target = describe_target(table, "y", task=options.task, log=options.log)
     rows = target.rows_with_target(table)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError
+from neuronwise.data.checked import Checked
+from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, did_you_mean
 from neuronwise.files import folder_size_bytes, user_data_folder, write_atomically
 from neuronwise.network import Network, read_json
 from neuronwise.running.fitted import FittedNetwork
@@ -89,8 +91,8 @@ class Run:
         return folder_size_bytes(self.folder)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the model as JSON values."""
-        return {
+        """Return all but the model as JSON values; NaN and infinity, which JSON lacks, are null."""
+        content = {
             "format": FORMAT,
             "version": VERSION,
             "id": self.id,
@@ -108,13 +110,13 @@ class Run:
             "parameters": self.network.parameter_count,
             "tracking_uri": self.tracking_uri,
         }
+        finite: dict[str, Any] = _finite(content)
+        return finite
 
     def save(self) -> None:
         """Write the model and then ``run.json``."""
         self.model.save(self.folder / "model")
-        # NaN (a metric of a diverged training) is no JSON: such values are left out as null.
-        text = json.dumps(_finite(self.to_dict()), ensure_ascii=False, indent=1)
-        write_atomically(self.folder / "run.json", text + "\n")
+        write_atomically(self.folder / "run.json", json.dumps(self.to_dict(), indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -128,26 +130,25 @@ class Run:
         where = str(folder / "run.json")
         if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
             raise FormatError(f"not a run of version {VERSION}", where=where)
-        try:
-            return cls(
-                id=str(content["id"]),
-                name=str(content["name"]),
-                folder=folder,
-                status=str(content["status"]),
-                model=FittedNetwork.load(folder / "model"),
-                metrics=dict(content["metrics"]),
-                baselines=[Score(str(s["name"]), dict(s["metrics"]), str(s["note"])) for s in content["baselines"]],
-                settings=dict(content["settings"]),
-                data=dict(content["data"]),
-                history=[dict(epoch) for epoch in content["history"]],
-                best_epoch=content["best_epoch"],
-                best_step=content["best_step"],
-                steps=int(content["steps"]),
-                duration_s=float(content["duration_s"]),
-                tracking_uri=content["tracking_uri"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"the run is incomplete: {error!r}", where=where) from None
+        checked = Checked(content, where)
+        baselines = [Checked(entry, where) for entry in checked.items("baselines", 100)]
+        return cls(
+            id=checked.text("id"),
+            name=checked.text("name"),
+            folder=folder,
+            status=checked.text("status"),
+            model=FittedNetwork.load(folder / "model"),
+            metrics=_numbers(checked.any("metrics"), where),
+            baselines=[Score(b.text("name"), _numbers(b.any("metrics"), where), b.text("note")) for b in baselines],
+            settings=Checked(checked.any("settings"), where).data,
+            data=_data(Checked(checked.any("data"), where)),
+            history=[_numbers(epoch, where) for epoch in checked.items("history", 10_000_000)],
+            best_epoch=None if checked.any("best_epoch") is None else checked.whole("best_epoch"),
+            best_step=None if checked.any("best_step") is None else checked.whole("best_step"),
+            steps=checked.whole("steps"),
+            duration_s=checked.number("duration_s"),
+            tracking_uri=checked.text_or_none("tracking_uri"),
+        )
 
 
 def runs_folder() -> Path:
@@ -184,6 +185,17 @@ def local_runs() -> list[Path]:
     return sorted(found, key=lambda path: -(path / "run.json").stat().st_mtime)
 
 
+def _data(checked: Checked) -> dict[str, Any]:
+    texts = {key: checked.text(key) for key in ("kind", "name", "source", "fingerprint", "target", "task")}
+    return texts | {key: checked.whole(key) for key in ("train_rows", "validation_rows", "test_rows", "inputs")}
+
+
+def _numbers(values: Any, where: str) -> dict[str, float]:
+    """Return metrics by name; null, which stands for what is not finite, is NaN."""
+    checked = Checked(values, where)
+    return {str(key): float("nan") if value is None else checked.number(key) for key, value in checked.data.items()}
+
+
 def _finite(value: Any) -> Any:
     """Return JSON values with NaN and infinity as None."""
     if isinstance(value, dict):
@@ -195,10 +207,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) else value
 
 
-def not_a_run(text: str) -> NotFoundError:
-    """Return the error for a RUN that names nothing."""
+def not_a_run(text: str, known: Iterable[str] = ()) -> NotFoundError:
+    """Return the error for a RUN that names nothing, with the nearest of the known names."""
+    is_folder = os.path.isdir(os.path.expanduser(text))
+    what = f"the folder {text!r} holds no run" if is_folder else f"there is no run {text!r:.200}"
     return NotFoundError(
-        f"there is no run {text!r}",
+        f"{what}.{did_you_mean(text, known)}",
         where="argument RUN",
         hint="neuronwise runs lists them; RUN is an id, the beginning of one, a name, 'latest' or a folder",
     )

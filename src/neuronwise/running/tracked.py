@@ -221,6 +221,8 @@ def fetch_run(text: str, cache: Path) -> Path | None:
     from neuronwise.running.run import runs_folder
 
     store = resolve_store()
+    if store.path is not None and not store.path.exists():
+        return None
     info = find_run(store, text)
     local = runs_folder() / info.run_id
     if (local / "run.json").is_file():
@@ -229,5 +231,11 @@ def fetch_run(text: str, cache: Path) -> Path | None:
     if not (folder / "run.json").is_file():
         if not info.is_ours:
             raise NotFoundError(f"the run {info.name!r} was not made by Neuronwise", where=f"run {info.run_id}")
-        download_artifacts(store, info.run_id, "neuronwise", folder)
+        try:
+            download_artifacts(store, info.run_id, "neuronwise", folder)
+        except NotFoundError:
+            raise NotFoundError(
+                f"the run {info.name!r} ({info.status.lower()}) left no network: it ended before one was saved",
+                where=f"run {info.run_id}",
+            ) from None
     return folder

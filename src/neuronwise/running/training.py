@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import TrainingDiverged
+from neuronwise.errors import TrainingDiverged, UsageError
 from neuronwise.learning import FitResult, Observer, Optimizer, TrainingState, estimate_training, fit
 from neuronwise.learning.targets import example_weights, prepare_targets
 from neuronwise.recording import RecordingWriter, expected_bytes
@@ -125,7 +125,7 @@ def train(
     )  # fmt: skip
     data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size)
     check_settings(options)  # before data is read
-    start = None if from_run is None else _start(from_run)
+    start = None if from_run is None else _start(from_run, data_options)
     reporter = reporter or Reporter()
     prepared = prepare(data, data_options, seed, start)
     reporter.understood(prepared)
@@ -308,7 +308,15 @@ def _hidden(start: FittedNetwork) -> str:
     return activations[0] if len(activations) > 1 else "identity"
 
 
-def _start(from_run: str | Path | Run) -> FittedNetwork:
+def _start(from_run: str | Path | Run, options: DataOptions) -> FittedNetwork:
+    for name in ("task", "log", "category", "numeric", "drop"):
+        given = getattr(options, name)
+        if given is not None and given != () and given != []:
+            raise UsageError(
+                f"a run that starts from another one understands the data as that one did, got {given!r}",
+                where=f"argument {name}",
+                hint="leave it out, or train anew without --from",
+            )
     if isinstance(from_run, Run):
         return from_run.model
     from neuronwise.running.find import load

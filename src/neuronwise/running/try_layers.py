@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neuronwise.errors import TrainingDiverged, UsageError
-from neuronwise.running.architecture import check_settings, parse_layers
+from neuronwise.running.architecture import check_memory, check_settings, parse_layers
 from neuronwise.running.prepare import DataOptions, prepare
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import Run
@@ -65,6 +65,8 @@ def try_layers(
     """
     check_settings(options)
     prepared = prepare(data, data_options, options.seed)
+    for layers in trials:  # before the first is trained
+        check_memory([prepared.X.shape[1], *layers, prepared.target.n_outputs])
     reporter.understood(prepared)
     results = []
     for layers in trials:
