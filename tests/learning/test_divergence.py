@@ -11,7 +11,7 @@ from neuronwise.errors import TrainingDiverged
 from neuronwise.learning import Observer, TrainingState, fit, get_optimizer
 from neuronwise.learning.divergence import locate_divergence
 from neuronwise.learning.stepping import Stepper
-from neuronwise.network import LOSSES, Dense, Network, generator, get_loss
+from neuronwise.network import LOSSES, Activation, Dense, Network, generator, get_loss
 
 
 def _slow(
@@ -183,6 +183,23 @@ def test_infinity_in_z_names_the_neurons() -> None:
     assert "the weighted sum z of hidden1[1] and 1 more neuron was not finite" in str(error)
     assert error.result.divergence.neurons == (1, 2)
     assert error.result.divergence.largest_weight == np.float32(1e30)
+
+
+def test_infinity_in_an_activation_only() -> None:
+    class Exponential(Activation):
+        name, formula, derivative_formula, value_range, use, weakness = "exp", "e^z", "e^z", "(0, inf)", "", ""
+
+        def forward(self, z: np.ndarray, a: np.ndarray) -> None:
+            np.exp(z, out=a)
+
+        def backward(self, delta: np.ndarray, z: np.ndarray, a: np.ndarray, scratch: np.ndarray) -> None:
+            delta *= a
+
+    network = Network([Dense(2, Exponential()), Dense(1, "identity")], input_shape=1, seed=0)
+    network["hidden1"].W = [[0.1], [1.0]]
+    error = _check(network, np.full((2, 1), 100.0), np.zeros(2), epochs=1, batch_size=2)
+    assert (error.step, error.layer, error.quantity) == (1, "hidden1", "a")
+    assert "the activation of hidden1[1] was not finite" in str(error)
 
 
 def test_infinity_that_a_bounded_activation_swallows_is_no_divergence() -> None:

@@ -22,6 +22,7 @@ from neuronwise.learning import (
     backpropagate,
     clip_by_norm,
     get_optimizer,
+    optimizers,
 )
 from neuronwise.network import Network
 
@@ -254,3 +255,56 @@ def test_every_optimizer_lowers_a_quadratic_loss() -> None:
         for _ in range(100):
             optimizer.step(W, 2 * W)
         assert (W**2).sum() < 1, name
+
+
+# --- large networks and long trainings
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_a_large_network_is_updated_block_by_block_to_the_same_bits(name: str, settings: dict[str, float]) -> None:
+    rng, n = np.random.default_rng(0), 2 * optimizers._BLOCK + 77
+    start, gradients = rng.normal(size=n).astype(np.float32), rng.normal(size=(3, n)).astype(np.float32)
+
+    def trained(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        parameters, optimizer = start[part].copy(), OPTIMIZERS[name](**settings)
+        optimizer.start(parameters)
+        for gradient in gradients:
+            optimizer.step(parameters, gradient[part])
+        return parameters, optimizer.update
+
+    whole, update = trained(slice(None))
+    for part in (slice(0, 1000), slice(optimizers._BLOCK - 500, optimizers._BLOCK + 500), slice(n - 300, n)):
+        alone, alone_update = trained(part)
+        # Vector instructions treat the end of an array apart, so the last bit may differ, but no more.
+        np.testing.assert_allclose(whole[part], alone, rtol=3e-7, atol=1e-9)
+        np.testing.assert_allclose(update[part], alone_update, rtol=3e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["momentum", "nesterov", "rmsprop", "adam", "adamw"])
+def test_what_decayed_to_nothing_becomes_zero_and_nothing_else_changes(name: str) -> None:
+    # One weight learns always, the other (of a dead neuron) only once.
+    optimizer, parameters = get_optimizer(name, 0.01), np.ones(2, dtype=np.float32)
+    optimizer.start(parameters)
+    optimizer.step(parameters, np.array([1.0, 1e-12], dtype=np.float32))
+    for _ in range(3 * optimizers._FLUSH_EVERY):
+        optimizer.step(parameters, np.array([1.0, 0.0], dtype=np.float32))
+    tiny = np.finfo(np.float32).tiny
+    for key, array in optimizer.state.items():
+        assert array[0] > 0.5, key
+        assert array[1] == 0 or abs(array[1]) >= tiny, (key, array[1])
+
+
+def test_going_back_across_a_flush_repeats_the_steps() -> None:
+    optimizer, parameters = get_optimizer("adam", 0.01), np.ones(3)
+    optimizer.start(parameters)
+    gradients = np.random.default_rng(0).normal(size=(optimizers._FLUSH_EVERY + 20, 3)) * [1, 1e-150, 0]
+    for gradient in gradients[:10]:
+        optimizer.step(parameters, gradient)
+    snapshot, kept, ends = optimizer.snapshot(), parameters.copy(), []
+    for _ in range(2):
+        for gradient in gradients[10:]:
+            optimizer.step(parameters, gradient)
+        ends.append((parameters.tobytes(), [array.tobytes() for array in optimizer.state.values()]))
+        optimizer.restore(snapshot)
+        parameters[:] = kept
+    assert ends[0] == ends[1]

@@ -68,9 +68,6 @@ def run(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code, printing what went wrong to stderr."""
     try:
         result = command()
-    except click.exceptions.Abort:
-        click.echo("Aborted.", err=True)
-        return 130
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -80,8 +77,8 @@ def run(command: Callable[[], Any]) -> int:
     except MemoryError as error:
         click.echo(f"Error: there is not enough memory: {error}", err=True)
         return 1
-    except KeyboardInterrupt:
-        click.echo("Ended by Ctrl-C.", err=True)
+    except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
+        click.echo("Ended at once by Ctrl-C or SIGTERM.", err=True)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has closed; Python would complain again while flushing at exit.

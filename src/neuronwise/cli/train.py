@@ -115,7 +115,7 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
 
     results = try_layers(data, DataOptions(**of_data), TrainOptions(**options), trials, reporter, tried)
     stopped = any(trial.run is not None and trial.run.status == "interrupted" for trial in results)
-    code = _INTERRUPTED if stopped else 0
+    code = _INTERRUPTED if stopped else 0 if any(trial.run for trial in results) else 1
     if as_json:
         rows = [
             {"layers": t.layers, "parameters": t.parameters, "metrics": t.metrics, "seconds": t.seconds,
@@ -130,9 +130,11 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
     table.add_column("parameters", justify="right")
     for key in keys:
         table.add_column(METRICS[key], justify="right", overflow="fold")
+    if not keys:
+        table.add_column("result")
     table.add_column("seconds", justify="right")
     for trial in results:
-        values = [metric(key, trial.metrics[key]) if key in trial.metrics else "diverged" for key in keys]
+        values = [metric(key, trial.metrics[key]) if key in trial.metrics else "diverged" for key in keys or [""]]
         sizes = ",".join(map(str, trial.layers)) or "none (linear)"
         table.add_row(sizes, f"{trial.parameters:,}", *values, f"{trial.seconds:.1f}")
     reporter.console.print()

@@ -77,7 +77,7 @@ def try_layers(
             run = train_prepared(prepared, chosen, reporter=_Warnings(reporter), with_baselines=False)
             trial = Trial(layers, run.network.parameter_count, run.metrics, run.duration_s, run)
         except TrainingDiverged as error:
-            reporter.warned(f"layers {label}: {error}")
+            reporter.warned(f"layers {label}: {error.where}: {error.message}")
             trial = Trial(layers, error.run.network.parameter_count, {}, error.result.duration_s, None)
         results.append(trial)
         tried(trial)
