@@ -269,7 +269,7 @@ def test_a_divergence_that_cannot_be_found_again_is_still_an_error(monkeypatch: 
     # With threads=None the products may differ in their last bits from one time to the next.
     import sys
 
-    monkeypatch.setattr(sys.modules["neuronwise.learning.fit"], "locate_divergence", lambda *arguments: None)
+    monkeypatch.setattr(sys.modules["neuronwise.learning.loop"], "locate_divergence", lambda *arguments: None)
     X, y = _data()
     network = Network.dense([4, 6, 1], seed=1)
     start = network.parameters.copy()

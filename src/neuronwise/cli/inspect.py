@@ -146,6 +146,8 @@ def encode(
                 escape(name) if name else f"[dim]{escape(cell.reason)}[/]",
                 "" if value is None else f"{value:.4f}",
             )
+        if cell.shown and cell.reason:
+            table.add_row("", "", "", f"[dim]{escape(cell.reason)}[/]", "")
         if cell.zeros:
             table.add_row("", "", "", f"[dim]and {cell.zeros:,} more of this column[/]", "0.0000")
     if encoded.target is not None:

@@ -1,10 +1,9 @@
-"""The training loop."""
+"""Fitting a network to data: the arguments are checked and the rows split here; `loop` does the steps."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.data import check_arrays, split_rows
 from neuronwise.errors import TrainingDiverged, UsageError
-from neuronwise.learning.divergence import Divergence, locate_divergence
+from neuronwise.learning.divergence import Divergence
 from neuronwise.learning.evaluation import Evaluator
 from neuronwise.learning.interrupt import InterruptGuard
+from neuronwise.learning.loop import Loop, Settings
 from neuronwise.learning.observers import Observer, Observers, Status, TrainingState
-from neuronwise.learning.optimizers import Optimizer, get_optimizer, not_negative, positive
+from neuronwise.learning.optimizers import Optimizer, get_optimizer
 from neuronwise.learning.stepping import Stepper
 from neuronwise.learning.targets import ClassWeights, example_weights, prepare_targets
 from neuronwise.learning.threads import blas_threads, whole_number
-from neuronwise.network import Loss, Network, generator, get_loss
+from neuronwise.network import Loss, Network
 
 Validation = float | tuple[ArrayLike, ArrayLike] | NDArray[np.int64]
 
@@ -33,7 +33,8 @@ class FitResult:
     Attributes:
         status: ``"finished"``, ``"early_stopped"``, ``"stopped"`` (an observer asked), ``"interrupted"`` (Ctrl-C)
             or ``"diverged"``.
-        steps: Optimizer steps taken.
+        steps: Optimizer steps taken; of a diverged training the step at which it was noticed, which can be later than
+            the one at which it began (`divergence.step`).
         epochs: Epochs begun.
         best_epoch: The epoch whose weights the network was left with, or None for the last ones.
         best_step: The step at its end, or None.
@@ -102,6 +103,7 @@ def fit(
         training_rows: Numbers of the rows to learn from; default all but those of `validation`.
         groups: A label per row; rows with the same label never stand on both sides of the split.
         class_weights: ``"balanced"``, or weights by class number; the loss is sum(w_i L_i) / batch.
+            The validation loss is not weighted.
         clip_norm: Scale the gradients so that their norm over all layers is at most this.
         patience: End after this many epochs without a lower validation loss; needs `validation`.
         min_delta: How much lower it must be to count.
@@ -116,21 +118,21 @@ def fit(
         TrainingDiverged: A loss or weight became NaN or infinite. The network keeps its last finite weights;
             the error says at which step and in which layer it began, and its `result` holds the history.
     """
-    plan = _Plan(network, loss, epochs, batch_size, patience, min_delta, clip_norm, validation)
+    settings = Settings(network, loss, epochs, batch_size, patience, min_delta, clip_norm, validation)
     X_all, y_raw = _check_data(network, X, y)
-    y_all = prepare_targets(network, y_raw, plan.loss, len(X_all))
+    y_all = prepare_targets(network, y_raw, settings.loss, len(X_all))
     seed = network.seed if seed is None else whole_number(seed, "seed", 0)
-    training, held_out = _split(plan, y_all, groups, validation, training_rows, seed)
-    weights = _row_weights(plan, network, class_weights, y_all, training)
-    evaluator = _evaluator(plan, network, X_all, y_all, held_out, validation)
+    training, held_out = _split(settings, y_all, groups, validation, training_rows, seed)
+    weights = _row_weights(settings, network, class_weights, y_all, training)
+    evaluator = _evaluator(settings, network, X_all, y_all, held_out, validation)
 
     chosen = get_optimizer(optimizer, learning_rate, weight_decay)
     chosen.start(network.parameters)
-    stepper = Stepper(network, X_all, y_all, weights, plan.loss, chosen, plan.clip_norm)
-    state = TrainingState(network, plan.epochs, math.ceil(len(training) / plan.batch_size))
+    stepper = Stepper(network, X_all, y_all, weights, settings.loss, chosen, settings.clip_norm)
+    state = TrainingState(network, settings.epochs, math.ceil(len(training) / settings.batch_size))
     state.gradients, state.update = stepper.gradients, chosen.update
     state.learning_rate = chosen.learning_rate
-    loop = _Loop(plan, stepper, state, training, evaluator, Observers(observers, strict=strict), seed, shuffle)
+    loop = Loop(settings, stepper, state, training, evaluator, Observers(observers, strict=strict), seed, shuffle)
 
     with blas_threads(threads), np.errstate(all="ignore"), InterruptGuard() as guard:
         divergence = loop.run(guard)
@@ -151,139 +153,6 @@ def fit(
     return result
 
 
-@dataclass
-class _Plan:
-    """The checked settings of a training."""
-
-    network: Network
-    loss: Any
-    epochs: int
-    batch_size: int
-    patience: int | None
-    min_delta: float
-    clip_norm: float | None
-    validation: Any
-
-    def __post_init__(self) -> None:
-        activation = self.network.layers[-1].activation
-        self.loss: Loss = get_loss(self.loss, activation.name if activation else "identity")
-        if activation is not None:
-            self.loss.check_activation(activation)
-        self.epochs = whole_number(self.epochs, "epochs", 1)
-        self.batch_size = whole_number(self.batch_size, "batch_size", 1)
-        if self.patience is not None:
-            self.patience = whole_number(self.patience, "patience", 1)
-            if self.validation is None:
-                raise UsageError(
-                    "early stopping needs rows to validate on",
-                    where="argument patience",
-                    hint="pass validation=0.1 (a share of the rows) or validation=(X, y)",
-                )
-        self.min_delta = not_negative(self.min_delta, "min_delta")
-        if self.clip_norm is not None:
-            self.clip_norm = positive(self.clip_norm, "clip_norm")
-        if not self.network.parameter_count:
-            raise UsageError("the network has no weights: there is nothing to learn", where="argument network")
-
-
-class _Loop:
-    """The epochs and steps of one training."""
-
-    def __init__(
-        self,
-        plan: _Plan,
-        stepper: Stepper,
-        state: TrainingState,
-        training: NDArray[np.int64],
-        evaluator: Evaluator | None,
-        observers: Observers,
-        seed: int,
-        shuffle: bool,
-    ) -> None:
-        self.plan, self.stepper, self.state, self.training = plan, stepper, state, training
-        self.evaluator, self.observers, self.seed, self.shuffle = evaluator, observers, seed, shuffle
-        self.history: list[dict[str, float]] = []
-        self._best_loss = math.inf
-        self._best_parameters: NDArray[Any] | None = None
-
-    def run(self, guard: InterruptGuard) -> Divergence | None:
-        """Run until the end, however it comes; leave the best weights in the network."""
-        state, began = self.state, time.perf_counter()
-        self.observers.fit_begin(state)
-        divergence = None
-        for epoch in range(1, self.plan.epochs + 1):
-            if guard.requested or state.stop_requested:
-                break
-            state.epoch = epoch
-            first_step, start = state.step + 1, self.stepper.snapshot()
-            finite, loss = self._epoch(guard)
-            state.elapsed_s = time.perf_counter() - began
-            if not finite or not np.isfinite(state.network.parameters).all():
-                divergence = locate_divergence(self.stepper, start, self.batches(epoch), first_step)
-                if divergence is None:  # with several threads, a repeated step may differ in its last bits
-                    self.stepper.restore(start)
-                    largest = float(np.abs(state.network.parameters).max())
-                    divergence = Divergence(first_step, state.network.layers[-1].name, "loss", (), largest)
-                state.divergence = divergence
-                state.status = "diverged"
-                break
-            if state.step == first_step - 1 + state.steps_per_epoch:
-                self._end_epoch(epoch, loss)
-            state.elapsed_s = time.perf_counter() - began
-            if self.plan.patience is not None and epoch - (state.best_epoch or 0) >= self.plan.patience:
-                state.status = "early_stopped" if epoch < self.plan.epochs else "finished"
-                break
-        if guard.requested and state.status != "diverged":
-            state.status = "interrupted"
-        elif state.stop_requested and state.status != "diverged":
-            state.status = "stopped"
-        elif state.status == "running":
-            state.status = "finished"
-        if divergence is None and self._best_parameters is not None:
-            np.copyto(state.network.parameters, self._best_parameters)
-        self.observers.fit_end(state)
-        return divergence
-
-    def batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
-        """Yield the rows of each step of an epoch; the same ones whenever it is asked."""
-        rows, size = self.training, self.plan.batch_size
-        if self.shuffle:
-            rows = rows[generator(self.seed, "shuffle", epoch).permutation(len(rows))]
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size]
-
-    def _epoch(self, guard: InterruptGuard) -> tuple[bool, float]:
-        """Take the steps of one epoch; return whether all losses were finite, and their mean over the rows."""
-        state, stepper, total, count = self.state, self.stepper, 0.0, 0
-        for rows in self.batches(state.epoch):
-            loss = stepper.step(rows)
-            state.step += 1
-            if not math.isfinite(loss):
-                return False, math.nan
-            total += loss * len(rows)
-            count += len(rows)
-            # Not only for those who watch every step: whoever looks at the end of an epoch sees its last step.
-            state.loss, state.batch_indices, state.passes = loss, rows, stepper.space.passes
-            if self.observers.watch_steps:
-                self.observers.step_end(state)
-            if guard.requested or state.stop_requested:
-                break
-        return True, total / count
-
-    def _end_epoch(self, epoch: int, loss: float) -> None:
-        state = self.state
-        state.metrics = {"loss": loss}
-        if self.evaluator is not None:
-            measured = self.evaluator()
-            state.metrics |= {f"val_{key}": value for key, value in measured.items()}
-            if measured["loss"] < self._best_loss - self.plan.min_delta:
-                self._best_loss = measured["loss"]
-                self._best_parameters = state.network.parameters.copy()
-                state.best_epoch, state.best_step = epoch, state.step
-        self.history.append({"epoch": epoch, "step": state.step, "seconds": state.elapsed_s, **state.metrics})
-        self.observers.epoch_end(state)
-
-
 def _check_data(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     inputs, targets = check_arrays(X, y, dtype=network.dtype, allow_nd=True)
     if targets is None:
@@ -292,7 +161,7 @@ def _check_data(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[A
 
 
 def _split(
-    plan: _Plan,
+    settings: Settings,
     y: NDArray[Any],
     groups: ArrayLike | None,
     validation: Validation | None,
@@ -325,7 +194,7 @@ def _split(
             f"expected a share between 0 and 1, (X, y) or an array of rows, got {validation!r}",
             where="argument validation",
         )
-    classes = plan.loss.targets == "classes" or plan.loss.name == "binary_cross_entropy"
+    classes = settings.loss.targets == "classes" or settings.loss.name == "binary_cross_entropy"
     labels = None if groups is None else np.asarray(groups)
     if labels is not None and len(labels) != n:
         raise UsageError(f"{n:,} rows need as many labels, got {len(labels):,}", where="argument groups")
@@ -342,10 +211,14 @@ def _split(
 
 
 def _row_weights(
-    plan: _Plan, network: Network, class_weights: ClassWeights | None, y: NDArray[Any], training: NDArray[np.int64]
+    settings: Settings,
+    network: Network,
+    class_weights: ClassWeights | None,
+    y: NDArray[Any],
+    training: NDArray[np.int64],
 ) -> NDArray[Any] | None:
     """Return a weight for each row of the data; "balanced" counts the rows that are learned from."""
-    chosen = example_weights(class_weights, y[training], plan.loss, network.output_size, network.dtype)
+    chosen = example_weights(class_weights, y[training], settings.loss, network.output_size, network.dtype)
     if chosen is None:
         return None
     weights = np.ones(len(y), dtype=network.dtype)
@@ -366,7 +239,7 @@ def _rows(values: ArrayLike, n: int, argument: str) -> NDArray[np.int64]:
 
 
 def _evaluator(
-    plan: _Plan,
+    settings: Settings,
     network: Network,
     X: NDArray[Any],
     y: NDArray[Any],
@@ -381,13 +254,13 @@ def _evaluator(
             raise UsageError(f"expected (X, y), got {count}", where="argument validation")
         try:
             X_val, y_raw = _check_data(network, *validation)
-            y_val = prepare_targets(network, y_raw, plan.loss, len(X_val))
+            y_val = prepare_targets(network, y_raw, settings.loss, len(X_val))
         except UsageError as error:
             error.where = "argument validation"
             raise
     else:
         X_val, y_val = X[held_out], y[held_out]
-    return Evaluator(network, X_val, y_val, plan.loss)
+    return Evaluator(network, X_val, y_val, settings.loss)
 
 
 def _diverged(divergence: Divergence, optimizer: Optimizer, result: FitResult) -> TrainingDiverged:

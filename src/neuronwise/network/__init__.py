@@ -4,11 +4,12 @@ from neuronwise.network.activations import ACTIVATIONS, Activation, get_activati
 from neuronwise.network.initializers import INITIALIZERS, Initializer, get_initializer
 from neuronwise.network.layers import LAYERS, Dense, Flatten, Layer, Neurons, NeuronView, Pass
 from neuronwise.network.losses import LOSSES, Loss, get_loss
-from neuronwise.network.network import LayerTrace, Network, Trace
+from neuronwise.network.network import Network
 from neuronwise.network.neuron import Neuron, NeuronExplanation, Term
 from neuronwise.network.randomness import generator
 from neuronwise.network.storage import read_json
 from neuronwise.network.summary import Summary, SummaryRow
+from neuronwise.network.trace import LayerTrace, Trace
 from neuronwise.network.workspace import Workspace
 
 __all__ = [

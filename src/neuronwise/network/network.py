@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuronwise.errors import NotFoundError, UsageError, did_you_mean
+from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.network.layers import Dense, Layer, NeuronView, Shape, UnitNames
 from neuronwise.network.randomness import generator
 from neuronwise.network.summary import Summary, summarize
+from neuronwise.network.trace import LayerTrace, Trace, no_such_layer
 from neuronwise.network.workspace import Workspace
 
 Array = NDArray[np.floating[Any]]
@@ -24,52 +24,6 @@ Array = NDArray[np.floating[Any]]
 _CHUNK = 4096
 _MAX_AXES = 32  # NumPy's own limit, 64, less the batch and some room
 _LAYER_NAME = re.compile(r"[^\[\]\s/]{1,100}")
-
-
-@dataclass(frozen=True)
-class LayerTrace:
-    """What one layer did with a batch.
-
-    Attributes:
-        name: The layer's name.
-        x: Its input, (batch, *input_shape).
-        z: Pre-activations, (batch, *output_shape); None for a layer that only reshapes.
-        a: Activations, (batch, *output_shape).
-    """
-
-    name: str
-    x: Array
-    z: Array | None
-    a: Array
-
-
-class Trace:
-    """Every z and a of a network on a batch: ``trace["hidden1"].z``, ``trace[-1].a``."""
-
-    def __init__(self, layers: Sequence[LayerTrace]) -> None:
-        self.layers = tuple(layers)
-
-    def __getitem__(self, key: str | int) -> LayerTrace:
-        if isinstance(key, int):
-            return self.layers[key]
-        for layer in self.layers:
-            if layer.name == key:
-                return layer
-        raise _no_such_layer(key, [layer.name for layer in self.layers])
-
-    def __iter__(self) -> Iterator[LayerTrace]:
-        return iter(self.layers)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    @property
-    def y_hat(self) -> Array:
-        """Activations of the last layer, (batch, n_out)."""
-        return self.layers[-1].a
-
-    def __repr__(self) -> str:
-        return f"<trace of {len(self.y_hat)} inputs through {', '.join(layer.name for layer in self.layers)}>"
 
 
 class Network:
@@ -241,7 +195,7 @@ class Network:
         for layer in self.layers:
             if layer.name == key:
                 return layer
-        raise _no_such_layer(key, [layer.name for layer in self.layers])
+        raise no_such_layer(key, [layer.name for layer in self.layers])
 
     def neuron(self, name: str) -> NeuronView:
         """Return a neuron by its name, ``"hidden1[7]"``.
@@ -423,10 +377,3 @@ def _check_names(names: Sequence[str] | None, count: int, argument: str) -> list
         if not isinstance(name, str):
             raise UsageError(f"names must be text, got {name!r:.100}", where=f"argument {argument}")
     return list(names)
-
-
-def _no_such_layer(key: object, names: list[str]) -> NotFoundError:
-    return NotFoundError(
-        f"there is no layer {key!r}.{did_you_mean(str(key), names)}",
-        hint=f"the layers are {', '.join(names)}",
-    )

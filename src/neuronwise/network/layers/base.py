@@ -1,0 +1,189 @@
+"""What every layer is: a description (`Layer`) that owns views of the parameters, and a `Pass` that computes.
+
+A layer is built once, when a `Network` places it. A `Pass` is a layer at work on batches of one size: it
+allocates every buffer once, keeps x, z, a and delta of the batch it saw last, and knows both directions, so
+that the mathematics of a layer stands in one place.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.errors import NotFoundError, UsageError
+from neuronwise.network.activations import Activation
+
+if TYPE_CHECKING:
+    from neuronwise.network.layers.views import Neurons, NeuronView
+
+Array = NDArray[np.floating[Any]]
+Shape = tuple[int, ...]
+
+
+class UnitNames(Sequence[str]):
+    """``hidden1[0]``, ``hidden1[1]`` …, made when asked for: a million inputs cost no memory."""
+
+    def __init__(self, prefix: str, count: int) -> None:
+        self._prefix, self._count = prefix, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        places = range(self._count)[index]
+        if isinstance(places, range):
+            return [f"{self._prefix}[{i}]" for i in places]
+        return f"{self._prefix}[{places}]"
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{self._prefix}[{i}]" for i in range(self._count))
+
+
+class Pass(ABC):
+    """A layer at work on batches of one size.
+
+    Attributes:
+        layer: The layer.
+        x: Its input, (batch, *input_shape).
+        z: Pre-activations, (batch, *output_shape), or None for a layer that only reshapes.
+        a: Activations, (batch, *output_shape).
+        delta: dL/dz of the mean loss after `backward`, or None for a layer without z.
+        da: The buffer into which the layer above writes dL/da.
+    """
+
+    layer: Layer
+    x: Array
+    z: Array | None
+    a: Array
+    delta: Array | None
+    da: Array
+
+    @abstractmethod
+    def forward(self) -> None:
+        """Fill z and a from x."""
+
+    @abstractmethod
+    def backward(self, dx: Array | None, *, from_logits: bool = False) -> None:
+        """Fill delta, the parameter gradients and `dx` (dL/dx; None where nobody needs it) from `da`.
+
+        With `from_logits` the buffer `da` holds dL/dz already (a loss on logits).
+        """
+
+
+class Layer(ABC):
+    """A layer of a network.
+
+    Attributes:
+        name: ``hidden1``, ``output``, ``flatten1`` …, given by the network if not by the user.
+        input_shape: Shape of one input, without the batch.
+        output_shape: Shape of one output, without the batch.
+        activation: The activation function, or None.
+    """
+
+    name: str
+    input_shape: Shape
+    output_shape: Shape
+    activation: Activation | None = None
+
+    def __init__(self, name: str | None) -> None:
+        self.given_name = name
+        self.name = name or ""
+        self.input_names: Sequence[str] = ()
+        self.parameters: dict[str, Array] = {}
+        self._built = False
+
+    def build(self, input_shape: Shape, name: str) -> None:
+        """Fix name and shapes; called once, by the network.
+
+        Raises:
+            UsageError: The layer stands in a network already, or cannot take that input shape.
+        """
+        if self._built:
+            raise UsageError(
+                f"the layer {self.name!r} is part of a network already",
+                where="argument layers",
+                hint="make a new layer for each place, or network.copy() for a second network",
+            )
+        self.name, self.input_shape = name, input_shape
+        self.output_shape = self._output_shape(input_shape)
+        self._built = True
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the layer stands in a network."""
+        return self._built
+
+    def release(self) -> None:
+        """Make the layer free again, after a network that could not be built."""
+        self.name, self.parameters, self._built = self.given_name or "", {}, False
+
+    def unbuilt(self) -> Layer:
+        """Return a layer of the same kind, settings and name for another network."""
+        twin = copy.copy(self)
+        twin.given_name = self.name
+        twin.release()
+        return twin
+
+    @abstractmethod
+    def _output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one output; raise UsageError if the input does not fit."""
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shape of each parameter, in the order in which they lie in the flat buffer."""
+        return {}
+
+    def initial_parameters(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+        """Return first values of each parameter."""
+        return {}
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+    @property
+    def neuron_count(self) -> int:
+        """Number of neurons (outputs for one input)."""
+        return math.prod(self.output_shape)
+
+    @abstractmethod
+    def start(self, x: Array, gradients: dict[str, Array] | None) -> Pass:
+        """Return a pass that reads its input from the buffer `x` (batch, *input_shape).
+
+        `gradients` holds an array for each parameter, to be filled by `backward`; None for a pass that only
+        goes forward.
+        """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON values, the key ``type`` first."""
+
+    def formula(self) -> str:
+        """Return how the parameters are counted, ``"16 × 784 + 16"``; empty if there are none."""
+        return ""
+
+    def algebra(self) -> str:
+        """Return the layer as linear algebra."""
+        return ""
+
+    def unit_names(self) -> Sequence[str]:
+        """Return the name of each output, ``hidden1[0]`` …"""
+        return UnitNames(self.name, self.neuron_count)
+
+    @property
+    def neurons(self) -> Neurons:
+        """The neurons, each a view of the layer."""
+        raise NotFoundError(f"the layer {self.name!r} ({type(self).__name__}) has no neurons of its own")
+
+    def __getitem__(self, index: int) -> NeuronView:
+        return self.neurons[index]

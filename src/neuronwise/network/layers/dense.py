@@ -1,0 +1,169 @@
+"""The dense layer: every input feeds every neuron."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronwise.errors import UsageError
+from neuronwise.network.activations import Activation, get_activation
+from neuronwise.network.initializers import Initializer, get_initializer
+from neuronwise.network.layers.base import Array, Layer, Pass, Shape
+from neuronwise.network.layers.views import Neurons
+
+
+class Dense(Layer):
+    """Every input feeds every neuron: z = W x + b, a = f(z).
+
+    Args:
+        units: Number of neurons.
+        activation: Activation function by name; default ``"relu"``.
+        initializer: First weights; default by the activation (see `get_initializer`). Biases start at 0.
+        name: Default ``hidden1``, ``hidden2`` …, ``output``.
+
+    Attributes:
+        W: Weights, (units, n_in): a view of the network's flat buffer. Assigning copies into it.
+        b: Biases, (units,): likewise.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation = "relu",
+        *,
+        initializer: str | dict[str, Any] | Initializer | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
+            raise UsageError(
+                f"a layer needs a whole number of neurons, at least 1, got {units!r}", where="argument units"
+            )
+        self.units = int(units)
+        self.activation: Activation = get_activation(activation)
+        self.initializer = get_initializer(initializer, self.activation.name)
+
+    def _output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1:
+            raise UsageError(
+                f"a Dense layer takes a vector, but its input has shape {input_shape}",
+                where=f"layer {self.name}",
+                hint="put Flatten() before it",
+            )
+        return (self.units,)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """W (units, n_in), then b (units,)."""
+        return {"W": (self.units, self.input_shape[0]), "b": (self.units,)}
+
+    def initial_parameters(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+        """Weights by the initialiser, biases 0."""
+        n_in = self.input_shape[0]
+        W = self.initializer.draw((self.units, n_in), n_in, self.units, rng)
+        return {"W": W, "b": np.zeros(self.units)}
+
+    @property
+    def W(self) -> Array:
+        """Weights, (units, n_in)."""
+        return self._parameter("W")
+
+    @W.setter
+    def W(self, value: ArrayLike) -> None:
+        self._assign("W", value)
+
+    @property
+    def b(self) -> Array:
+        """Biases, (units,)."""
+        return self._parameter("b")
+
+    @b.setter
+    def b(self, value: ArrayLike) -> None:
+        self._assign("b", value)
+
+    def _parameter(self, key: str) -> Array:
+        try:
+            return self.parameters[key]
+        except KeyError:
+            raise UsageError(
+                "this layer has no weights yet: it is not part of a network",
+                where=repr(self),
+                hint="network = Network([layer], input_shape=…)",
+            ) from None
+
+    def _assign(self, key: str, value: ArrayLike) -> None:
+        values, own = np.asarray(value), self._parameter(key)
+        if values.shape != own.shape:
+            raise UsageError(f"{key} has shape {own.shape}, got {values.shape}", where=f"layer {self.name}")
+        own[...] = values
+
+    def start(self, x: Array, gradients: dict[str, Array] | None) -> DensePass:
+        """See `Layer.start`."""
+        return DensePass(self, x, gradients)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Layer.to_dict`."""
+        return {
+            "type": "Dense",
+            "name": self.name,
+            "units": self.units,
+            "activation": self.activation.name,
+            "initializer": self.initializer.to_json(),
+        }
+
+    def formula(self) -> str:
+        """n_out × n_in + n_out."""
+        return f"{self.units} × {self.input_shape[0]} + {self.units}"
+
+    def algebra(self) -> str:
+        """a = f(W x + b) with the shapes."""
+        f, n_in = self.activation.name, self.input_shape[0]
+        return f"a = {f}(W x + b), W {self.units} × {n_in}, x {n_in}, b {self.units}"
+
+    @property
+    def neurons(self) -> Neurons:
+        """The neurons, each a view of the layer that sees later changes."""
+        return Neurons(self)
+
+    def __repr__(self) -> str:
+        return f"Dense({self.units}, {self.activation.name!r}{f', name={self.name!r}' if self.name else ''})"
+
+
+class DensePass(Pass):
+    """A `Dense` layer at work; its formulas are those of Nielsen, chapter 2 (BP1 to BP4), for a whole batch."""
+
+    layer: Dense
+    z: Array
+    delta: Array | None
+
+    def __init__(self, layer: Dense, x: Array, gradients: dict[str, Array] | None) -> None:
+        m = len(x)
+        self.layer, self.x = layer, x
+        self.W, self.W_T, self.b = layer.W, layer.W.T, layer.b
+        self.z = np.empty((m, layer.units), dtype=x.dtype)
+        self.a = np.empty_like(self.z)
+        self._activate = layer.activation.forward
+        self._unbend = layer.activation.backward
+        self.delta = None
+        if gradients is not None:
+            self._dW, self._db = gradients["W"], gradients["b"]
+            self.delta = self.da = np.empty_like(self.z)
+            self._delta_T, self._ones = self.da.T, np.ones(m, dtype=x.dtype)
+            self._scratch = np.empty_like(self.z)
+
+    def forward(self) -> None:
+        """z = x W.T + b, a = f(z)."""
+        z = self.z
+        np.dot(self.x, self.W_T, z)
+        np.add(z, self.b, z)
+        self._activate(z, self.a)
+
+    def backward(self, dx: Array | None, *, from_logits: bool = False) -> None:
+        """delta = dL/da · f'(z), dW = delta.T x, db = sum of delta over the batch, dL/dx = delta W."""
+        if not from_logits:
+            self._unbend(self.da, self.z, self.a, self._scratch)
+        np.dot(self._delta_T, self.x, self._dW)
+        np.dot(self._ones, self.da, self._db)
+        if dx is not None:
+            np.dot(self.da, self.W, dx)
