@@ -91,7 +91,7 @@ def first_line(docstring: str | None) -> str:
 def entries(package: str) -> list[Entry]:
     """Return the public names of a package, in the order of its `__all__`."""
     folder = SOURCE / package
-    modules = sorted(folder.glob("*.py"))
+    modules = sorted(folder.rglob("*.py"))
     known: dict[str, Entry] = {}
     for module in modules:
         known |= definitions(module)
@@ -102,7 +102,7 @@ def root_entries() -> list[Entry]:
     """Return the names of `neuronwise` itself, which come from its packages."""
     known: dict[str, Entry] = {}
     for package in PACKAGES:
-        for module in sorted((SOURCE / package).glob("*.py")):
+        for module in sorted((SOURCE / package).rglob("*.py")):
             for name, entry in definitions(module).items():
                 known.setdefault(name, entry)
     names = [name for name in public_names(SOURCE / "__init__.py") if not name.startswith("_")]

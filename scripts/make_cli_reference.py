@@ -45,7 +45,7 @@ def render() -> str:
     """Return the text of the page."""
     cli = all_commands()
     parts = [HEAD, f"## neuronwise\n\n```text\n{help_of(cli, 'neuronwise')}\n```\n"]
-    with click.Context(cli, info_name="neuronwise") as parent:
+    with click.Context(cli, info_name="neuronwise", **cli.context_settings) as parent:
         for name in cli.list_commands(parent):
             command = cli.commands[name]
             parts.append(f"## neuronwise {name}\n\n```text\n{help_of(command, name, parent)}\n```\n")

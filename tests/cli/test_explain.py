@@ -57,7 +57,7 @@ def test_completion_prints_a_script_for_the_shell(nw: Command, shell: str) -> No
     outcome = nw("completion", shell)
     assert outcome.code == 0
     assert "_NEURONWISE_COMPLETE" in outcome.out
-    assert f"{shell}_" in outcome.out or f"complete --no-files --command neuronwise" in outcome.out
+    assert f"{shell}_" in outcome.out or "complete --no-files --command neuronwise" in outcome.out
 
 
 def test_the_bash_script_is_valid(nw: Command) -> None:

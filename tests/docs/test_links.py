@@ -10,7 +10,7 @@ import pytest
 
 from .markdown import PAGES, ROOT
 
-_LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+_LINK = re.compile(r"(?:(?<!`)\[[^\]]*\]\(|<img src=\")([^)\s\"]+)")
 _MAX_PICTURE_BYTES = 150_000
 
 
@@ -66,4 +66,10 @@ def test_pictures_are_small_and_whole() -> None:
 
 def test_pictures_have_a_description() -> None:
     silent = [f"{page.name}: {link}" for page in PAGES for link in re.findall(r"!\[\]\(([^)]*)\)", _prose(page))]
+    silent += [f"{page.name}: {tag}" for page in PAGES for tag in re.findall(r"<img(?![^>]*alt=)[^>]*>", _prose(page))]
     assert silent == []
+
+
+def test_a_broken_link_is_noticed() -> None:
+    text = 'See [a](no/such.md), [b](https://example.org) and <img src="no/such.png" alt="x">.'
+    assert _LINK.findall(text) == ["no/such.md", "https://example.org", "no/such.png"]

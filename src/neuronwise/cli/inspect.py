@@ -123,11 +123,13 @@ def encode(
     from rich.table import Table
 
     from neuronwise.running import encode_row
-    from neuronwise.running.printable import escape
+    from neuronwise.running.printable import escape, printable
 
     encoded = encode_row(
         data, row, target=target, category=_columns(category), numeric=_columns(numeric), drop=_columns(drop), run=run
     )
+    for message in encoded.notes:
+        click.echo(printable(f"note: {message}"), err=True)
     if as_json:
         click.echo(json.dumps(encoded.to_dict(), indent=1))
         return
@@ -146,8 +148,6 @@ def encode(
                 escape(name) if name else f"[dim]{escape(cell.reason)}[/]",
                 "" if value is None else f"{value:.4f}",
             )
-        if cell.shown and cell.reason:
-            table.add_row("", "", "", f"[dim]{escape(cell.reason)}[/]", "")
         if cell.zeros:
             table.add_row("", "", "", f"[dim]and {cell.zeros:,} more of this column[/]", "0.0000")
     if encoded.target is not None:

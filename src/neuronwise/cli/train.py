@@ -62,7 +62,7 @@ _TASKS = ("regression", "binary", "multiclass", "classification")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, all else on stderr.")
 @click.option("--quiet", is_flag=True, help="No progress; only the result and what went wrong.")
 def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
-    r"""Train a network on DATA and keep the run in MLflow.
+    """Train a network on DATA and keep the run in MLflow.
 
     DATA is a CSV or Parquet file, a folder with one sub-folder of pictures per class, IDX files, 'digits'
     or 'mnist'. All but DATA and the target of a table has a default, which is explained as it is chosen.

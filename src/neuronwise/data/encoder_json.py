@@ -51,7 +51,8 @@ def _column_to_dict(column: Column) -> dict[str, Any]:
         "reason": column.reason,
         "n_missing": column.n_missing,
         "n_distinct": column.n_distinct,
-        "examples": list(column.examples),
+        # Raw cells stay where they are; a date is kept as the pattern that an error message shows.
+        "examples": list(column.examples[:1]) if column.kind == "date" else [],
         "log": column.log,
         "place": column.place,
         "decimal": column.decimal,

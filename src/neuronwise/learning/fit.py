@@ -271,7 +271,7 @@ def _diverged(divergence: Divergence, optimizer: Optimizer, result: FitResult) -
         step=divergence.step,
         layer=divergence.layer,
         quantity=divergence.quantity,
-        hint=f"the learning rate was {rate:g}: try {advised:g}, or clip the gradients (clip_norm=1.0). "
+        hint=f"the learning rate was {rate:g}: try {advised:g}, or clip the gradients to a norm of 1. "
         "The network keeps its last finite weights.",
     )
     error.result = result

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import UsageError, did_you_mean
+from neuronwise.network.buffers import empty_buffer, zeros_buffer
 
 Array = NDArray[np.floating[Any]]
 
 # Parameters handled at a time: their few arrays then stay in a core's cache from one operation to the next.
-_BLOCK = 32_768
+_BLOCK = 65_536
 # Every so many steps (a power of 2) what decayed to nothing is set to 0; see `Optimizer._flush`.
 _FLUSH_EVERY = 64
 
@@ -55,9 +56,10 @@ class Optimizer(ABC):
 
     def start(self, parameters: Array) -> None:
         """Forget all state and allocate what is needed for parameters of this size."""
-        self.update: Array = np.zeros_like(parameters)
-        self._scratch = np.empty_like(parameters[:_BLOCK])
-        self.state = {name: np.zeros_like(parameters) for name in self._state_names()}
+        shape, dtype = parameters.shape, parameters.dtype
+        self.update: Array = zeros_buffer(shape, dtype)
+        self._scratch = empty_buffer((min(len(parameters), _BLOCK),), dtype)
+        self.state = {name: zeros_buffer(shape, dtype) for name in self._state_names()}
         self.steps = 0
 
     def step(self, parameters: Array, gradients: Array) -> None:

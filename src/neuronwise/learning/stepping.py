@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuronwise.learning.optimizers import Optimizer, clip_by_norm
 from neuronwise.network import Loss, Network, Workspace
+from neuronwise.network.buffers import zeros_buffer
 
 Array = NDArray[np.floating[Any]]
 
@@ -43,7 +44,7 @@ class Stepper:
     ) -> None:
         self.network, self.X, self.y, self.weights = network, X, y, weights
         self.loss, self.optimizer, self.clip_norm = loss, optimizer, clip_norm
-        self.gradients: Array = np.zeros_like(network.parameters)
+        self.gradients: Array = zeros_buffer(network.parameters.shape, network.dtype)
         self.space: Workspace
         self._buffers: dict[int, tuple[Workspace, NDArray[Any], NDArray[Any] | None]] = {}
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError
+from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.layers import Dense, Layer, NeuronView, Shape, UnitNames
 from neuronwise.network.randomness import generator
 from neuronwise.network.summary import Summary, summarize
@@ -87,7 +88,7 @@ class Network:
             raise
         self._name_inputs()
         self.parameters: Array = (
-            np.empty(self.parameter_count, dtype=self.dtype) if _parameters is None else _parameters
+            empty_buffer((self.parameter_count,), self.dtype) if _parameters is None else _parameters
         )
         for layer, views in zip(self.layers, self.views(self.parameters), strict=True):
             layer.parameters = views
@@ -351,7 +352,9 @@ class Network:
 
 
 def _rebuild(layers: list[Layer], options: dict[str, Any], parameters: Array) -> Network:
-    return Network(layers, **options, _parameters=parameters.copy())
+    own = empty_buffer(parameters.shape, parameters.dtype)
+    np.copyto(own, parameters)
+    return Network(layers, **options, _parameters=own)
 
 
 def _check_shape(input_shape: int | Sequence[int]) -> Shape:

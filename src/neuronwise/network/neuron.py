@@ -63,7 +63,7 @@ class NeuronExplanation:
         rest = sorted(self.terms, key=lambda term: -abs(term.product))[10:]
         if rest:
             label = f"rest ({len(rest):,} terms)"
-            lines.append(f"  {label:<{width + 28}} = {math.fsum(term.product for term in rest):>+12.5g}")
+            lines.append(f"  {label:<{width + 27}} = {math.fsum(term.product for term in rest):>+12.5g}")
         lines.append(f"  {'bias':<{width}}  {'':>25} = {self.bias:>+12.5g}")
         lines.append(f"  {'z':<{width}}  {'':>25} = {self.z:>+12.5g}   (the terms miss it by {abs(self.gap):.1e})")
         lines.append(f"  {'a':<{width}}  {self.activation + '(z)':>25} = {self.activation_level:>12.5g}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neuronwise.errors import FormatError, NotFoundError, UsageError
 from neuronwise.files import format_bytes, write_atomically
+from neuronwise.network.buffers import zeros_buffer
 from neuronwise.network.layers import LAYERS, Dense, Flatten, Layer
 from neuronwise.network.network import Network
 
@@ -134,7 +135,7 @@ def load_network(folder: Path) -> Network:
             where=str(path),
             hint="the file is truncated or belongs to another network",
         )
-    parameters = np.zeros(count, dtype=dtype)
+    parameters = zeros_buffer((count,), np.dtype(dtype))
     network = network_from_dict(description, where=where, parameters=parameters)
     _read_tensors(path, network)
     return network

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.layers import Layer, Pass, Shape
 from neuronwise.network.losses import Loss
 
@@ -39,7 +40,7 @@ class Workspace:
         *,
         input_gradient: bool = False,
     ) -> None:
-        self.x: Array = np.empty((batch_size, *input_shape), dtype=dtype)
+        self.x: Array = empty_buffer((batch_size, *input_shape), dtype)
         self.passes: list[Pass] = []
         x = self.x
         for position, layer in enumerate(layers):

@@ -68,7 +68,7 @@ class ConsoleReporter(Reporter):
         )
         out.print(
             f"  about {format_bytes(estimate.memory_bytes)} of memory, at most "
-            f"{format_bytes(plan.recording_bytes)} recorded, at most {duration(estimate.seconds)} for "
+            f"{format_bytes(plan.recording_bytes)} recorded, about {duration(estimate.seconds)} for all "
             f"{estimate.steps:,} steps (early stopping usually ends it sooner)",
             highlight=False,
         )

@@ -29,16 +29,17 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
     if not values:
         return ""
     groups = _groups(list(values), width)
-    means = [sum(group) / len(group) for group in groups]
+    means = [sum(value / len(group) for value in group) for group in groups]
     finite = [value for value in means if math.isfinite(value)]
     if not finite:
         return "×" * len(means)
     low, high = min(finite), max(finite)
-    span = high - low
-    return "".join(
-        "×" if not math.isfinite(value) else _BLOCKS[0 if span == 0 else min(7, int(8 * (value - low) / span))]
-        for value in means
-    )
+    span = high / 8 - low / 8  # an eighth: of a training that diverges the whole may be more than a number holds
+
+    def block(value: float) -> str:
+        return _BLOCKS[0 if span == 0 else min(7, int((value / 8 - low / 8) / span * 8))]
+
+    return "".join(block(value) if math.isfinite(value) else "×" for value in means)
 
 
 def courses_table(run: Run) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,14 @@ class EncodedRow:
         row: The row, from 0.
         cells: One per column.
         target: Name, raw cell and what is learned of it, or None.
+        notes: Sentences about what the run that encodes it has never seen in training.
     """
 
     source: str
     row: int
     cells: list[EncodedCell]
     target: tuple[str, str, str] | None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def n_inputs(self) -> int:
@@ -121,7 +123,8 @@ def encode_row(
         EncodedCell(cell.column, kinds.get(cell.column, ""), _text(cell.cell), list(cell.inputs), cell.note)
         for cell in encoder.explain_row(table, row)
     ]
-    return EncodedRow(table.name, row, cells, None if spec is None else _target(table, spec, row))
+    notes = encoder.check(table, [row]) if run is not None else []
+    return EncodedRow(table.name, row, cells, None if spec is None else _target(table, spec, row), notes)
 
 
 def _target(table: Any, spec: TargetSpec, row: int) -> tuple[str, str, str]:

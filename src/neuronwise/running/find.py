@@ -67,7 +67,7 @@ class Listed:
         id: Its identifier.
         name: Its name.
         started: When it was begun, or None.
-        status: MLflow's word (FINISHED, FAILED, KILLED, RUNNING), or ours for a run that is only local.
+        status: As `Run.status`; for a run that has not ended, MLflow's word in lower case: ``"running"``, ``"killed"``.
         data: Name of the data.
         parameters: Number of weights and biases, or None.
         result: The first metric of its result with its name, or None.

@@ -168,10 +168,13 @@ class FittedNetwork:
         if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
             raise FormatError(f"not an encoder of version {VERSION}", where=where)
         kind = content.get("kind")
-        if kind not in _ENCODERS:
+        if not isinstance(kind, str) or kind not in _ENCODERS:
             raise FormatError(f"the key 'kind' should be one of {', '.join(_ENCODERS)}, got {kind!r:.100}", where=where)
-        encoder = _ENCODERS[kind].from_dict(content.get("encoder"))
-        target = TargetSpec.from_dict(content.get("target"))
+        try:
+            encoder = _ENCODERS[kind].from_dict(content.get("encoder"))
+            target = TargetSpec.from_dict(content.get("target"))
+        except FormatError as error:  # which knows its place in the file, not the file
+            raise FormatError(error.message, where=f"{where}, {error.where}", hint=error.hint) from None
         network = Network.load(folder)
         if len(encoder.input_names) != int(np.prod(network.input_shape)) or target.n_outputs != network.output_size:
             raise FormatError(

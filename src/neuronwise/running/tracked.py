@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _PICTURES = 10
 _LAYERS_WITH_PICTURES = 8
 
+# MLflow's words for the kinds of columns that are not text.
+_SCHEMA = {"numeric": "double", "date": "datetime"}
+
 _STATUS = {"interrupted": "KILLED", "diverged": "FAILED"}
 
 
@@ -118,12 +121,14 @@ class Tracking:
 
 def _dataset(data: Prepared) -> DatasetInfo:
     if data.table is not None:
-        return DatasetInfo.from_frame(
-            data.table.frame.head(20),
+        kinds = {column.name: _SCHEMA.get(column.kind, "string") for column in data.columns}
+        kinds[data.target.name] = "double" if data.target.task == "regression" else "string"
+        return DatasetInfo(
             name=data.name,
             digest=data.fingerprint,
             source=data.source,
             rows=len(data.table.frame),
+            columns=tuple((name, kinds.get(name, "string")) for name in data.table.column_names),
             target=data.target.name,
         )
     return DatasetInfo.from_arrays(data.X, data.y, name=data.name, digest=data.fingerprint, source=data.source)
@@ -203,7 +208,7 @@ def _listed(info: RunInfo) -> Listed:
         info.run_id,
         info.name,
         info.started,
-        info.status,
+        info.tags.get("neuronwise.status") or info.status.lower(),
         info.params.get("data", ""),
         int(parameters) if parameters.isdigit() else None,
         result,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
 from neuronwise.network.activations import Activation, get_activation
+from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.initializers import Initializer, get_initializer
 from neuronwise.network.layers.base import Array, Layer, Pass, Shape
 from neuronwise.network.layers.views import Neurons
@@ -141,16 +142,16 @@ class DensePass(Pass):
         m = len(x)
         self.layer, self.x = layer, x
         self.W, self.W_T, self.b = layer.W, layer.W.T, layer.b
-        self.z = np.empty((m, layer.units), dtype=x.dtype)
-        self.a = np.empty_like(self.z)
+        shape = (m, layer.units)
+        self.z, self.a = empty_buffer(shape, x.dtype), empty_buffer(shape, x.dtype)
         self._activate = layer.activation.forward
         self._unbend = layer.activation.backward
         self.delta = None
         if gradients is not None:
             self._dW, self._db = gradients["W"], gradients["b"]
-            self.delta = self.da = np.empty_like(self.z)
+            self.delta = self.da = empty_buffer(shape, x.dtype)
             self._delta_T, self._ones = self.da.T, np.ones(m, dtype=x.dtype)
-            self._scratch = np.empty_like(self.z)
+            self._scratch = empty_buffer(shape, x.dtype)
 
     def forward(self) -> None:
         """z = x W.T + b, a = f(z)."""
