@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,14 +20,15 @@ from .helpers import Outcome, finish, start, table
 ENDLESS = ["--epochs", 1_000_000, "--patience", 1_000_000]
 
 
-def _begin(folder: Path, *options: object, trials: str | None = None) -> tuple[subprocess.Popen[str], list[str]]:
+def _begin(
+    folder: Path, *options: object, trials: str | None = None, **popen: Any
+) -> tuple[subprocess.Popen[str], list[str]]:
     """Start a training that would take for ever, and wait until it learns."""
     (folder / "good.csv").write_text(table(400))
     sizes = ["--layers", "64,64"] if trials is None else ["--try-layers", trials]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    process = start(
-        "train", folder / "good.csv", "--target", "price", *ENDLESS, *sizes, *options, cwd=folder, env=environment
-    )  # fmt: skip
+    arguments = ["train", folder / "good.csv", "--target", "price", *ENDLESS, *sizes, *options]
+    process = start(*arguments, cwd=folder, env=environment, **popen)
     lines: list[str] = []
 
     def read() -> None:
@@ -101,6 +103,18 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     assert outcome.code in (130, -signal.SIGINT)
 
 
+def test_a_background_job_that_ignores_ctrl_c_is_still_ended_by_kill(tmp_path: Path) -> None:
+    # What a script starts with `&` has SIGINT ignored, and must go on when the user presses Ctrl-C.
+    process, lines = _begin(tmp_path, "--no-track", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    outcome = _end(process, lines)
+    assert outcome.code == 130
+    assert "Traceback" not in outcome.err
+
+
 def test_try_layers_stops_after_the_size_that_was_interrupted(tmp_path: Path) -> None:
     process, lines = _begin(tmp_path, "--no-track", trials="16;8")
     process.send_signal(signal.SIGINT)
@@ -125,5 +139,5 @@ def test_four_trainings_started_together_on_a_new_store_all_succeed(tmp_path: Pa
 
     listed, problem = list_runs()
     assert problem is None
-    assert {one.status for one in listed} == {"FINISHED"}
+    assert {one.status for one in listed} == {"finished"}
     assert len(listed) == 4

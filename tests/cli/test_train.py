@@ -178,7 +178,7 @@ numpy.save(sys.argv[4], mlflow.pyfunc.load_model(f"runs:/{sys.argv[3]}/model").p
 
 def test_runs_and_show_know_the_tracked_runs(in_home: Tracked, nw: Command) -> None:
     listed = nw("runs", "--json").json
-    assert {one["name"]: one["status"] for one in listed} == {"houses": "FINISHED", "digits": "FINISHED"}
+    assert {one["name"]: one["status"] for one in listed} == {"houses": "finished", "digits": "finished"}
     assert all(one["size_bytes"] > 10_000 for one in listed)
     assert all(one["experiment"] == "neuronwise" for one in listed)
     assert {one["parameters"] for one in listed} == {3649, 610}
@@ -422,7 +422,7 @@ def test_a_diverging_training_fails_with_place_and_keeps_the_run(nw: Command, go
     assert shown.json["status"] == "diverged"
     assert nw("show", kept[1]).code == 0
     (listed,) = nw("runs", "--json").json
-    assert listed["status"] == "FAILED"
+    assert listed["status"] == "diverged"
     fitted = neuronwise.load("latest")
     assert np.isfinite(fitted.network.parameters).all()
     from neuronwise.tracking import open_store, resolve_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,8 @@ def test_survives_json_bit_for_bit() -> None:
     text = json.dumps(encoder.to_dict(), allow_nan=False)
     again = FeatureEncoder.from_dict(json.loads(text))
     assert again.inputs == encoder.inputs
-    assert again.left_out == encoder.left_out
+    # Raw cells are not saved: an encoder travels with a run.
+    assert again.left_out == tuple(dataclasses.replace(column, examples=()) for column in encoder.left_out)
     assert json.dumps(again.to_dict()) == text
     for seed in range(3):
         frame = houses(seed)

@@ -37,7 +37,9 @@ def kept_run(kept_home: Path) -> Run:
     """Return a run on a table, not tracked; tests must not change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURONWISE_HOME", str(kept_home))
-        return neuronwise.train(make_frame(), "y", drop=["sign"], layers=[6, 4], epochs=6, name="kept", track=False)
+        return neuronwise.train(
+            make_frame(), "y", drop=["sign"], layers=[6, 4], epochs=6, learning_rate=0.05, name="kept", track=False
+        )
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,7 @@ def test_answers_are_in_the_unit_of_the_data(kept_run: Run, frame: pd.DataFrame)
     assert answers.shape == (90,)
     assert np.corrcoef(answers, frame["y"])[0, 1] > 0.3
     # By hand: encode, network, and the way back through mean and scale.
-    x, unseen = kept_run.model.encode(frame)
-    assert unseen == []
+    x, _ = kept_run.model.encode(frame)
     z = kept_run.network.predict(x)[:, 0].astype(np.float64)
     target = kept_run.model.target
     np.testing.assert_allclose(answers, z * target.scale + target.mean, rtol=1e-12)
@@ -47,7 +46,7 @@ def test_classes_are_answered_by_name_with_probabilities(kept_classes: Run, fram
 def test_a_frame_of_answers_has_a_column_for_each_class(kept_classes: Run, kept_run: Run, frame: pd.DataFrame) -> None:
     answers, unseen = kept_classes.model.predict_frame(frame)
     assert list(answers.columns) == ["prediction", "P(above)", "P(below)"]
-    assert unseen == []
+    assert all("beyond anything seen" in sentence for sentence in unseen)
     assert list(kept_run.model.predict_frame(frame)[0].columns) == ["prediction"]
 
 

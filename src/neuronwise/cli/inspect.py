@@ -44,7 +44,7 @@ def runs(experiment: str | None, limit: int, as_json: bool) -> None:
             escape(one.name),
             one.id[:8],
             one.started.strftime("%Y-%m-%d %H:%M") if one.started else "",
-            escape(one.status.lower()),
+            escape(one.status.replace("_", " ")),
             escape(one.data),
             f"{one.parameters:,}" if one.parameters else "",
             result,

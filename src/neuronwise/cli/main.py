@@ -124,5 +124,6 @@ def _show_warning(
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    if callable(handler):
-        handler(signal.SIGINT, frame)
+    if not callable(handler):  # a script's background job ignores Ctrl-C; it must still be ended by `kill`
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)

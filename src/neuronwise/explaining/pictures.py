@@ -47,7 +47,7 @@ def weight_images(
         input_shape: Shape of one input: (height, width) or (height, width, channels), of which the mean is shown.
         largest: |weight| at the end of the scale; default the largest finite one.
         max_neurons: Neurons shown, from the first.
-        width: Width of the picture at least, in pixels.
+        width: About how wide the picture is, in pixels; each weight is a square of whole pixels.
 
     Raises:
         UsageError: The shape is none of a picture, or does not fit the weights.
@@ -62,7 +62,7 @@ def weight_images(
     n, height, breadth = shown.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    scale = max(1, math.ceil(width / (columns * (breadth + 1))))
+    scale = max(1, math.ceil(width / (columns * (breadth + 0.5))))
     finite = np.abs(shown[np.isfinite(shown)])
     limit = largest if largest is not None else float(finite.max(initial=0.0))
     tiles = signed_colours(shown, limit).repeat(scale, axis=1).repeat(scale, axis=2)

@@ -209,7 +209,7 @@ class CategoricalCrossEntropy(Loss):
 
     # Below this a float32 probability has lost its last digits, and log would lose them too.
     _smallest_exact = 1e-30
-    _surely_exact = 20.0
+    _surely_exact = 60.0
 
     def evaluate(
         self, z: Array, a: Array, y: NDArray[Any], delta: Array, weights: Array | None = None, *, linked: bool = False
@@ -229,7 +229,7 @@ class CategoricalCrossEntropy(Loss):
         losses = np.log(picked)
         loss = -float(np.add.reduce(losses) if weights is None else losses @ weights)
         # No loss is negative, so a small sum means that every probability was large enough to be exact.
-        if not loss < self._surely_exact and np.minimum.reduce(picked) < self._smallest_exact:
+        if not loss < self._surely_exact and picked[picked.argmin()] < self._smallest_exact:
             shifted = z - z.max(axis=1, keepdims=True)
             losses = np.log(np.exp(shifted).sum(axis=1)) - shifted.reshape(-1).take(index)
             loss = float(np.add.reduce(losses) if weights is None else losses @ weights)

@@ -246,10 +246,20 @@ def columns_table(columns: list[Any]) -> Table:
         table.add_column(heading, overflow="fold")
     for column in columns[:_MAX_COLUMNS]:
         style = "" if column.is_input else "dim"
-        table.add_row(f"  {escape(_short(column.name))}", column.kind, escape(column.reason), style=style)
+        table.add_row(f"  {escape(_short(column.name))}", column.kind, escape(_why(column)), style=style)
     if len(columns) > _MAX_COLUMNS:
         table.add_row("  …", "", f"and {len(columns) - _MAX_COLUMNS:,} more columns")
     return table
+
+
+def _why(column: Any) -> str:
+    """Return the reason of a column's kind, and what becomes of its missing cells."""
+    if not column.n_missing or not column.is_input:
+        return str(column.reason)
+    filled = (
+        "are all zeros" if column.kind == "category" else "are filled with what is usual and flagged by an own input"
+    )
+    return f"{column.reason}; {column.n_missing:,} missing, which {filled}"
 
 
 def summary_table(summary: Summary) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,7 +168,7 @@ class FittedNetwork:
         if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
             raise FormatError(f"not an encoder of version {VERSION}", where=where)
         kind = content.get("kind")
-        if not isinstance(kind, str) or kind not in _ENCODERS:
+        if kind not in tuple(_ENCODERS):  # compared, not hashed: it may be a list
             raise FormatError(f"the key 'kind' should be one of {', '.join(_ENCODERS)}, got {kind!r:.100}", where=where)
         try:
             encoder = _ENCODERS[kind].from_dict(content.get("encoder"))
@@ -182,7 +182,7 @@ class FittedNetwork:
                 f"{target.n_outputs} outputs here, {network!r} beside it",
                 where=where,
             )
-        return cls(network, encoder, target, kind)
+        return cls(network, encoder, target, cast(Kind, kind))
 
     def __repr__(self) -> str:
         return f"<FittedNetwork {self.target.name} ({self.target.task}) from {self.network!r}>"

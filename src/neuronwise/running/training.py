@@ -163,6 +163,9 @@ def train_prepared(
     }
     y = data.y.astype(np.float32)[:, None] if data.target.task == "binary" else data.y
     X = data.X.reshape(-1, *data.input_shape)
+    # What fit would refuse is refused before a run is begun.
+    targets = prepare_targets(choice.network, y, choice.loss, len(X))
+    example_weights(options.class_weights, targets, choice.loss, choice.network.output_size, choice.network.dtype)
     sample = data.train[: 8 * schedule.batch_size]
     estimate = estimate_training(
         choice.network,
@@ -175,9 +178,6 @@ def train_prepared(
         batch_size=schedule.batch_size,
         threads=options.threads,
     )
-    # What fit would refuse is refused before a run is begun.
-    targets = prepare_targets(choice.network, y, choice.loss, len(X))
-    example_weights(options.class_weights, targets, choice.loss, choice.network.output_size, choice.network.dtype)
     runs = make_runs_folder()
     tracking = Tracking.begin(data, choice, settings, options)
     try:
