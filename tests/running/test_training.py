@@ -152,10 +152,13 @@ def test_learning_the_logarithm_keeps_the_unit(frame: pd.DataFrame) -> None:
     ("y", "answers"),
     [
         (np.linspace(-1.0, 1.0, 60), float),
-        (np.arange(60) % 2, {"0", "1"}),
+        (np.arange(60) % 2, {0, 1}),
+        (np.arange(60) % 2 == 0, {False, True}),
+        (np.arange(60) % 3 + 0.0, {0.0, 1.0, 2.0}),
         (np.array(["u", "v", "w"] * 20), {"u", "v", "w"}),
+        (np.array(["1", "2", "3"] * 20), {"1", "2", "3"}),
     ],
-    ids=["regression", "two", "three"],
+    ids=["regression", "int", "bool", "float", "text", "digits as text"],
 )
 def test_arrays(y: Any, answers: Any) -> None:
     X = np.random.default_rng(0).normal(size=(60, 3))
@@ -165,7 +168,8 @@ def test_arrays(y: Any, answers: Any) -> None:
     if answers is float:
         assert found.dtype == np.float64
     else:
-        assert set(found) <= answers
+        assert set(found.tolist()) <= answers
+        assert {type(label) for label in found.tolist()} == {type(label) for label in answers}
         assert run.model.predict_proba(X).shape == (60, len(answers))
     assert neuronwise.load(run.folder).predict(X).tolist() == found.tolist()
 

@@ -23,15 +23,26 @@ class ArrayEncoder:
         n_inputs: Values per row.
         minimum: Smallest value seen in training.
         maximum: Largest value seen.
+        labels: What class labels were: ``"int"``, ``"float"``, ``"bool"`` or ``"text"``.
     """
 
-    def __init__(self, n_inputs: int, minimum: float, maximum: float) -> None:
-        self.n_inputs, self.minimum, self.maximum = n_inputs, minimum, maximum
+    def __init__(self, n_inputs: int, minimum: float, maximum: float, labels: str = "text") -> None:
+        self.n_inputs, self.minimum, self.maximum, self.labels = n_inputs, minimum, maximum, labels
 
     @classmethod
-    def fit(cls, X: NDArray[Any]) -> ArrayEncoder:
-        """Return the encoder of rows like these, (rows, inputs)."""
-        return cls(X.shape[1], float(X.min()), float(X.max()))
+    def fit(cls, X: NDArray[Any], y: NDArray[Any] | None = None) -> ArrayEncoder:
+        """Return the encoder of rows like these, (rows, inputs), and labels like these."""
+        kind = "O" if y is None else y.dtype.kind
+        labels = {"i": "int", "u": "int", "f": "float", "b": "bool"}.get(kind, "text")
+        return cls(X.shape[1], float(X.min()), float(X.max()), labels)
+
+    def as_given(self, names: NDArray[Any]) -> NDArray[Any]:
+        """Return class names as the labels that were given, so that predictions can be compared with them."""
+        if self.labels == "bool":
+            return np.array([name.lower() in ("true", "1") for name in names], dtype=bool)
+        if self.labels == "text":
+            return names
+        return names.astype(np.float64).astype({"int": np.int64, "float": np.float64}[self.labels])
 
     @property
     def input_names(self) -> list[str]:
@@ -71,7 +82,7 @@ class ArrayEncoder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the encoder as JSON's types."""
-        return {"n_inputs": self.n_inputs, "minimum": self.minimum, "maximum": self.maximum}
+        return {"n_inputs": self.n_inputs, "minimum": self.minimum, "maximum": self.maximum, "labels": self.labels}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ArrayEncoder:
@@ -81,4 +92,5 @@ class ArrayEncoder:
             FormatError: `data` is not such a dict.
         """
         checked = Checked(data, "encoder")
-        return cls(checked.whole("n_inputs"), checked.number("minimum"), checked.number("maximum"))
+        labels = checked.choice("labels", ("int", "float", "bool", "text"))
+        return cls(checked.whole("n_inputs"), checked.number("minimum"), checked.number("maximum"), labels)

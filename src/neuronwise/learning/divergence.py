@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neuronwise.learning.stepping import Snapshot, Stepper
 
+_MAX_NEURONS = 10
 _WORDS = {
     "x": "the input",
     "z": "the weighted sum z",
@@ -50,7 +51,8 @@ class Divergence:
         """What was not finite and where, as a sentence without its end."""
         where = f" of {self.layer}[{self.neurons[0]}]" if self.neurons else f" in {self.layer}"
         others = len(self.neurons) - 1
-        more = f" and {others} more neuron{'s' if others > 1 else ''}" if others > 0 else ""
+        number = f"{others}" if len(self.neurons) < _MAX_NEURONS else f"at least {others}"
+        more = f" and {number} more neuron{'s' if others > 1 else ''}" if others > 0 else ""
         return (
             f"{_WORDS[self.quantity]}{where}{more} was not finite (NaN or infinite); "
             f"the largest weight was {self.largest_weight:.3g} by then"
@@ -119,4 +121,4 @@ def _inspect_parameters(stepper: Stepper) -> tuple[str, str, tuple[int, ...]]:
 def _neurons(values: NDArray[Any], axis: int = -1) -> tuple[int, ...]:
     """Return the indices along `axis` at which a value is not finite, at most 10."""
     moved = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-    return tuple(int(i) for i in np.flatnonzero(~np.isfinite(moved).all(axis=1))[:10])
+    return tuple(int(i) for i in np.flatnonzero(~np.isfinite(moved).all(axis=1))[:_MAX_NEURONS])

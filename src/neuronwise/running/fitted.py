@@ -101,7 +101,7 @@ class FittedNetwork:
         return self.network.predict(self.encode(data)[0])
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """Return an answer per row: numbers in the original unit, or class names.
+        """Return an answer per row: numbers in the original unit, or class names (of arrays, the labels as given).
 
         Args:
             data: As for `encode`.
@@ -109,7 +109,10 @@ class FittedNetwork:
         Raises:
             DataError: The data cannot be read, or lacks a column.
         """
-        return self.target.decode(self.raw(data))
+        answers = self.target.decode(self.raw(data))
+        if isinstance(self.encoder, ArrayEncoder) and self.target.task != "regression":
+            return self.encoder.as_given(answers)
+        return answers
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
         """Return the probability of each class, (rows, classes), in the order of `target.classes`.

@@ -302,7 +302,7 @@ def _prepare_arrays(X: Any, y: Any, options: DataOptions, seed: int, start: Fitt
     rows = target.rows_with_target(table)
     train, validation, test = _split(target, table, rows, None, options, seed)
     if start is None:
-        encoder, target = ArrayEncoder.fit(values[rows[train]]), target.fit(table, rows[train])
+        encoder, target = ArrayEncoder.fit(values[rows[train]], labels), target.fit(table, rows[train])
     else:
         encoder, target = _start_encoder(start, "array"), start.target
     return Prepared(

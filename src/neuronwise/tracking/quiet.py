@@ -151,4 +151,6 @@ def reason(error: BaseException) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m|[\x00-\x09\x0b-\x1f\x7f]", "", text)
     lines = text.splitlines()
     first = lines[0].rstrip(".") if lines else ""
-    return f"{first[:300]}" if first else type(error).__name__
+    if len(first) > 600:
+        first = first[:600].rsplit(" ", 1)[0] + " …"
+    return first or type(error).__name__
