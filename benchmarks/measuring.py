@@ -42,7 +42,7 @@ def restart_clean() -> None:
 
 
 def pin(core: int | None = None) -> int | None:
-    """Keep this process on one core (default the last one it may use) and return it; None where that is not possible."""
+    """Keep this process on one core (default the last it may use) and return it; None where that is impossible."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     chosen = max(os.sched_getaffinity(0)) if core is None else core
@@ -122,7 +122,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def arguments(description: str | None, result: str) -> argparse.ArgumentParser:
     """Return a parser with what every benchmark takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: everything once, small; its times mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke test: everything once, small; its times mean nothing"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / result, help="where the JSON goes (default %(default)s)")
     return parser
 

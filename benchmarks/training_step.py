@@ -2,7 +2,8 @@
 
     python benchmarks/training_step.py [--quick]
 
-A step is all that a training does for one mini-batch: gather its rows in shuffled order, forward, loss, backward, update.
+A step is all that a training does for one mini-batch: gather its rows in shuffled order, forward, loss, backward,
+update.
 
 - neuronwise: `neuronwise.learning.fit` without observers.
 - torch: an eager `torch.nn.Sequential`, the rows sliced from tensors by a permutation (no DataLoader, which is slower).
@@ -17,6 +18,7 @@ count. Reported are medians over the rounds, and the median, smallest and larges
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -64,7 +66,7 @@ def main() -> None:
     }
     print("\n".join([*notes, f"{result['machine']['cpu']}, {result['machine']['versions']}", ""]))
     names = [name for name in CONTENDERS if name not in missing]
-    for sizes, batch, optimizer in CASES:
+    for sizes, batch, optimizer in CASES[1::4] if options.quick else CASES:
         task = {"sizes": sizes, "batch": batch, "optimizer": optimizer, "rows": rows, "seconds": seconds}
         case = measure(names, task, rounds, options.core)
         result["cases"].append(case)
@@ -100,7 +102,9 @@ def measure(names: list[str], task: dict[str, Any], rounds: int, core: int | Non
     }
     case["ratios"] = {
         name: {
-            key: spread([theirs / ours for theirs, ours in zip(times[name][key], times["neuronwise"][key], strict=True)])
+            key: spread(
+                [theirs / ours for theirs, ours in zip(times[name][key], times["neuronwise"][key], strict=True)]
+            )
             for key in ("cpu_us", "wall_us")
         }
         for name in names[1:]
@@ -124,7 +128,9 @@ def as_table(result: dict[str, Any]) -> str:
         row = [f"{case['network']}, {case['batch']}, {case['optimizer']}"]
         for name in CONTENDERS:
             found = case["contenders"].get(name)
-            row.append(f"{found['cpu_us']['median']:.4g} ({found['wall_us']['median']:.4g})" if found else "not installed")
+            row.append(
+                f"{found['cpu_us']['median']:.4g} ({found['wall_us']['median']:.4g})" if found else "not installed"
+            )
         for name in list(CONTENDERS)[1:]:
             ratio = case["ratios"].get(name, {}).get("cpu_us")
             row.append(f"**{ratio['median']:.1f}** ({ratio['min']:.1f} to {ratio['max']:.1f})" if ratio else "")
@@ -194,7 +200,9 @@ def neuronwise(X: Any, y: Any, sizes: list[int], batch: int, optimizer: str) -> 
     def train(epochs: int) -> None:
         network = Network.dense(sizes, output="softmax" if classes else "identity", seed=0)
         networks[:] = [network]
-        fit(network, X, y, optimizer=optimizer, learning_rate=LEARNING_RATES[optimizer], epochs=epochs, batch_size=batch)
+        fit(
+            network, X, y, optimizer=optimizer, learning_rate=LEARNING_RATES[optimizer], epochs=epochs, batch_size=batch
+        )
 
     def loss() -> float:
         y_hat = networks[0].predict(X)
@@ -215,7 +223,7 @@ def torch_eager(X: Any, y: Any, sizes: list[int], batch: int, optimizer: str) ->
     def train(epochs: int) -> None:
         torch.manual_seed(0)
         layers: list[Any] = []
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in itertools.pairwise(sizes):
             layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
         network = torch.nn.Sequential(*layers[:-1])
         networks[:] = [network]
