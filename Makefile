@@ -27,10 +27,12 @@ check: $(VENV)/.developed  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(VENV)/.developed  ## measure training speed against PyTorch and scikit-learn, and the quality on real data
+benchmark: $(VENV)/.developed  ## measure speed and quality; reads mnist/ and housing/ from the folder NEURONWISE_DATA
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/mnist.py
 	$(BIN)/python benchmarks/houses.py
+	$(BIN)/python benchmarks/recording.py
+	$(BIN)/python benchmarks/quote.py
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Neuronwise needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
