@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's runs, cache or tracking settings."""
     monkeypatch.setenv("NEURONWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)  # MLflow's own defaults write where one stands
     for name in ("TRACKING_URI", "RUN_ID", "EXPERIMENT_NAME", "EXPERIMENT_ID"):
         monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
     monkeypatch.delenv("NEURONWISE_DATA", raising=False)

@@ -80,6 +80,10 @@ class TrainingDiverged(NeuronwiseError, ArithmeticError):
         self.run: Any = None
 
 
+class UnseenDataWarning(UserWarning):
+    """A prediction rests on categories or values that training has never seen."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return ``" Did you mean 'price'?"``, or ``""`` when nothing is close.
 

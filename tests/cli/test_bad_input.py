@@ -30,7 +30,7 @@ BAD_FILES = {
     "utf-16 without mark": (table(60).encode("utf-16-le"), ["bad.csv", "UTF-16"]),
     "target constant": (many("a,price", lambda i: f"{i},5").encode(), ["column price: the target is '5' in every row"]),
     "one row": (b"a,price\n1,2\n", ["column price: only one row has a target"]),
-    "two rows": (b"a,price\n1,2\n3,4\n", ["2 rows cannot be learned from: at least 3 are needed"]),
+    "two rows": (b"a,price\n1,2\n3,4\n", ["2 rows cannot be learned from: at least 5 are needed"]),
     "all targets missing": (many("a,price", lambda i: f"{i},").encode(), ["the target is missing in all 50 rows"]),
     "100,000 names": (
         many("name,price", lambda i: f"n{i},{i % 997}", 100_000).encode(),

@@ -41,7 +41,7 @@ def test_times_as_people_say_them(seconds: float, text: str) -> None:
     [
         ("r2", 0.89512, "0.8951"), ("accuracy", 1.0, "1.0000"), ("median_percent_error", 8.96, "9.0 %"),
         ("mean_absolute_error", 46_881.4, "46,881"), ("median_absolute_error", 0.012346, "0.01235"),
-        ("mean_absolute_error", 999.4, "999.4"), ("r2", float("nan"), "nan"),
+        ("mean_absolute_error", 999.4, "999.4"), ("r2", float("nan"), "–"),
     ],
 )  # fmt: skip
 def test_metrics_as_text(key: str, value: float, text: str) -> None:
@@ -71,7 +71,7 @@ def test_the_best_of_each_metric_is_bold() -> None:
 
 def test_a_metric_that_is_not_known_leaves_a_gap() -> None:
     text = text_of(scores_table([Score("network", {"r2": float("nan")}), Score("mean", {"accuracy": 0.5})], "y"))
-    assert "nan" in text
+    assert "–" in text
     assert "0.5000" in text
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import neuronwise
 from neuronwise import FittedNetwork, Run
-from neuronwise.errors import DataError, FormatError, NeuronwiseError, NotFoundError, UsageError
+from neuronwise.errors import DataError, FormatError, NeuronwiseError, NotFoundError, UnseenDataWarning, UsageError
 
 from .conftest import make_frame
 
@@ -258,3 +258,18 @@ def test_files_that_do_not_belong_together(kept_run: Run, kept_classes: Run, tmp
 def test_no_model_at_all(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"encoder\.json"):
         FittedNetwork.load(tmp_path)
+
+
+def test_what_training_never_saw_is_warned_of_in_python(frame: pd.DataFrame) -> None:
+    run = neuronwise.train(frame, "y", layers="4", epochs=2, track=False)
+    strange = frame.head(2).copy()
+    strange.loc[strange.index[0], "a"] = 1e6
+    with pytest.warns(UnseenDataWarning, match="a 1,000,000 is beyond anything seen in training"):
+        run.predict(strange)
+
+
+def test_predictions_that_are_not_finite_are_said(frame: pd.DataFrame) -> None:
+    run = neuronwise.train(frame, "y", layers="4", epochs=2, track=False)
+    run.network.parameters[:] = np.inf
+    _, said = run.model.predict_frame(frame.head(3))
+    assert any("3 of 3 predictions are not finite" in message for message in said)

@@ -156,3 +156,14 @@ def test_inputs_that_repeat_one_another_do_not_break_the_line() -> None:
     target, y = spec(X[:, 0].astype(np.float64), log=False)
     _, line = baselines(target, X[:40], y[:40], X[40:], y[40:], seed=0)
     assert line.metrics["r2"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_no_percentage_of_almost_nothing() -> None:
+    claims = np.array([1e-9] * 7 + [100.0, 200.0, 300.0])
+    target = describe_target(read_table(pd.DataFrame({"y": claims})), "y", task="regression", log=False)
+    y = target.encode(read_table(pd.DataFrame({"y": claims})))
+    assert "median_percent_error" not in score(target, y, y)
+    prices = claims + 1000
+    target = describe_target(read_table(pd.DataFrame({"y": prices})), "y", task="regression", log=False)
+    y = target.encode(read_table(pd.DataFrame({"y": prices})))
+    assert score(target, y, y)["median_percent_error"] < 1e-3

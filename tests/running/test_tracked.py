@@ -92,7 +92,7 @@ def test_what_is_sent_of_a_finished_training(fake: FakeTracker, frame: pd.DataFr
     result, step = logged[4]
     assert step == run.steps
     assert result["test/r2"] == run.metrics["r2"]
-    assert result["test/r2 of linear_regression"] == run.baselines[1].metrics["r2"]
+    assert result["test/linear_regression_r2"] == run.baselines[1].metrics["r2"]
     assert fake.of("finish") == [("FINISHED", 30.0)]
     order = [name for name, _ in fake.calls]
     assert order[0] == "start"

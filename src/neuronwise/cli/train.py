@@ -109,6 +109,8 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
     def tried(trial: Trial) -> None:
         shown = next(iter(trial.metrics.items()), None)
         said = f"{METRICS[shown[0]]} {metric(*shown)}" if shown else "diverged"
+        if trial.run is not None and trial.run.status == "interrupted":
+            said += ", interrupted"
         if not reporter.quiet:
             sizes = ",".join(map(str, trial.layers)) or "none"
             reporter.console.print(f"  layers {sizes}: {said}, {trial.seconds:.1f} s", highlight=False)
@@ -133,12 +135,30 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
     if not keys:
         table.add_column("result")
     table.add_column("seconds", justify="right")
+    table.add_column("run")
     for trial in results:
         values = [metric(key, trial.metrics[key]) if key in trial.metrics else "diverged" for key in keys or [""]]
         sizes = ",".join(map(str, trial.layers)) or "none (linear)"
-        table.add_row(sizes, f"{trial.parameters:,}", *values, f"{trial.seconds:.1f}")
+        interrupted = trial.run is not None and trial.run.status == "interrupted"
+        run_id = trial.run.id[:8] if trial.run else ""
+        table.add_row(
+            sizes + (" (interrupted)" if interrupted else ""),
+            f"{trial.parameters:,}",
+            *values,
+            f"{trial.seconds:.1f}",
+            run_id,
+        )
+    for compared in next((trial.run.baselines for trial in results if trial.run and trial.run.baselines), []):
+        values = [metric(key, compared.metrics[key]) if key in compared.metrics else "" for key in keys]
+        table.add_row(f"[dim]{compared.name}[/]", "", *values, "", "")
     reporter.console.print()
     reporter.console.print(table)
+    if stopped and len(results) < len(trials):
+        left = "; ".join(",".join(map(str, sizes)) or "none" for sizes in trials[len(results) :])
+        reporter.console.print(f"[bold]Interrupted[/]: not trained were {left}", highlight=False)
+    best = next((trial.run for trial in results if trial.run), None)
+    if best is not None:
+        reporter.console.print(f"  look at one: neuronwise show {best.id[:8]}", highlight=False)
     return code
 
 
@@ -159,11 +179,17 @@ def predict(run: str, data: str, out: Path | None, as_json: bool) -> None:
 
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"there is no folder {str(out.parent)!r}", where="--out")
+    if out is not None and out.suffix.lower() not in (".csv", ".parquet"):
+        raise UsageError(
+            f"predictions are written as .csv or .parquet, got {out.name!r}",
+            where="--out",
+            hint=f"--out {out.stem}.csv",
+        )
     frame, unseen = load(run).predict_frame(data)
     for message in unseen:
         click.echo(_printable(f"note: {message}"), err=True)
     if out is not None:
-        content = frame.to_parquet(index=False) if out.suffix == ".parquet" else frame.to_csv(index=False)
+        content = frame.to_parquet(index=False) if out.suffix.lower() == ".parquet" else frame.to_csv(index=False)
         try:
             write_atomically(out, content)
         except OSError as error:

@@ -73,7 +73,7 @@ class Optimizer(ABC):
                 part = slice(start, start + _BLOCK)
                 self._step(parameters[part], gradients[part], self.update[part], [array[part] for array in state])
         if not self.steps % _FLUSH_EVERY:
-            self._flush()
+            self._flush(parameters)
 
     def _step(self, parameters: Array, gradients: Array, update: Array, state: Sequence[Array]) -> None:
         """Take the step of one block; all arrays are that part of the whole."""
@@ -91,15 +91,18 @@ class Optimizer(ABC):
             self._compute_update(gradients, update, state)
         np.subtract(parameters, update, parameters)
 
-    def _flush(self) -> None:
+    def _flush(self, parameters: Array) -> None:
         """Set to 0 what decayed to almost nothing, as the sums of a weight whose gradient stays 0 do.
 
         Such sums would end as subnormal numbers, at which a processor is many times slower, and 0.9 times the
         smallest of them rounds to itself, so that they would never reach 0. The limit, 1e-30 in float32, is far
-        below what any step can notice.
+        below what any step can notice. Weight decay does the same to the weights of a dead neuron; there the
+        limit is 1e-15 (1e-150 in float64), so that the squares of their gradients stay normal too.
         """
         for array in self.state.values():
             array[np.abs(array) < 1e8 * np.finfo(array.dtype).tiny] = 0.0
+        if self.weight_decay:
+            parameters[np.abs(parameters) < 1e4 * math.sqrt(np.finfo(parameters.dtype).tiny)] = 0.0
 
     _decoupled = False
 

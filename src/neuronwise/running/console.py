@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,11 @@ class ConsoleReporter(Reporter):
         self._warned: set[str] = set()
 
     def understood(self, data: Prepared) -> None:
-        """Print what was understood of the data."""
+        """Print what was understood of the data; if quiet only what was left out for want of advice."""
         if self.quiet:
+            for column in data.columns:
+                if column.kind == "text":
+                    self.warned(f"the column {column.name} is left out: {column.reason}")
             return
         out = self.console
         held = f"{len(data.train):,} to learn from, {len(data.validation):,} to validate, {len(data.test):,} held out"
@@ -69,7 +73,7 @@ class ConsoleReporter(Reporter):
         out.print(
             f"  about {format_bytes(estimate.memory_bytes)} of memory, at most "
             f"{format_bytes(plan.recording_bytes)} recorded, about {duration(estimate.seconds)} for all "
-            f"{estimate.steps:,} steps (early stopping usually ends it sooner)",
+            f"{estimate.steps:,} steps{_SOONER if _may_stop_early(plan) else ''}",
             highlight=False,
         )
         out.print(f"  {escape(plan.where)}", highlight=False)
@@ -100,16 +104,19 @@ class ConsoleReporter(Reporter):
         if run.status == "interrupted":
             out.print(f"[bold]Interrupted[/] after {run.steps:,} steps; what was learned is kept.", highlight=False)
         out.print()
-        out.print(f"[bold]Result[/] on {run.data['test_rows']:,} held-out rows", highlight=False)
+        rows = int(run.data["test_rows"])
+        out.print(f"[bold]Result[/] on {rows:,} held-out row{'s' * (rows != 1)}", highlight=False)
         out.print(scores_table([Score("network", run.metrics), *run.baselines], str(run.data["target"])))
+        for advice in _advice(run):
+            out.print(f"  {escape(advice)}", highlight=False)
         for compared in run.baselines:
             if compared.note:
                 out.print(f"  {escape(compared.name)}: {escape(compared.note)}", highlight=False)
         best = f", weights of epoch {run.best_epoch} kept" if run.best_epoch else ""
         out.print(f"  {run.steps:,} steps in {duration(run.duration_s)}{best}", highlight=False)
         out.print()
+        out.print(f"[bold]Run[/] {escape(run.name)} ({run.id})", highlight=False)
         if not self.quiet:
-            out.print(f"[bold]Run[/] {escape(run.name)} ({run.id})", highlight=False)
             self._next(run)
 
     def _next(self, run: Run) -> None:
@@ -125,6 +132,42 @@ class ConsoleReporter(Reporter):
         for what, line in lines:
             self.console.print(f"  {what:<{width}}  ", end="", highlight=False)
             self.console.print(escape(line), style="bold", highlight=False, soft_wrap=True)
+
+
+_SOONER = " (early stopping usually ends it sooner)"
+# Fewer held-out rows than this, and a result moves by many per cent with each of them.
+_FEW_ROWS = 30
+
+
+def _may_stop_early(plan: Plan) -> bool:
+    """Return whether the patience can run out before the epochs do."""
+    patience, epochs = plan.settings["patience"], plan.settings["epochs"]
+    return isinstance(patience, int) and isinstance(epochs, int) and patience + 1 < epochs
+
+
+def _advice(run: Run) -> list[str]:
+    """Return what a user should know of a result before resting on it."""
+    advice = []
+    rows = int(run.data["test_rows"])
+    if rows < _FEW_ROWS:
+        advice.append(
+            f"{rows} held-out {'row is' if rows == 1 else 'rows are'} few: the result may be quite different on others"
+        )
+    key = "r2" if run.data["task"] == "regression" else "log_loss"
+    own = run.metrics.get(key)
+    better = [
+        one
+        for one in run.baselines
+        if own is not None and key in one.metrics and (one.metrics[key] - own) * (-1 if key == "log_loss" else 1) > 0.02
+    ]
+    if better:
+        best = max(better, key=lambda one: one.metrics[key] * (-1 if key == "log_loss" else 1))
+        advice.append(
+            f"{best.name} does better here ({METRICS[key]} {best.metrics[key]:.4f}): the network has too few rows for "
+            "its size, or too much is left to chance. Try --layers none, fewer columns (--drop), more --weight-decay"
+            + (" or --class-weights balanced" if run.data["task"] != "regression" else "")
+        )
+    return advice
 
 
 def _example(run: Run) -> str:
@@ -191,6 +234,7 @@ class _PlainProgress(Observer):
         """Note the time."""
         self._began = time.perf_counter()
         self._every = max(1, state.epochs // 10)
+        self._printed = 0
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Print a line if one is due."""
@@ -204,10 +248,13 @@ class _PlainProgress(Observer):
             "interrupted": "interrupted",
             "diverged": "diverged",
         }
-        if state.status in words:
+        if state.status in words and state.epoch == self._printed:
+            self._console.print(f"  ({words[state.status]})", highlight=False)
+        elif state.status in words:
             self._print(state, f"  ({words[state.status]})")
 
     def _print(self, state: TrainingState, more: str = "") -> None:
+        self._printed = state.epoch
         seconds = time.perf_counter() - self._began
         said = measured(state, seconds)
         left = seconds / max(state.step, 1) * (state.epochs * state.steps_per_epoch - state.step)
@@ -294,6 +341,8 @@ def scores_table(scores: list[Score], target: str) -> Table:
 
 def metric(key: str, value: float) -> str:
     """Return the value of a metric as text."""
+    if not math.isfinite(value):
+        return "–"
     if key == "median_percent_error":
         return f"{value:.1f} %"
     if key in ("mean_absolute_error", "median_absolute_error"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -18,7 +19,7 @@ from neuronwise.data import (
     read_images,
     read_table,
 )
-from neuronwise.errors import FormatError, UsageError
+from neuronwise.errors import FormatError, UnseenDataWarning, UsageError
 from neuronwise.files import write_atomically
 from neuronwise.network import Network, read_json
 
@@ -29,6 +30,9 @@ FORMAT = "neuronwise-encoder"
 VERSION = 1
 
 Kind = Literal["table", "image", "array"]
+# Sentences about unseen data in one warning; `predict_frame` returns all.
+_MAX_TOLD = 5
+
 Encoder = FeatureEncoder | PixelEncoder | ArrayEncoder
 _ENCODERS: dict[str, Any] = {"table": FeatureEncoder, "image": PixelEncoder, "array": ArrayEncoder}
 
@@ -103,13 +107,19 @@ class FittedNetwork:
     def predict(self, data: Any) -> NDArray[Any]:
         """Return an answer per row: numbers in the original unit, or class names (of arrays, the labels as given).
 
+        Categories and values that training has never seen are told by an `UnseenDataWarning`.
+
         Args:
             data: As for `encode`.
 
         Raises:
             DataError: The data cannot be read, or lacks a column.
         """
-        answers = self.target.decode(self.raw(data))
+        x, unseen = self.encode(data)
+        if unseen:
+            more = f"; and {len(unseen) - _MAX_TOLD} more" if len(unseen) > _MAX_TOLD else ""
+            warnings.warn("; ".join(unseen[:_MAX_TOLD]) + more, UnseenDataWarning, stacklevel=2)
+        answers = self.target.decode(self.network.predict(x))
         if isinstance(self.encoder, ArrayEncoder) and self.target.task != "regression":
             return self.encoder.as_given(answers)
         return answers
@@ -137,7 +147,13 @@ class FittedNetwork:
 
         x, unseen = self.encode(data)
         y_hat = self.network.predict(x)
-        frame = pd.DataFrame({"prediction": self.target.decode(y_hat)})
+        answers = self.target.decode(y_hat)
+        if self.target.task == "regression" and (lost := int((~np.isfinite(answers)).sum())):
+            unseen.append(
+                f"{lost:,} of {len(answers):,} predictions are not finite: the network's weights are far too large, "
+                "as they are after a training that diverged"
+            )
+        frame = pd.DataFrame({"prediction": answers})
         if self.target.task != "regression":
             for name, column in zip(self.target.classes, self._probabilities(y_hat).T, strict=True):
                 frame[f"P({name})"] = column

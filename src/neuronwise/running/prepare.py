@@ -362,9 +362,9 @@ def _split_rows(
     options: DataOptions,
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    if n < 3:
+    if n < 5:
         raise DataError(
-            f"{n} {'row' if n == 1 else 'rows'} cannot be learned from: at least 3 are needed, "
+            f"{n} {'row' if n == 1 else 'rows'} cannot be learned from: at least 5 are needed, "
             "to learn, to validate and to test"
         )
     rest, test = split_rows(n, y=y, task=task, groups=groups, fraction=options.test, seed=seed, purpose="test")

@@ -63,7 +63,8 @@ def score(target: TargetSpec, y: NDArray[Any], y_hat: NDArray[Any]) -> dict[str,
         }
         if target.log:
             values["r2_log"] = _r2(np.log(truth), np.log(np.maximum(predicted, np.finfo(float).tiny)))
-        if (truth > 0).all():
+        # A percentage of almost nothing says nothing: such targets (claims, most of them 0) get none.
+        if truth.min() > 0 and (target.log or truth.min() >= 0.01 * truth.mean()):
             values["median_percent_error"] = 100.0 * float(np.median(np.abs(predicted - truth) / truth))
         return values
     probabilities = np.hstack([1.0 - y_hat, y_hat]) if y_hat.shape[1] == 1 else y_hat

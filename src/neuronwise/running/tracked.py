@@ -98,7 +98,7 @@ class Tracking:
         results = {f"test/{key}": value for key, value in run.metrics.items()}
         for compared in run.baselines:
             name = compared.name.replace(" ", "_")
-            results |= {f"test/{key} of {name}": value for key, value in compared.metrics.items()}
+            results |= {f"test/{name}_{key}": value for key, value in compared.metrics.items()}
         tracker.log_metrics(results, run.steps)
         tags: dict[str, Any] = {
             "neuronwise.status": run.status,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import TrainingDiverged, UsageError
+from neuronwise.errors import TrainingDiverged
 from neuronwise.learning import FitResult, Observer, Optimizer, TrainingState, estimate_training, fit
 from neuronwise.learning.targets import example_weights, prepare_targets
 from neuronwise.recording import RecordingWriter, expected_bytes
@@ -21,6 +21,7 @@ from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run, make_runs_folder
+from neuronwise.running.start import held_out_alike, start_from
 from neuronwise.running.tracked import Tracking
 
 
@@ -110,7 +111,9 @@ def train(
         image_size: (height, width) to which pictures are brought.
         experiment: MLflow experiment; default the user's, else ``neuronwise``.
         name: Name of the run; default made up by MLflow.
-        from_run: A run (id, name, ``"latest"``, folder or `Run`) whose weights and encoder to start from.
+        from_run: A run (id, name, ``"latest"``, folder or `Run`) whose weights and encoder to start from. On the same
+            data the same rows are held out as there, whatever `seed`, `test` and `validation`: the network knows the
+            others.
         track: Whether to keep the run in MLflow.
         observers: Further listeners.
         reporter: Hears of every stage; default silent.
@@ -125,9 +128,11 @@ def train(
     )  # fmt: skip
     data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size)
     check_settings(options)  # before data is read
-    start = None if from_run is None else _start(from_run, data_options)
+    start, earlier = (None, None) if from_run is None else start_from(from_run, data_options)
     reporter = reporter or Reporter()
     prepared = prepare(data, data_options, seed, start)
+    if start is not None:
+        prepared = held_out_alike(prepared, earlier)
     reporter.understood(prepared)
     return train_prepared(prepared, options, start=start, observers=observers, reporter=reporter)
 
@@ -306,19 +311,3 @@ def _hidden(start: FittedNetwork) -> str:
     """Return the activation of the hidden layers of a network; that of the output where there is none hidden."""
     activations = [layer.activation.name for layer in start.network.layers if layer.activation]
     return activations[0] if len(activations) > 1 else "identity"
-
-
-def _start(from_run: str | Path | Run, options: DataOptions) -> FittedNetwork:
-    for name in ("task", "log", "category", "numeric", "drop"):
-        given = getattr(options, name)
-        if given is not None and given != () and given != []:
-            raise UsageError(
-                f"a run that starts from another one understands the data as that one did, got {given!r}",
-                where=f"argument {name}",
-                hint="leave it out, or train anew without --from",
-            )
-    if isinstance(from_run, Run):
-        return from_run.model
-    from neuronwise.running.find import load
-
-    return load(from_run)

@@ -68,13 +68,13 @@ def try_layers(
     for layers in trials:  # before the first is trained
         check_memory([prepared.X.shape[1], *layers, prepared.target.n_outputs])
     reporter.understood(prepared)
-    results = []
+    results: list[Trial] = []
     for layers in trials:
         label = ",".join(map(str, layers)) or "none"
-        name = f"{options.name} {label}" if options.name else f"layers {label}"
+        name = f"{options.name}-{label}" if options.name else f"layers-{label}"
         chosen = replace(options, layers=layers, name=name)
         try:
-            run = train_prepared(prepared, chosen, reporter=_Warnings(reporter), with_baselines=False)
+            run = train_prepared(prepared, chosen, reporter=_Warnings(reporter), with_baselines=not results)
             trial = Trial(layers, run.network.parameter_count, run.metrics, run.duration_s, run)
         except TrainingDiverged as error:
             reporter.warned(f"layers {label}: {error.where}: {error.message}")

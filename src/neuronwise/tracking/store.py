@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shlex
 import shutil
 import socket
-import sqlite3
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,9 @@ from urllib.parse import urlsplit
 from neuronwise.errors import TrackingError
 from neuronwise.files import user_data_folder
 from neuronwise.tracking.quiet import calling_mlflow, import_mlflow, reason, without_warnings
+from neuronwise.tracking.sqlite_file import create_file, latest_revision, read_content, set_aside_remains
+
+_log = logging.getLogger("neuronwise")
 
 Kind = Literal["sqlite", "database", "http", "file", "other"]
 Source = Literal["argument", "MLFLOW_TRACKING_URI", "active run", "default"]
@@ -120,8 +124,11 @@ def resolve_store(uri: str | Path | None = None) -> Store:
     return Store(_sqlite_uri(folder / "mlflow.db"), "default", folder / "mlartifacts")
 
 
-def open_store(store: Store) -> Any:
+def open_store(store: Store, *, say: Callable[[str], None] = _log.info) -> Any:
     """Return an `mlflow.MlflowClient` of a store that works, creating a sqlite file if it is new.
+
+    A file in Neuronwise's own place whose making was interrupted, without runs, is set aside and made anew; `say`
+    is called with a sentence about it. Files with runs, and the user's, stay as they are.
 
     Raises:
         TrackingError: It cannot be reached, opened or used with this MLflow; the message says what to do.
@@ -131,7 +138,7 @@ def open_store(store: Store) -> Any:
     mlflow = import_mlflow()
     with calling_mlflow(), without_warnings():
         if store.kind == "sqlite" and store.path is not None:
-            return _open_sqlite(mlflow, store, store.path)
+            return _open_sqlite(mlflow, store, store.path, say)
         try:
             client = mlflow.MlflowClient(tracking_uri=store.uri)
             if store.kind == "file":
@@ -141,7 +148,7 @@ def open_store(store: Store) -> Any:
             raise _explain(store, error) from error
 
 
-def _open_sqlite(mlflow: Any, store: Store, path: Path) -> Any:
+def _open_sqlite(mlflow: Any, store: Store, path: Path, say: Callable[[str], None]) -> Any:
     import filelock
 
     try:
@@ -149,7 +156,8 @@ def _open_sqlite(mlflow: Any, store: Store, path: Path) -> Any:
         lock = filelock.FileLock(f"{path}.lock", timeout=_LOCK_TIMEOUT_S)
         # MLflow creates its tables without any lock: of four processes that open a new file at once, three die.
         with lock:
-            _check_sqlite(store, path)
+            if _check_sqlite(store, path, say):
+                create_file(path)
             if store.artifact_root is not None:
                 # The same store MLflow's client will use, made first so that its experiment "Default" keeps its
                 # files in our folder, not in the current directory.
@@ -169,26 +177,25 @@ def _open_sqlite(mlflow: Any, store: Store, path: Path) -> Any:
         raise _explain(store, error) from error
 
 
-def _check_sqlite(store: Store, path: Path) -> None:
-    """Fail at once where MLflow would try ten times for two minutes, and never migrate an old file unasked."""
-    connection = sqlite3.connect(path, timeout=20)
-    try:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "alembic_version" not in tables:
-            return
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    finally:
-        connection.close()
-    with contextlib.suppress(ImportError):
-        from mlflow.store.db.utils import _get_latest_schema_revision
+def _check_sqlite(store: Store, path: Path, say: Callable[[str], None]) -> bool:
+    """Return whether the file is still to be made; fail where MLflow would try ten times for two minutes.
 
-        expected = _get_latest_schema_revision()
-        if row is not None and row[0] != expected:
-            raise TrackingError(
-                f"{str(path)!r} was written by another version of MLflow (its tables are {row[0]}, "
-                f"this MLflow has {expected})",
-                hint=f"make a copy of the file, then: {_mlflow_command()} db upgrade {_quote(store.uri)}",
-            )
+    An old file is never migrated unasked. One of ours that holds nothing is set aside: its making was interrupted.
+    """
+    if store.is_default and (aside := set_aside_remains(path)) is not None:
+        say(
+            f"the MLflow store {str(path)!r} was incomplete and held no runs: "
+            f"it was set aside as {aside.name!r} and made anew"
+        )
+    content, expected = read_content(path), latest_revision()
+    # Tables without a version are MLflow's to complete.
+    if content.revision is not None and expected is not None and content.revision != expected:
+        raise TrackingError(
+            f"{str(path)!r} is incomplete or was written by another version of MLflow (its tables are "
+            f"{content.revision}, this MLflow has {expected})",
+            hint=f"make a copy of the file, then: {_mlflow_command()} db upgrade {_quote(store.uri)}",
+        )
+    return not content.tables
 
 
 def _explain(store: Store, error: Exception) -> TrackingError:

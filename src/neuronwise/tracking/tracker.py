@@ -137,7 +137,7 @@ class Tracker:
         from neuronwise import __version__
 
         cleaned = _clean_tags({"neuronwise.version": __version__, **tags})
-        self._client = open_store(self.store)
+        self._client = open_store(self.store, say=self._say)
         joined = users_run(self.store)
 
         def attach() -> None:
