@@ -380,3 +380,37 @@ def test_king_county_becomes_a_hundred_inputs(shared_data: Path) -> None:
     np.testing.assert_allclose(x[:, numbers].std(axis=0), 1, atol=1e-3)
     assert x[10, encoder.input_names.index("sqft_above missing")] == 1
     assert x[:, encoder.groups["zipcode"]].sum(axis=1).tolist() == [1.0] * 21_613
+
+
+def test_a_missing_category_is_flagged_if_training_had_one() -> None:
+    frame = pd.DataFrame({"obj": ["a", "b", None, "a"] * 10, "full": ["x", "y", "z", "x"] * 10})
+    encoder = FeatureEncoder.from_dict(json.loads(json.dumps(fitted(frame).to_dict())))
+    assert encoder.input_names == ["obj=a", "obj=b", "obj missing", "full=x", "full=y", "full=z"]
+    asked = pd.DataFrame({"obj": [None, "q"], "full": [None, "x"]})
+    assert encoder.transform(asked).tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0]]
+    assert encoder.check(asked) == [
+        "obj 'q' was never seen in training; all its inputs are 0 at row 1",
+        "full is missing, as it never was in training; all its inputs are 0 at row 0",
+    ]
+    explained = encoder.explain_row(asked, 0)
+    assert explained[0].inputs == [("obj=a", 0.0), ("obj=b", 0.0), ("obj missing", 1.0)]
+    assert explained[0].note == "missing"
+
+
+def test_times_of_day_travel_as_hours() -> None:
+    frame = pd.DataFrame({"start": ["06:00", "18:30", None, "12:15:00"] * 10})
+    encoder = FeatureEncoder.from_dict(json.loads(json.dumps(fitted(frame).to_dict())))
+    assert encoder.input_names == ["start", "start missing"]
+    x = encoder.transform(frame)
+    assert encoder.inputs[0].decode(x[[0, 1, 3], 0]) == pytest.approx([6, 18.5, 12.25], abs=1e-5)
+    asked = pd.DataFrame({"start": ["6:00 am", "23:10"]})
+    assert encoder.transform(asked)[0, 0] == x[0, 0]
+    assert encoder.check(asked) == ["start 23:10 is beyond anything seen in training: 6 to 18.5 at row 1"]
+    assert encoder.explain_row(asked, 0)[0].note.startswith("(hours - ")
+    for cell in ("7", "25:00", "soon"):
+        with pytest.raises(DataError, match="is not a time like 7:30"):
+            encoder.transform(pd.DataFrame({"start": [cell]}))
+    with pytest.raises(DataError, match="'7:30' is not a number"):
+        fitted(pd.DataFrame({"v": [1.5, 2.5, 4.0]})).transform(pd.DataFrame({"v": ["7:30"]}))
+    with pytest.raises(FormatError, match="does not fit the kind 'numeric'"):
+        FeatureEncoder.from_dict(mutate(encoder.to_dict(), ("columns", 0, "date_format"), "%Y-%m-%d"))

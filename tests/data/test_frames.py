@@ -74,7 +74,7 @@ REFUSED = {
 def test_refuses_cells(case: str) -> None:
     values, message = REFUSED[case]
     with pytest.raises(DataError) as caught:
-        read_table(pd.DataFrame({"column": values}))
+        describe_columns(read_table(pd.DataFrame({"column": values})))
     assert message in str(caught.value)
     assert "column column" in str(caught.value)
 
@@ -94,7 +94,7 @@ def test_refuses_cells(case: str) -> None:
 )
 def test_refuses_frames(frame: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        read_table(frame)
+        describe_columns(read_table(frame))
     assert message in str(caught.value)
 
 
@@ -165,3 +165,33 @@ def test_a_parquet_with_too_many_cells_is_refused_before_it_is_read(
     monkeypatch.setattr(frames, "MAX_CELLS", 99)
     with pytest.raises(DataError, match="100 rows × 1 columns; the limit is 99 cells"):
         read_table(path)
+
+
+UNUSED: dict[str, Any] = {
+    "polars list": pl.DataFrame({"a": [1.0, 2.5, 4.0], "extra": [[1], [2, 3], []]}),
+    "polars struct": pl.DataFrame({"a": [1.0, 2.5, 4.0], "extra": [{"b": 1}] * 3}),
+    "pandas lists": pd.DataFrame({"a": [1.0, 2.5, 4.0], "extra": [[1], [2, 3], []]}),
+    "pandas durations": pd.DataFrame({"a": [1.0, 2.5, 4.0], "extra": pd.to_timedelta([1, 2, 3])}),
+    "polars durations": pl.DataFrame({"a": [1.0, 2.5, 4.0], "extra": [dt.timedelta(1)] * 3}),
+}
+
+
+@pytest.mark.parametrize("case", UNUSED)
+def test_a_column_without_a_plain_form_disturbs_nobody_who_does_not_use_it(case: str, tmp_path: Path) -> None:
+    frame = UNUSED[case]
+    table = read_table(pd.DataFrame({"a": [1.0, 2.5, 4.0]}))
+    encoder = FeatureEncoder.fit(table, describe_columns(table))
+    np.testing.assert_array_equal(encoder.transform(frame), encoder.transform(table))
+    assert encoder.check(frame) == []
+    assert len(encoder.explain_row(frame, 1)) == 1
+    with pytest.raises(DataError, match="column extra"):
+        describe_columns(read_table(frame))
+    with pytest.raises(DataError, match="column extra"):
+        describe_columns(read_table(frame), target="extra")
+    dropped = describe_columns(read_table(frame), drop=["extra"])
+    assert [column.kind for column in dropped] == ["numeric", "dropped"]
+    again = FeatureEncoder.fit(read_table(frame), dropped)
+    assert again.explain_row(frame, 0)[1].note == "left out (dropped): left out, as asked for"
+    if case in ("polars list", "polars struct"):
+        frame.write_parquet(tmp_path / "t.parquet")
+        np.testing.assert_array_equal(encoder.transform(tmp_path / "t.parquet"), encoder.transform(table))

@@ -57,6 +57,10 @@ FOUND: dict[str, tuple[str, Any, str]] = {
     "year": ("year", rng.integers(1990, 2020, N), "numeric"),
     "month": ("month", rng.integers(1, 13, N), "numeric"),
     "numbers as text": ("v", [f"{x:.2f}" for x in rng.normal(size=N)], "numeric"),
+    "times of day": ("start", [f"{i * 7 % 24:02}:{i * 11 % 60:02}" for i in range(N)], "numeric"),
+    "unique times": ("start", [f"{i // 60:02}:{i % 60:02}:30" for i in range(N)], "numeric"),
+    "few times": ("start", rng.choice(["7:30", "8:15 pm", "9:00 AM"], N), "numeric"),
+    "scores of games": ("result", rng.choice(["33:10", "7:30", "25:61"], N), "category"),
     "extended zip codes": ("v", rng.choice(["98103", "98103-1234", "98107"], N), "category"),
 }  # fmt: skip
 
@@ -83,7 +87,10 @@ def test_an_integer_unlike_an_amount_and_without_effect_is_an_identifier() -> No
 
 def test_the_reason_is_a_sentence_for_the_user() -> None:
     assert describe(np.arange(N) % 7 * 1.5).reason == "a number; 7 distinct numbers from 0 to 9"
-    assert describe(["x", "y"] * N).reason == "2 distinct texts in 800 rows"
+    assert describe(["x", "y"] * N).reason == (
+        "2 distinct texts in 800 rows, an input each, so that a row with neither can be told from both"
+    )
+    assert describe(["x", "y", "z"] * N).reason == "3 distinct texts in 1,200 rows"
     assert describe([5] * 3).reason == "'5' in every row, so nothing can be learned from it"
     assert describe([f"p {i}" for i in range(1200)]).reason == (
         "1,200 distinct texts in 1,200 rows, more than the 1,000 that could each be an input neuron: "
@@ -213,3 +220,106 @@ def test_king_county_zip_codes_are_found_whatever_they_are_called(shared_data: P
     columns = describe_columns(read_table(frame), target="price")
     assert [c.name for c in columns if c.kind == "category"] == ["v14"]
     assert frame["v14"].iloc[0] == 98178
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        ("ja", "nein"), ("Ja", "Nein"), ("J", "N"), ("oui", "non"), ("sí", "no"), ("si\u0301", "no"), ("si", "no"),
+        ("da", "net"), ("да", "нет"), ("Да", "Нет"), ("sim", "não"), ("tak", "nie"), ("evet", "hayır"),
+        ("EVET", "HAYIR"),
+        ("on", "off"), ("vrai", "faux"), ("wahr", "falsch"), ("ja", "nee"), ("ja", "nej"),
+    ],
+)  # fmt: skip
+def test_yes_and_no_are_known_in_many_languages(yes: str, no: str) -> None:
+    frame = pd.DataFrame({"v": [yes, no, no] * 20, "x": np.arange(60) % 7 / 2})
+    table = read_table(frame)
+    columns = describe_columns(table)
+    assert columns[0].kind == "yes/no"
+    assert columns[0].reason == f"two values, {no} and {yes}: {no} is 0, {yes} is 1"
+    encoder = FeatureEncoder.fit(table, columns)
+    assert encoder.transform(table)[:3, 0].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["zip", "zipcode", "postcode", "postal_code", "Postal Code", "PLZ", "cap", "cp"])
+def test_postal_codes_that_hardly_repeat_are_left_out_with_the_reason(name: str) -> None:
+    codes = np.random.default_rng(3).permutation(89_999)[:120] + 10_000
+    frame = pd.DataFrame({name: codes, "price": np.arange(120) * 1.5})
+    for target in (None, "price"):
+        column = describe_columns(read_table(frame), target=target)[0]
+        assert column.kind == "identifier"
+        assert column.reason == (
+            f"120 distinct values in 120 rows, and it is called {name!r}: a name written as a number. Nearly every row "
+            f"has its own, so too few rows share one to learn from (--category {name} or --numeric {name} keeps it)"
+        )
+    assert describe(codes, name, category=[name]).kind == "category"
+    assert describe(codes, name, numeric=[name]).kind == "numeric"
+    assert describe(codes, "market_cap").kind == "numeric"
+
+
+def test_times_of_day_are_hours_since_midnight() -> None:
+    column = describe(["07:30", "18:45", "00:15", "7:30 pm"] * 5)
+    assert column.reason == "times of day written like 07:30, learned as hours since midnight, from 0.25 to 19.5"
+    assert describe(["07:30", "18:45"] * 5, numeric=["v"]).kind == "numeric"
+    assert describe(["07:30", "18:45"] * 5, category=["v"]).kind == "category"
+    odd = describe(["07:30", "18:45"] * 150 + ["soon"])
+    assert odd.odd == ("soon",)
+    assert "1 cell is no time and counts as missing: 'soon'" in odd.reason
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ([f"{i / 7:.3f} C" for i in range(N)], "numbers with a unit, 'C', and are not read as numbers: remove it"),
+        ([f"{i / 7:.3f}°C" for i in range(N)], "numbers with a unit, '°C'"),
+        ([f"EUR {i}.50" for i in range(N)], "numbers with a unit, 'EUR'"),
+        (
+            [f"{50 + i} {'kg' if i % 4 else 'lb'}" for i in range(N)],
+            "numbers in mixed units ('kg' 300, 'lb' 100 cells), and nothing is converted silently",
+        ),
+        ([f"{50 + i}{' kg' if i % 4 else ''}" for i in range(N)], "mixed units ('kg' 300, none 100 cells)"),
+    ],
+)
+def test_numbers_with_a_unit_are_told_so(cells: list[str], reason: str) -> None:
+    column = describe(cells, "weight")
+    assert column.kind == "text"
+    assert reason in column.reason
+    assert "--drop weight" in column.reason
+    assert "--category" not in column.reason
+
+
+def test_brackets_are_negative_numbers_if_the_whole_column_agrees() -> None:
+    column = describe(["(57)", "12.5", "($3,000.25)", "$7"] * 5)
+    assert column.kind == "numeric"
+    assert "from -3,000.25 to 12.5; $ taken off; numbers in brackets are negative, as in accounting" in column.reason
+    odd = describe([*(str(i / 2) for i in range(300)), "(57)", "abc"])
+    assert odd.odd == ("(57)", "abc")
+
+
+def test_the_decimal_comma_is_said_only_where_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Zimmer;Preis\n" + "".join(f"{i % 5};{i},25\n" for i in range(50)))
+    rooms, price = describe_columns(read_table(path))
+    assert "decimal comma" not in rooms.reason
+    assert "decimal comma" in price.reason
+
+
+def test_codes_that_happen_to_be_answers_in_several_languages_stay_apart() -> None:
+    assert describe(["da", "no", "ja"] * 20, "language").kind == "category"
+    assert describe(["sí", "si", "Sí", "no"] * 20).kind == "yes/no"
+    assert describe(["yes", "1", "true", "n", "off"] * 20).kind == "yes/no"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"{i}{'AB'[i % 2]}" for i in range(1, N)],
+        [f"{i:06}X" for i in range(N)],
+        [f"{i} {'abcdefgh'[i % 8]} street" for i in range(N)],
+        ["1" + " " * 200_000 + "!" + str(i) for i in range(3)],
+        ["(" + " " * 200_000 + str(i) for i in range(3)],
+    ],
+    ids=["flats", "tokens", "streets", "spaces", "open brackets"],
+)
+def test_other_words_that_begin_with_digits_have_no_unit(cells: list[str]) -> None:
+    assert "unit" not in describe(cells).reason

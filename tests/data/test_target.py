@@ -79,6 +79,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "infinite": ([1.0, np.inf, 2.5, 3.5], {}, "row 1, column y: 'inf' is infinite (1 such cell)"),
     "no task": ([1, 2, 3], {"task": "ranking"}, "'ranking' is no task"),
     "logarithm of zero": ([0.0, 1.5, 2.5], {"log": True}, "the target goes down to 0"),
+    "what to do about it": ([0.0, 1.5, 2.5], {"log": True}, "Leave --log out, or add a column with log(1 + y)"),
+    "logarithm below zero": ([-3.0, 1.5, 2.5], {"log": True}, "Leave --log out."),
 }
 
 
@@ -216,3 +218,19 @@ def test_json_that_is_no_object_or_lacks_an_entry_is_refused() -> None:
             TargetSpec.from_dict({k: v for k, v in good.items() if k != key})
     with pytest.raises(FormatError, match="expected an object, found list"):
         TargetSpec.from_dict([good])
+
+
+def test_an_infinite_target_is_not_advised_to_be_dropped() -> None:
+    with pytest.raises(DataError, match="is infinite") as caught:
+        describe_target(table_of([1.5, np.inf, 2.5, 3.5]), "y")
+    assert "--drop" not in str(caught.value)
+    assert "a row without a target is left out" in str(caught.value)
+    with pytest.raises(DataError, match="is not a number") as caught:
+        describe_target(table_of(["1.5", "a", "2.5"]), "y", task="regression")
+    assert "--drop" not in str(caught.value)
+    assert "--task multiclass" in str(caught.value)
+
+
+def test_answers_in_another_language_are_two_classes_no_first() -> None:
+    assert describe_target(table_of(["ja", "nein", "Ja"] * 10), "y").classes == ("nein", "ja")
+    assert describe_target(table_of(["da", "no", "ja"] * 10), "y").classes == ("da", "ja", "no")

@@ -7,6 +7,7 @@ canonical, so that 98103, 98103.0 and "98103" are one word whether they come fro
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.data.dates import Days, read_dates
+from neuronwise.data.dates import TIME_OF_DAY, Days, read_dates, read_hours
 from neuronwise.data.numerals import MISSING_WORDS, NumberReading, read_numbers
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class Cells:
             return NumberReading(self.values.astype(np.float64), ".", decided=True)
         return read_numbers(self.text, self.counts, prefer=self.prefer or remembered, fallback=self.fallback)
 
+    def as_learned(self, decimal: str, date_format: str | None) -> NDArray[np.float64]:
+        """Return the distinct cells as a numeric column learned them: numbers, or hours if they are times of day."""
+        return read_hours(self.words) if date_format == TIME_OF_DAY else self.numbers(decimal).values
+
     def dates(self, date_format: str) -> Days:
         """Return the distinct cells as datetime64[s]; NaT where they are no dates of `date_format`."""
         if self.values is not None and self.form == "date":
@@ -153,14 +158,41 @@ def _real_word(value: np.floating[Any]) -> str:
     return str(int(value)) if np.isfinite(value) and value == np.floor(value) and abs(value) < 2**53 else str(value)
 
 
-_YES = frozenset({"yes", "y", "true", "t", "1", "on"})
-_NO = frozenset({"no", "n", "false", "f", "0", "off"})
+def _set(*lines: str) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
+
+
+_ENGLISH = _set("yes y true t 1 on no n false f 0 off")
+# English first; then German, the Nordic and the Romance languages, the Slavic ones, Hungarian, Finnish, Turkish.
+_YES = _set(
+    "yes y true t 1 on ja j wahr jo oui vrai si sí sì sim verdadero vero verdadeiro da да tak ano áno igen kyllä evet",
+    "是 はい 예",
+)
+_NO = _set(
+    "no n false f 0 off nein falsch nee nej nei non faux falso não nao nu net нет не nie ne nem ei hayır hayir",
+    "否 いいえ 아니요",
+)
 
 
 def yes_no(words: Sequence[str]) -> NDArray[np.float64]:
-    """Return 1 for each word that says yes (1, yes, y, true, t, on; any case), 0 for no, NaN for any other."""
-    lower = [word.lower() for word in words]
+    """Return 1 for each word that says yes (1, yes, true, on, ja, oui, sí …; any case), 0 for no, NaN for others."""
+    lower = [unicodedata.normalize("NFC", word.lower()) for word in words]
     return np.array([1.0 if word in _YES else 0.0 if word in _NO else np.nan for word in lower], np.float64)
+
+
+def are_yes_no(words: Sequence[str]) -> bool:
+    """Return whether the words are answers, both yes and no: in English in any mixture, else one word for each.
+
+    Of other languages only one word for yes and one for no may occur: da, no and ja together are languages.
+    """
+    if len(words) > 20 or set(yes_no(words)) != {0.0, 1.0}:
+        return False
+    plain = {_without_accents(word.lower()) for word in words}
+    return plain <= _ENGLISH or len(plain) == 2
+
+
+def _without_accents(word: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
 
 
 def match_words(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:

@@ -28,7 +28,8 @@ def _set(*lines: str) -> frozenset[str]:
 
 
 _CODE = _set(
-    "zip zipcode zipcodes postcode postcodes postalcode postal plz cap cep fips code codes sku barcode isbn ean",
+    "zip zips zipcode zipcodes postcode postcodes postalcode postal plz postleitzahl cap cep cp fips code codes",
+    "sku barcode isbn ean",
     "phone telephone ssn iban account",
 )
 _MAYBE_CODE = _set(
@@ -44,6 +45,8 @@ _QUANTITY = _set(
     "price cost value income salary rate ratio percent pct temp temperature lat latitude lon lng long longitude",
     "distance dist speed mpg horsepower cylinders pixel condition quality built renovated balance points",
 )
+_ZIP = _set("zip zipcode postcode plz postleitzahl")
+_PLACE_CODE = _set("zips zipcodes postcodes postalcode postal")
 _IDENTIFIER = _set("id ids uid uuid guid key pk index idx rowid row nr sku isbn ssn")
 _COUNTED = _set("n num no nr number count")
 
@@ -68,6 +71,17 @@ def names_an_identifier(name: str) -> bool:
     """Return whether the name says that each row has its own: id, customer_id, orderId, key, index."""
     words = name_words(name)
     return bool(words) and (words[-1] in _IDENTIFIER or words[0] == "id")
+
+
+def names_a_place_code(name: str) -> bool:
+    """Return whether the name says postal code: zip, zipcode, postal_code, plz, cap, cp, code_postal."""
+    words = name_words(name)
+    if not words or name_hint(name) == "quantity":
+        return False
+    if words[-1] in ("cap", "cep", "cp", "fips"):
+        return len(words) == 1  # market_cap is none
+    pair = set(words[-2:])
+    return words[-1] in _PLACE_CODE or bool(pair & _ZIP) or {"post", "code"} <= pair or {"postal", "code"} <= pair
 
 
 def names_a_key(name: str) -> bool:

@@ -33,7 +33,8 @@ class Column:
         log: The logarithm of 1 + the number is learned.
         place: Latitude or longitude: sine and cosine waves over it are learned too.
         decimal: Decimal sign of numbers in text.
-        date_format: strptime format of dates in text, None if the source holds dates.
+        date_format: strptime format of dates in text, None if the source holds dates; of a number, ``"%H:%M"`` if the
+            cells are times of day, learned as hours since midnight.
         odd: Cells that could not be read and count as missing.
     """
 
@@ -65,10 +66,10 @@ class Numbers:
     said: tuple[str, ...]
 
 
-def read_number_column(table: RawTable, name: str, *, forced: bool = False) -> Numbers | None:
+def read_number_column(table: RawTable, name: str, *, forced: bool = False, target: bool = False) -> Numbers | None:
     """Return the column as numbers, or None if more than `ODD_SHARE` of its cells are none.
 
-    If `forced`, the first cell that is no number raises instead.
+    If `forced`, the first cell that is no number raises instead. `target` gives errors the advice for a target.
 
     Raises:
         DataError: An infinite number, or, when forced, a cell that is no number; with its place.
@@ -85,13 +86,17 @@ def read_number_column(table: RawTable, name: str, *, forced: bool = False) -> N
         raise DataError(
             f"{show(cells.words[cells.codes[row]])} is not a number{more}",
             where=table.where(row, name),
-            hint=f"Let it be a category: --category {name}, or leave it out: --drop {name}",
+            hint="Correct or empty the cell, choose another target, or learn classes: --task multiclass"
+            if target
+            else f"Let it be a category: --category {name}, or leave it out: --drop {name}",
         )
-    check_finite(table, name, reading.values)
+    check_finite(table, name, reading.values, target=target)
     said = []
     if reading.signs:
         said.append(f"{' and '.join(reading.signs)} taken off")
-    if reading.decimal == ",":
+    if reading.brackets:
+        said.append("numbers in brackets are negative, as in accounting")
+    if reading.decimal == "," and any("," in word for word in cells.words):
         said.append("decimal comma")
     odd: tuple[str, ...] = ()
     if n_bad:
@@ -101,7 +106,7 @@ def read_number_column(table: RawTable, name: str, *, forced: bool = False) -> N
     return Numbers(reading.values, reading.decimal, odd, tuple(said))
 
 
-def check_finite(table: RawTable, name: str, values: NDArray[np.float64]) -> None:
+def check_finite(table: RawTable, name: str, values: NDArray[np.float64], *, target: bool = False) -> None:
     """Raise a DataError with place and count if one of the distinct cells' numbers is infinite."""
     infinite = np.isinf(values)
     if infinite.any():
@@ -110,7 +115,9 @@ def check_finite(table: RawTable, name: str, values: NDArray[np.float64]) -> Non
         raise DataError(
             f"{show(cells.words[cells.codes[rows[0]]])} is infinite ({len(rows):,} such cell{'s' * (len(rows) > 1)})",
             where=table.where(int(rows[0]), name),
-            hint=f"Empty the cell to have it taken as missing, or leave the column out: --drop {name}",
+            hint="Correct the cell, or empty it: a row without a target is left out."
+            if target
+            else f"Empty the cell to have it taken as missing, or leave the column out: --drop {name}",
         )
 
 

@@ -37,6 +37,11 @@ _TIME = re.compile(
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?",
     re.ASCII,
 )
+TIME_OF_DAY = "%H:%M"
+"""Stands in a numeric column's `date_format` where its cells are times of day, learned as hours since midnight."""
+_CLOCK = re.compile(
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d+)?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?", re.ASCII
+)
 PARTS = ("year", "month", "day of year", "days since first", "hour")
 """What a date becomes."""
 
@@ -72,7 +77,7 @@ def find_date_format(words: Sequence[str], counts: NDArray[np.int64], *, share: 
 
     Whole numbers such as 20141013 are dates only if every one of them is, between 1850 and 2150; so are 201410.
     """
-    head = [match["date"] for word in words[:50] if (match := _TIME.fullmatch(word))]
+    head = [match["date"] for word in words[:50] if (match := _match(_TIME, word))]
     total = int(counts.sum())
     best: DateReading | None = None
     best_found = 0
@@ -88,6 +93,11 @@ def find_date_format(words: Sequence[str], counts: NDArray[np.int64], *, share: 
         elif found == best_found and {best.format[:2], date_format[:2]} == {"%m", "%d"}:
             best = DateReading(best.values, best.format, ambiguous=not np.array_equal(best.values, values))
     return best
+
+
+def _match(pattern: re.Pattern[str], word: str) -> re.Match[str] | None:
+    # No date is longer, and a cell of a million spaces would keep the pattern busy for hours.
+    return pattern.fullmatch(word) if len(word) <= 100 else None
 
 
 def _is_compact(words: Sequence[str], date_format: str) -> bool:
@@ -107,7 +117,7 @@ def read_dates(words: Sequence[str], date_format: str) -> Days:
     dates: list[str | None] = []
     seconds = np.zeros(len(words), np.int64)
     for i, word in enumerate(words):
-        match = _TIME.fullmatch(word)
+        match = _match(_TIME, word)
         if match is None or not pattern.fullmatch(match["date"]):
             dates.append(None)
             continue
@@ -117,6 +127,13 @@ def read_dates(words: Sequence[str], date_format: str) -> Days:
     parsed = pd.to_datetime(pd.Series(dates, dtype=object), format=date_format, errors="coerce")
     days: Days = parsed.to_numpy().astype("datetime64[s]") + seconds.astype("timedelta64[s]")
     return days
+
+
+def read_hours(words: Sequence[str]) -> NDArray[np.float64]:
+    """Return the hours since midnight of times such as 07:30, 7:30:15 and 7:30 pm; NaN for other words."""
+    matches = [_match(_CLOCK, word) for word in words]
+    seconds = [None if match is None else _seconds(match) for match in matches]
+    return np.array([np.nan if second is None else second / 3600 for second in seconds], np.float64)
 
 
 def _seconds(match: re.Match[str]) -> int | None:

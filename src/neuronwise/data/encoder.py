@@ -207,7 +207,7 @@ class FeatureEncoder:
             return "1 is yes, 0 is no"
         if encoding.column.place:
             return f"z = (x - {first.mean:.6g}) / {first.scale:.6g}, and waves over it: sin z, cos z, sin 2z, cos 2z"
-        formula = "log(1 + x)" if first.transform == "log" else "x"
+        formula = "log(1 + x)" if first.transform == "log" else "hours" if encoding.column.date_format else "x"
         return (
             f"({formula} - {first.mean:.6g}) / {first.scale:.6g}"
             if len(encoding.parts) < 2

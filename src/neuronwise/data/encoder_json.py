@@ -9,7 +9,7 @@ import numpy as np
 
 from neuronwise.data.checked import Checked
 from neuronwise.data.columns import INPUT_KINDS, Column
-from neuronwise.data.dates import FORMATS, PARTS
+from neuronwise.data.dates import FORMATS, PARTS, TIME_OF_DAY
 from neuronwise.data.delimited import MAX_COLUMNS
 from neuronwise.data.inputs import ColumnEncoding, Input, inputs_of
 from neuronwise.data.shapes import MAX_CATEGORIES
@@ -99,7 +99,7 @@ def encoder_from_dict(data: object) -> FeatureEncoder:
 
 def _column(d: Checked) -> Column:
     date_format = d.text_or_none("date_format")
-    if date_format is not None and date_format not in FORMATS:
+    if date_format is not None and date_format not in (*FORMATS, TIME_OF_DAY):
         raise d.error(f"{date_format[:60]!r} is no known date format")
     return Column(
         name=d.text("name"),
@@ -139,6 +139,10 @@ def _encoding(item: object, i: int) -> ColumnEncoding:
             np.datetime64(origin, "s")
         except ValueError:
             raise d.error(f"{origin!r} is no date") from None
+    if column.date_format is not None:
+        fits = column.kind == ("numeric" if column.date_format == TIME_OF_DAY else "date")
+        if not fits:
+            raise d.error(f"{column.date_format!r} does not fit the kind {column.kind!r}")
     if (column.log or column.place) and (column.kind != "numeric" or column.log == column.place):
         raise d.error("only a number has a logarithm or is a place, and not both")
     return ColumnEncoding(column, parts, origin, categories, flag)

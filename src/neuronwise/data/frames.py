@@ -1,7 +1,8 @@
 """Frames and Parquet files brought to four plain forms: text, numbers, truth values and times.
 
-What a frame may hold is endless; what leaves here is not. A cell that has no honest plain form (a list, bytes, a
-complex number, a duration) is refused with the column's name and the way to turn it into one that has.
+What a frame may hold is endless; what leaves here is not. A column whose cells have no honest plain form (lists,
+bytes, complex numbers, durations) is handed out beside the frame, with an error that names it and says how to turn
+it into one that has. Whoever uses the column raises that error; who does not need the column never meets it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ MAX_CELLS = 200_000_000
 """Most cells (rows × columns) of a Parquet table."""
 
 
-def normalise_frame(frame: pd.DataFrame, where: str) -> tuple[pd.DataFrame, frozenset[str], list[str]]:
-    """Return a frame of plain columns with text names, the names declared as categories, and notes.
+Refused = dict[str, DataError]
+"""Columns whose cells have no plain form, each with the error to raise where it is used."""
 
-    The input is not changed; the index is left off.
+
+def normalise_frame(frame: pd.DataFrame, where: str) -> tuple[pd.DataFrame, frozenset[str], list[str], Refused]:
+    """Return a frame of plain columns with text names, the names declared as categories, notes, and refused columns.
+
+    A refused column holds the name of its type in every row. The input is not changed; the index is left off.
 
     Raises:
-        DataError: No column or row; names duplicate, empty or on several levels; cells without a plain form.
+        DataError: No column or row; names duplicate, empty or on several levels.
     """
     import pandas as pd
 
@@ -61,11 +66,16 @@ def normalise_frame(frame: pd.DataFrame, where: str) -> tuple[pd.DataFrame, froz
     declared = frozenset(
         name for name, dtype in zip(names, frame.dtypes, strict=True) if isinstance(dtype, pd.CategoricalDtype)
     )
-    columns = {
-        name: _normalise(frame.iloc[:, i].reset_index(drop=True), f"{where}, column {name}", notes)
-        for i, name in enumerate(names)
-    }
-    return pd.DataFrame(columns), declared, notes
+    columns: dict[str, pd.Series[Any]] = {}
+    refused: Refused = {}
+    for i, name in enumerate(names):
+        series = frame.iloc[:, i].reset_index(drop=True)
+        try:
+            columns[name] = _normalise(series, f"{where}, column {name}", notes)
+        except DataError as error:
+            refused[name] = error
+            columns[name] = pd.Series([f"<{series.dtype}>"] * len(series), dtype=object)
+    return pd.DataFrame(columns), declared, notes, refused
 
 
 def _normalise(series: pd.Series[Any], where: str, notes: list[str]) -> pd.Series[Any]:
@@ -150,7 +160,7 @@ def read_parquet(path: Path) -> Any:
     """Return the pyarrow Table of a Parquet file.
 
     Raises:
-        DataError: Damaged or cut off, more than `MAX_CELLS` cells, or columns of lists or records.
+        DataError: Damaged or cut off, or more than `MAX_CELLS` cells.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -170,27 +180,28 @@ def read_parquet(path: Path) -> Any:
         raise DataError(f"the Parquet file is damaged or cut off: {reason}", where=path.name) from None
 
 
-def frame_from_arrow(table: Any, where: str) -> pd.DataFrame:
-    """Return a pandas frame that keeps integers exact beside missing values.
+def frame_from_arrow(table: Any, where: str) -> tuple[pd.DataFrame, Refused]:
+    """Return a pandas frame that keeps integers exact beside missing values, and the refused columns.
 
-    Raises:
-        DataError: A column of lists, records, bytes or another nested type.
+    Refused are lists, records, bytes and other nested types; such a column holds the name of its type in every row.
     """
     import pandas as pd
     import pyarrow as pa
 
     check_names([str(name) for name in table.column_names], where)
-    for field in table.schema:
+    refused: Refused = {}
+    for i, field in enumerate(table.schema):
         kind = pa.types
         if any(
             test(field.type)
             for test in (kind.is_nested, kind.is_binary, kind.is_large_binary, kind.is_fixed_size_binary)
         ):
-            raise DataError(
+            refused[field.name] = DataError(
                 f"the cells are of type {field.type}, which is no number, text, date or truth value",
                 where=f"{where}, column {field.name}",
                 hint="Leave the column out, or turn its cells into numbers or text.",
             )
+            table = table.set_column(i, field.name, pa.array([f"<{field.type}>"] * table.num_rows, pa.string()))
     exact = {
         getattr(pa, f"{u}int{bits}")(): getattr(pd, f"{u.upper()}Int{bits}Dtype")()
         for u in ("", "u")
@@ -198,7 +209,7 @@ def frame_from_arrow(table: Any, where: str) -> pd.DataFrame:
     }
     exact[pa.bool_()] = pd.BooleanDtype()
     frame: pd.DataFrame = table.to_pandas(types_mapper=exact.get, date_as_object=False, ignore_metadata=True)
-    return frame
+    return frame, refused
 
 
 def frame_fingerprint(frame: pd.DataFrame) -> str:

@@ -116,8 +116,8 @@ class ColumnEncoding:
             )
             parts = date_parts(days, np.datetime64(self.origin or "1970-01-01", "s"))
             return np.stack([parts[part] for part in self.parts], axis=1)
-        values = cells.numbers(column.decimal).values
-        self._refuse(table, cells, np.isnan(values), "not a number")
+        values = cells.as_learned(column.decimal, column.date_format)
+        self._refuse(table, cells, np.isnan(values), "not a time like 7:30" if column.date_format else "not a number")
         check_finite(table, column.name, values)
         return values[:, None]
 
@@ -203,7 +203,8 @@ def unusual(table: RawTable, encoding: ColumnEncoding, inputs: list[Input], rows
     missing = np.zeros(cells.n_distinct + 1, bool)
     missing[-1] = True
     if not encoding.flag:
-        tell(missing, "is missing, as it never was in training, {cell}".replace(", {cell}", ""))
+        zeros = "; all its inputs are 0" if column.kind == "category" else ""
+        tell(missing, "is missing, as it never was in training" + zeros)
     if column.kind == "category":
         tell((prepared[:, 0] == UNSEEN) & ~missing, "{cell} was never seen in training; all its inputs are 0")
     elif column.kind in ("numeric", "date"):
@@ -226,6 +227,6 @@ def _range(encoding: ColumnEncoding, neuron: Input) -> str:
 def _cell(cells: Cells, code: int, column: Column) -> str:
     if code < 0:
         return ""
-    if column.kind == "numeric":
+    if column.kind == "numeric" and column.date_format is None:
         return figure(float(cells.numbers(column.decimal).values[code]))
     return show(cells.words[code]) if column.kind == "category" else cells.words[code]

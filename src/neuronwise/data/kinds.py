@@ -8,20 +8,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.data.cells import Cells, yes_no
+from neuronwise.data.cells import Cells, are_yes_no, yes_no
 from neuronwise.data.codes import (
     OrderTest,
     name_hint,
     name_words,
     names_a_key,
+    names_a_place_code,
     names_an_identifier,
     order_test,
 )
 from neuronwise.data.columns import ODD_SHARE, Column, Numbers, check_finite, figure, read_number_column, show, told_odd
-from neuronwise.data.dates import find_date_format
+from neuronwise.data.dates import TIME_OF_DAY, find_date_format, read_hours
 from neuronwise.data.places import with_place
 from neuronwise.data.reading import RawTable
-from neuronwise.data.shapes import MAX_CATEGORIES, is_heavy_tailed, is_skewed, kind_of_words, make_column, padded_digits
+from neuronwise.data.shapes import (
+    MAX_CATEGORIES,
+    is_heavy_tailed,
+    is_skewed,
+    kind_of_words,
+    make_column,
+    padded_digits,
+    told_units,
+    units,
+)
 from neuronwise.data.target import TargetSpec
 from neuronwise.data.task import describe_target
 from neuronwise.errors import DataError, UsageError
@@ -50,6 +60,7 @@ def describe_columns(
     Raises:
         DataError: A named column does not exist; a column asked to be numeric holds a cell that is no number; one
             asked to be a category has more than `MAX_CATEGORIES`; an infinite number.
+            A column of lists, durations or the like that is not dropped.
         UsageError: A column is named twice, or is the target.
     """
     spec = describe_target(table, target) if isinstance(target, str) else target
@@ -76,6 +87,8 @@ class _Judge:
     _sample: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
 
     def column(self, name: str, forced: str | None) -> Column:
+        if forced == "drop" and name in self.table.refused:
+            return Column(name, "dropped", "left out, as asked for", 0, 0)
         cells = self.table.cells(name)
         # An override that cannot be kept is an error; what is found without one never is, infinite numbers apart.
         found = self._forced(name, cells, forced) if forced else self._found(name, cells)
@@ -103,6 +116,8 @@ class _Judge:
                     hint=f"Leave the column out: --drop {name}. Or put its values into fewer, larger groups.",
                 )
             return make_column(cells, name, "category", "a category, as asked for")
+        if (time := self._time(name, cells)) is not None:
+            return time
         numbers = read_number_column(self.table, name, forced=True)
         assert numbers is not None  # forced
         return self._numeric(name, cells, numbers, "a number, as asked for")
@@ -118,7 +133,7 @@ class _Judge:
             return make_column(
                 cells, name, "constant", f"{cells.words[0]!r} in every row, so nothing can be learned from it"
             )
-        if set(yes_no(cells.words[:100])) == {0.0, 1.0} and cells.n_distinct <= 20:
+        if cells.n_distinct <= 20 and are_yes_no(cells.words):
             words = sorted(cells.words, key=lambda word: yes_no([word])[0])
             meaning = "" if words == ["0", "1"] else f": {words[0]} is 0, {words[-1]} is 1"
             return make_column(cells, name, "yes/no", f"two values, {words[0]} and {words[-1]}{meaning}")
@@ -126,7 +141,9 @@ class _Judge:
             return make_column(
                 cells, name, "category", f"declared a category by the table, {cells.n_distinct:,} values"
             )
-        return self._date(name, cells) or self._number(name, cells) or self._words(name, cells)
+        return (
+            self._date(name, cells) or self._time(name, cells) or self._number(name, cells) or self._words(name, cells)
+        )
 
     def _date(self, name: str, cells: Cells) -> Column | None:
         if cells.form == "date":
@@ -151,6 +168,22 @@ class _Judge:
             reason += "; " + told_odd(self.table, name, cells.rows_of(~good), odd, "no date")
         return replace(make_column(cells, name, "date", reason), date_format=found.format, odd=odd)
 
+    def _time(self, name: str, cells: Cells) -> Column | None:
+        if cells.form != "text" or ":" not in cells.words[0] + cells.words[-1]:
+            return None
+        hours = read_hours(cells.words)
+        bad = np.isnan(hours)
+        if cells.counts[bad].sum() > ODD_SHARE * cells.n_present:
+            return None
+        reason = (
+            f"times of day written like {cells.words[int((~bad).argmax())]}, learned as hours since midnight, from "
+            f"{figure(np.nanmin(hours))} to {figure(np.nanmax(hours))}"
+        )
+        odd = tuple(np.array(cells.words, object)[bad])
+        if odd:
+            reason += "; " + told_odd(self.table, name, cells.rows_of(bad), odd, "no time")
+        return replace(make_column(cells, name, "numeric", reason), date_format=TIME_OF_DAY, odd=odd)
+
     def _number(self, name: str, cells: Cells) -> Column | None:
         values = cells.reading.values
         if cells.counts[np.isnan(values)].sum() > ODD_SHARE * cells.n_present:
@@ -158,6 +191,15 @@ class _Judge:
         hint = name_hint(name)
         finite = values[~np.isnan(values)]
         whole = bool((finite == np.round(finite)).all())
+        if whole and names_a_place_code(name) and cells.n_distinct > 0.5 * cells.n_present >= 1.5:
+            told = (
+                f"{cells.n_distinct:,} distinct values in {cells.n_present:,} rows, and it is called {name!r}: a name "
+                "written as a number. Nearly every row has its own, so too few rows share one to learn from"
+            )
+            keep = f"--numeric {name} keeps it"
+            if cells.n_distinct <= MAX_CATEGORIES:
+                keep = f"--category {name} or " + keep
+            return make_column(cells, name, "identifier", f"{told} ({keep})")
         if whole and (reason := self._identifier(name, cells, finite)):
             return make_column(cells, name, "identifier", reason + f" (--numeric {name} keeps it)")
         if whole and np.abs(finite).max() >= 2**53 and all(word.lstrip("-").isdigit() for word in cells.words[:100]):
@@ -181,6 +223,8 @@ class _Judge:
         found = kind_of_words(name, cells)
         odd = np.isnan(cells.reading.values)
         n_odd = int(cells.counts[odd].sum())
+        if found.kind != "category" and not names_an_identifier(name) and (with_unit := units(cells)):
+            return replace(found, kind="text", reason=told_units(name, with_unit))
         if found.kind == "category" or n_odd > 0.2 * cells.n_present or names_an_identifier(name):
             return found
         # Mostly numbers: dropping it as an id or as text without a word would hide a few typing errors.

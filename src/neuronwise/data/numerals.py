@@ -7,6 +7,7 @@ was decided before.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class NumberReading:
         decimal: ``"."`` or ``","``.
         signs: Signs that were taken off, such as ``"$"`` and ``"%"``.
         decided: Whether the words alone decide between point and comma.
+        brackets: Whether (57) was read as -57, which is done only if every word is a number then.
     """
 
     values: NDArray[np.float64]
     decimal: str
     signs: tuple[str, ...] = ()
     decided: bool = False
+    brackets: bool = False
 
 
 def _pattern(decimal: str, groups: str) -> re.Pattern[str]:
@@ -68,6 +71,8 @@ def read_numbers(
     # With a preference for the comma, a plain "1.234" may still mean 1234.
     if plain is not None and prefer != ",":
         return NumberReading(plain, ".", decided=any("." in word for word in words))
+    if (accounted := _read_brackets(words, counts, prefer, fallback)) is not None:
+        return accounted
     readings = {decimal: _read_style(words, decimal) for decimal in _STYLES}
     found = {d: int(counts[~np.isnan(values)].sum()) for d, (values, _) in readings.items()}
     if found["."] != found[","]:
@@ -76,6 +81,21 @@ def read_numbers(
         decimal, decided = prefer or fallback, False
     values, signs = readings[decimal]
     return NumberReading(values, decimal, signs, decided)
+
+
+def _read_brackets(
+    words: Sequence[str], counts: NDArray[np.int64], prefer: str | None, fallback: str
+) -> NumberReading | None:
+    """Return the numbers if some are written in brackets, as accountants write negative ones, and all are numbers."""
+    inner = [word[1:-1].strip() if word.startswith("(") and word.endswith(")") else None for word in words]
+    if not any(inner) or any(within and set(within) & set("()+-−") for within in inner):
+        return None
+    bare = [word if within is None else within for word, within in zip(words, inner, strict=True)]
+    reading = read_numbers(bare, counts, prefer=prefer, fallback=fallback)
+    if not np.isfinite(reading.values).all():
+        return None
+    negative = np.array([within is not None for within in inner], bool)
+    return dataclasses.replace(reading, values=np.where(negative, -reading.values, reading.values), brackets=True)
 
 
 def _read_plain(words: Sequence[str]) -> NDArray[np.float64] | None:

@@ -35,7 +35,11 @@ def find_place(names: Iterable[str]) -> tuple[str, str] | None:
 
 def with_place(table: RawTable, columns: list[Column], forced: set[str]) -> list[Column]:
     """Return the columns with latitude and longitude marked, if there are both and nothing else was asked for."""
-    pair = find_place(column.name for column in columns if column.kind == "numeric" and column.name not in forced)
+    pair = find_place(
+        column.name
+        for column in columns
+        if column.kind == "numeric" and column.name not in forced and not column.date_format
+    )
     if pair is None:
         return columns
     for name, limit in zip(pair, (90, 180), strict=True):

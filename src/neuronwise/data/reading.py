@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuronwise.data.cells import Cells, make_cells
 from neuronwise.data.delimited import read_delimited
-from neuronwise.data.frames import frame_fingerprint, frame_from_arrow, normalise_frame, read_parquet
+from neuronwise.data.frames import Refused, frame_fingerprint, frame_from_arrow, normalise_frame, read_parquet
 from neuronwise.data.textfile import find_file, load_text
 from neuronwise.errors import DataError, UsageError, did_you_mean
 
@@ -32,6 +32,7 @@ class RawTable:
         fingerprint: sha256 of the file's bytes, or of the frame's content.
         delimiter: Separator of a text file, else None.
         declared: Columns that their frame declares to be categories.
+        refused: Columns whose cells are no number, text, date or truth value, each with the error that using it raises.
     """
 
     frame: pd.DataFrame
@@ -41,6 +42,7 @@ class RawTable:
     fingerprint: str
     delimiter: str | None = None
     declared: frozenset[str] = frozenset()
+    refused: Refused = field(default_factory=dict)
     _lines: NDArray[np.int64] | None = None
     _cells: dict[str, Cells] = field(default_factory=dict, repr=False)
 
@@ -75,9 +77,11 @@ class RawTable:
         """Return the distinct cells of `column` (kept, so asking again is free).
 
         Raises:
-            DataError: There is no such column.
+            DataError: There is no such column, or its cells are lists, durations or the like.
         """
         self.check_column(column)
+        if column in self.refused:
+            raise self.refused[column]
         if column not in self._cells:
             prefer = self.decimal_hint if self.delimiter else None
             self._cells[column] = self._make_cells(column, prefer)
@@ -134,7 +138,8 @@ def read_table(source: object) -> RawTable:
             apart by content; or a pandas or polars DataFrame. A RawTable is returned as it is.
 
     Raises:
-        DataError: The file or frame is no table; says where (file and line, or column) and how to mend it.
+        DataError: The file or frame is no table; says where (file and line, or column) and how to mend it. A column
+            of lists, durations or the like is refused only when it is used.
         UsageError: `source` is something else.
     """
     if isinstance(source, RawTable):
@@ -143,9 +148,9 @@ def read_table(source: object) -> RawTable:
         return _read_file(source)
     module, kind = type(source).__module__.split(".")[0], type(source).__name__
     if module == "pandas" and kind != "Series" and hasattr(source, "columns"):
-        return _from_frame(source, "pandas.DataFrame", ())
+        return _from_frame(source, "pandas.DataFrame", {})
     if module == "polars" and kind == "DataFrame":
-        return _from_frame(_from_polars(source), "polars.DataFrame", ())
+        return _from_frame(*_from_polars(source))
     advice = {
         "LazyFrame": "Call .collect() first.",
         "Series": "A table has columns: give a DataFrame.",
@@ -166,8 +171,11 @@ def _read_file(source: str | Path) -> RawTable:
         table = read_parquet(path)
         with path.open("rb") as file:
             fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
-        frame, declared, notes = normalise_frame(frame_from_arrow(table, path.name), path.name)
-        return RawTable(frame, path.name, str(source), ("Parquet", *notes), fingerprint, declared=declared)
+        plain, nested = frame_from_arrow(table, path.name)
+        frame, declared, notes, refused = normalise_frame(plain, path.name)
+        notes = ["Parquet", *notes]
+        refused |= nested
+        return RawTable(frame, path.name, str(source), tuple(notes), fingerprint, declared=declared, refused=refused)
     text = load_text(path)
     found = read_delimited(text)
     raw = RawTable(
@@ -192,19 +200,21 @@ def _read_file(source: str | Path) -> RawTable:
     return raw
 
 
-def _from_frame(frame: Any, source: str, notes: tuple[str, ...]) -> RawTable:
-    plain, declared, found = normalise_frame(frame, "table")
-    return RawTable(plain, "table", source, (*notes, *found), frame_fingerprint(plain), declared=declared)
+def _from_frame(frame: Any, source: str, nested: Refused) -> RawTable:
+    plain, declared, notes, refused = normalise_frame(frame, "table")
+    refused |= nested
+    return RawTable(plain, "table", source, tuple(notes), frame_fingerprint(plain), declared=declared, refused=refused)
 
 
-def _from_polars(frame: Any) -> Any:
+def _from_polars(frame: Any) -> tuple[Any, str, Refused]:
     import pyarrow as pa
 
     try:
         table = frame.to_arrow()
     except (pa.ArrowException, Exception) as error:  # noqa: BLE001 - polars raises its own panic types for objects
         raise DataError(f"the polars frame cannot be read: {str(error).splitlines()[0]}", where="table") from None
-    return frame_from_arrow(table, "table")
+    plain, nested = frame_from_arrow(table, "table")
+    return plain, "polars.DataFrame", nested
 
 
 def _short(name: str) -> str:

@@ -24,9 +24,10 @@ def kind_of_words(name: str, cells: Cells) -> Column:
     """Return the kind of a column of words: category, identifier or text."""
     k, n = cells.n_distinct, cells.n_present
     several = f"{k:,} distinct texts in {n:,} rows"
+    told = several + ", an input each, so that a row with neither can be told from both" * (k == 2)
     length = sum(map(len, cells.words[:1000])) / min(k, 1000)
     if k <= MAX_CATEGORIES and (k <= n / 4 or (k <= 20 and k <= n / 2)) and length <= 200:
-        return make_column(cells, name, "category", several)
+        return make_column(cells, name, "category", told)
     if k >= 0.95 * n and n >= 3 and (names_an_identifier(name) or _are_tokens(cells.words)):
         return make_column(cells, name, "identifier", f"{several}: they name the row")
     advice = f"--drop {name} says that this is meant"
@@ -38,6 +39,49 @@ def kind_of_words(name: str, cells: Cells) -> Column:
         else "too few rows for each"
     )
     return make_column(cells, name, "text", f"{several}, {limit}: text is not learned from. {advice}")
+
+
+_LONGEST_MEASURE = 64
+_UNIT = re.compile(
+    r"[+\-−]?(?!0\d)(?:\d[\d.,' ]*|[.,]\d+)(?P<after>\s*(?:[°µμ]?[^\W\d_][^\s\d]{0,9}|[°\"'″′]))?"
+    r"|(?P<before>[A-Z]{2,3})\s*[+\-−]?\d[\d.,']*"
+)
+
+
+def units(cells: Cells) -> dict[str, int] | None:
+    """Return the rows of each unit ("" for none) if the cells are numbers with a unit: 12.3 C, 70 kg, EUR 5."""
+    found: dict[str, int] = {}
+    strangers = 0
+    for word, count in zip(cells.words, cells.counts.tolist(), strict=True):
+        match = _UNIT.fullmatch(word) if len(word) <= _LONGEST_MEASURE else None
+        if match is None:
+            strangers += count
+            if strangers > 0.05 * cells.n_present:
+                return None
+            continue
+        unit = (match["after"] or match["before"] or "").strip()
+        found[unit] = found.get(unit, 0) + count
+        if len(found) > 6:
+            return None
+    named = set(found) - {""}
+    if not named or (len(found) > 1 and all(re.fullmatch("[A-Z]", unit) for unit in named) and not named <= set("CFK")):
+        return None  # 12A, 12B and 14A are no measures
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def told_units(name: str, found: dict[str, int]) -> str:
+    """Return what is to be done about numbers with these units."""
+    if len(found) == 1:
+        unit = next(iter(found))
+        return (
+            f"the cells are numbers with a unit, {unit!r}, and are not read as numbers: remove it, so that only the "
+            f"number is left, and name the unit in the column's name. --drop {name} leaves the column out"
+        )
+    each = ", ".join(f"{unit!r} {count:,}" if unit else f"none {count:,}" for unit, count in found.items())
+    return (
+        f"the cells are numbers in mixed units ({each} cells), and nothing is converted silently: bring them to one "
+        f"unit and remove it. --drop {name} leaves the column out"
+    )
 
 
 def _are_tokens(words: tuple[str, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuronwise.data.cells import Cells, yes_no
+from neuronwise.data.cells import Cells, are_yes_no, yes_no
 from neuronwise.data.columns import Numbers, figure, read_number_column, show
 from neuronwise.data.dates import find_date_format
 from neuronwise.data.reading import RawTable
@@ -47,12 +47,12 @@ def describe_target(table: RawTable, target: str, *, task: str | None = None, lo
             where=where,
             hint="Choose another column with --target.",
         )
-    numbers = read_number_column(table, target, forced=task == "regression")
+    numbers = read_number_column(table, target, forced=task == "regression", target=True)
     truth = yes_no(cells.words)
     if task == "regression":
         assert numbers is not None  # forced
         return _regression(cells, target, numbers, where, log, "regression, as asked for")
-    if set(truth) == {0.0, 1.0}:
+    if are_yes_no(cells.words[:21]):
         two = (cells.words[int((truth == 0).argmax())], cells.words[int((truth == 1).argmax())])
         return _classes(cells, target, two, where, task, f"two classes, {two[0]} and {two[1]}")
     if numbers is None:
@@ -90,7 +90,10 @@ def _regression(cells: Cells, name: str, numbers: Numbers, where: str, log: bool
     positive = values.min() > 0
     if log and not positive:
         raise UsageError(
-            f"the logarithm cannot be learned: the target goes down to {figure(values.min())}", where=where
+            f"the logarithm cannot be learned: the target goes down to {figure(values.min())}",
+            where=where,
+            hint="Leave --log out"
+            + (f", or add a column with log(1 + {name}) to the table and learn that." if values.min() > -1 else "."),
         )
     if log is None and positive and len(values) >= 20:
         skewness, of_log = float(skew(values)), float(skew(np.log(values)))

@@ -148,6 +148,7 @@ def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: Fitt
         if options.group == column:
             raise UsageError(f"column {column!r} is the target, so it cannot group rows", where="argument group")
         table.check_column(options.group)
+        table.cells(options.group)  # refuses a column of lists and the like
         # A column that groups rows (the house of a sale) says nothing of a new row: it is no feature.
         groups = table.frame[options.group].to_numpy(dtype=object)[rows]
     train, validation, test = _split(target, table, rows, groups, options, seed)
