@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from neuronwise.cli.main import build_cli
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 WIDTH = 100
 
@@ -23,17 +25,6 @@ What every command prints for `--help`. `RUN` is a run id, the beginning of one 
 """
 
 
-def all_commands() -> click.Group:
-    """Return the command line with all its commands."""
-    from neuronwise.cli import explain, inspect, train
-    from neuronwise.cli.main import cli
-
-    for module in (train, inspect, explain):
-        for command in module.COMMANDS:
-            cli.add_command(command)
-    return cli
-
-
 def help_of(command: click.Command, name: str, parent: click.Context | None = None) -> str:
     """Return the help text of a command, wrapped alike on every terminal."""
     settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
@@ -43,7 +34,7 @@ def help_of(command: click.Command, name: str, parent: click.Context | None = No
 
 def render() -> str:
     """Return the text of the page."""
-    cli = all_commands()
+    cli = build_cli()
     parts = [HEAD, f"## neuronwise\n\n```text\n{help_of(cli, 'neuronwise')}\n```\n"]
     with click.Context(cli, info_name="neuronwise", **cli.context_settings) as parent:
         for name in cli.list_commands(parent):

@@ -47,12 +47,9 @@ def page_home(tmp_path: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def neuronwise_command() -> Run:
     """Run a line ``neuronwise …`` in this process; return its exit code, and stdout and stderr together."""
-    from neuronwise.cli import explain, inspect, train
-    from neuronwise.cli.main import cli, run
+    from neuronwise.cli.main import build_cli, run
 
-    for module in (train, inspect, explain):
-        for command in module.COMMANDS:
-            cli.add_command(command)
+    cli = build_cli()
 
     def call(line: str) -> tuple[int, str]:
         words = shlex.split(line)

@@ -51,17 +51,23 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line and exit with its code; a user's mistake gives a message, not a traceback."""
+def build_cli() -> click.Group:
+    """Return the command with all of its sub-commands."""
     from neuronwise.cli import explain, inspect, train
 
     for module in (train, inspect, explain):
         for command in module.COMMANDS:
             cli.add_command(command)
+    return cli
+
+
+def main() -> None:
+    """Run the command line and exit with its code; a user's mistake gives a message, not a traceback."""
+    command = build_cli()
     # A polite end (a job scheduler, `kill`) is taken as Ctrl-C is: what was learned is kept.
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning
-    sys.exit(run(lambda: cli.main(standalone_mode=False, prog_name="neuronwise")))
+    sys.exit(run(lambda: command.main(standalone_mode=False, prog_name="neuronwise")))
 
 
 def run(command: Callable[[], Any]) -> int:
