@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import re
 from typing import Any
@@ -188,3 +189,20 @@ def test_an_interrupted_training_says_that_it_is_kept(kept_run: Run) -> None:
     console, out = screen()
     ConsoleReporter(console).finished(replace(kept_run, status="interrupted"))
     assert "Interrupted after 18 steps; what was learned is kept." in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("best_epoch", "said"), [(6, "was still getting better when it ended. Try more --epochs"), (3, "too few rows")]
+)
+def test_a_network_behind_a_simpler_way_is_told_so(kept_run: Run, best_epoch: int, said: str) -> None:
+    run = copy.copy(kept_run)
+    run.status, run.best_epoch = "finished", best_epoch
+    run.metrics, run.baselines = {"r2": 0.5}, [Score("mean", {"r2": 0.0}), Score("linear regression", {"r2": 0.9})]
+    out = io.StringIO()
+    ConsoleReporter(Console(file=out, width=200)).finished(run)
+    assert "linear regression does better here (R² 0.9000)" in out.getvalue()
+    assert said in out.getvalue()
+    run.metrics = {"r2": 0.89}
+    out = io.StringIO()
+    ConsoleReporter(Console(file=out, width=200)).finished(run)
+    assert "does better here" not in out.getvalue()

@@ -162,11 +162,15 @@ def _advice(run: Run) -> list[str]:
     ]
     if better:
         best = max(better, key=lambda one: one.metrics[key] * (-1 if key == "log_loss" else 1))
-        advice.append(
-            f"{best.name} does better here ({METRICS[key]} {best.metrics[key]:.4f}): the network has too few rows for "
-            "its size, or too much is left to chance. Try --layers none, fewer columns (--drop), more --weight-decay"
-            + (" or --class-weights balanced" if run.data["task"] != "regression" else "")
-        )
+        said = f"{best.name} does better here ({METRICS[key]} {best.metrics[key]:.4f}): "
+        if run.status == "finished" and run.best_epoch == run.settings.get("epochs"):
+            advice.append(said + "the network was still getting better when it ended. Try more --epochs")
+        else:
+            balanced = "" if run.data["task"] == "regression" else " or --class-weights balanced"
+            advice.append(
+                said + "the network may have too few rows for its size. Try --layers none, fewer columns (--drop), "
+                f"more --weight-decay{balanced}"
+            )
     return advice
 
 
