@@ -196,10 +196,10 @@ def make_optimizer(
 ) -> Optimizer:
     """Return the optimizer by name with these settings (None for the defaults).
 
-    Tables have few rows for their many inputs, and a network soon knows them by heart; a little weight decay made
-    every table tried better or left it as good. So it is 0.001 for tables; none for images and arrays, where it
-    gained nothing and, by shrinking the weights of pixels that are always dark to denormal numbers, made steps a
-    quarter slower; and with AdamW, whose decay means something else, that optimizer's own.
+    Tables have few rows for their many inputs, and a network soon knows them by heart. A little weight decay made
+    R² or log loss better, or left it as good, on the six tables tried (accuracy on the smallest, of 178 rows, was a row
+    or two lower). So it is 0.001 for tables; none for images and arrays, where it gained nothing; and with AdamW,
+    whose decay means something else, that optimizer's own.
     """
     if weight_decay is None and kind == "table" and name != "adamw":
         weight_decay = 0.001
