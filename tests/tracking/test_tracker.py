@@ -224,12 +224,14 @@ def test_the_data_set_is_described_without_its_rows(client: Any, tracker: Tracke
 
 
 def test_files_of_the_default_store_lie_in_its_folder(
-    store: Store, client: Any, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tracker.log_text("x", "neuronwise/x.txt")
+    # An experiment of its own: where one keeps its files is settled by whoever makes it first.
+    with Tracker.start(store, experiment="files") as tracker:
+        assert tracker.log_text("x", "neuronwise/x.txt")
     assert store.artifact_root is not None
-    assert list(store.artifact_root.glob("neuronwise/*/artifacts/neuronwise/x.txt"))
+    assert list(store.artifact_root.glob("files/*/artifacts/neuronwise/x.txt"))
     assert not (tmp_path / "mlruns").exists()
     assert client.get_experiment("0").artifact_location.startswith(store.artifact_root.as_uri())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 MAX_KEY = 250
 MAX_PARAM_VALUE = 6000
@@ -67,8 +66,3 @@ class KeyMap:
         self._keys[name] = key
         self._taken.add(key)
         return key
-
-    def add_all(self, names: Iterable[str]) -> None:
-        """Reserve keys for `names`, in this order."""
-        for name in names:
-            self[name]
