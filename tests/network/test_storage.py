@@ -259,16 +259,28 @@ def test_a_wrong_value_in_a_layer_names_layer_and_key(tmp_path: Path, key: str) 
         assert "layer" in message or "parameters" in message, message
 
 
-@pytest.mark.parametrize("key", ["format", "version", "dtype", "seed", "input_shape", "layers"])
+@pytest.mark.parametrize("key", ["format", "version", "input_shape", "layers"])
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     path = _change(tmp_path, lambda description: description.pop(key) and None)
     _refused(tmp_path, str(path), key)
 
 
-@pytest.mark.parametrize("key", ["type", "units", "activation"])
+@pytest.mark.parametrize("key", ["type", "units"])
 def test_a_missing_key_of_a_layer_is_named(tmp_path: Path, key: str) -> None:
     path = _change(tmp_path, lambda description: description["layers"][0].pop(key) and None)
     _refused(tmp_path, f"{path}, layers[0]", key)
+
+
+def test_what_has_a_default_may_be_left_out_of_a_description_written_by_hand() -> None:
+    description = {
+        "format": "neuronwise-network",
+        "version": 1,
+        "input_shape": [3],
+        "layers": [{"type": "Dense", "units": 2}],
+    }
+    network = Network.from_dict(description)
+    assert (network.dtype, network.seed) == (np.float32, 0)
+    assert network.layers[0].activation.name == "relu"
 
 
 def test_unknown_keys_are_refused_and_named(tmp_path: Path) -> None:

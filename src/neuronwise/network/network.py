@@ -42,6 +42,8 @@ class Network:
         layers: The layers, without the input.
         parameters: All weights and biases as one array, (parameter_count,), layer by layer, W (row by row) then
             b. The layers' W and b are views of it.
+        buffers: What averages over batches move, not gradients (the running mean and variance of batch
+            normalisation), as one array, (buffer_count,), layer by layer; the layers' are views of it.
 
     Example:
         >>> network = Network.dense([784, 16, 16, 10], hidden="relu", output="softmax")
@@ -62,6 +64,7 @@ class Network:
         input_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         _parameters: Array | None = None,
+        _buffers: Array | None = None,
     ) -> None:
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
             raise UsageError(
@@ -90,10 +93,17 @@ class Network:
         self.parameters: Array = (
             empty_buffer((self.parameter_count,), self.dtype) if _parameters is None else _parameters
         )
+        self.buffers: Array = empty_buffer((self.buffer_count,), self.dtype) if _buffers is None else _buffers
         for layer, views in zip(self.layers, self.views(self.parameters), strict=True):
             layer.parameters = views
+        for layer, views in zip(self.layers, self.buffer_views(self.buffers), strict=True):
+            layer.buffers = views
         if _parameters is None:
             self._initialize()
+        if _buffers is None:
+            for layer in self.layers:
+                for key, value in layer.initial_buffers().items():
+                    layer.buffers[key][...] = value
 
     @classmethod
     def dense(
@@ -126,7 +136,7 @@ class Network:
         last = len(self.layers) - 1
         used: set[str] = set()
         for position, layer in enumerate(self.layers):
-            kind = "hidden" if isinstance(layer, Dense) else type(layer).__name__.lower()
+            kind = layer.prefix
             counts[kind] = counts.get(kind, 0) + 1
             name = layer.given_name or ("output" if position == last else f"{kind}{counts[kind]}")
             if name in used or name == "input" or not name.isprintable() or not _LAYER_NAME.fullmatch(name):
@@ -156,15 +166,11 @@ class Network:
 
     def views(self, flat: Array) -> list[dict[str, Array]]:
         """Return, for each layer, views of its parameters in an array laid out as `parameters`."""
-        views: list[dict[str, Array]] = []
-        offset = 0
-        for layer in self.layers:
-            views.append({})
-            for key, shape in layer.parameter_shapes().items():
-                size = math.prod(shape)
-                views[-1][key] = flat[offset : offset + size].reshape(shape)
-                offset += size
-        return views
+        return _views(flat, [layer.parameter_shapes() for layer in self.layers])
+
+    def buffer_views(self, flat: Array) -> list[dict[str, Array]]:
+        """Return, for each layer, views of its buffers in an array laid out as `buffers`."""
+        return _views(flat, [layer.buffer_shapes() for layer in self.layers])
 
     def offset(self, layer: str) -> int:
         """Return where the parameters of a layer begin in `parameters`."""
@@ -175,6 +181,11 @@ class Network:
     def parameter_count(self) -> int:
         """Number of weights and biases."""
         return sum(layer.parameter_count for layer in self.layers)
+
+    @property
+    def buffer_count(self) -> int:
+        """Number of values in `buffers`."""
+        return sum(layer.buffer_count for layer in self.layers)
 
     @property
     def output_size(self) -> int:
@@ -209,16 +220,27 @@ class Network:
             raise NotFoundError(f"{name!r} is a layer, not a neuron", hint=f'a neuron of it is "{name}[0]"')
         return found
 
-    def workspace(self, batch_size: int, gradients: Array | None = None, *, input_gradient: bool = False) -> Workspace:
+    def workspace(
+        self, batch_size: int, gradients: Array | None = None, *, training: bool = False, input_gradient: bool = False
+    ) -> Workspace:
         """Return buffers for batches of one size.
 
         Args:
             batch_size: Rows of a batch.
             gradients: An array laid out as `parameters` that backpropagation fills; None to go forward only.
+            training: Whether the layers behave as in training: dropout drops (call `Workspace.draw` before each
+                step), batch normalisation uses the batch. Otherwise as in evaluation, as `predict` and `trace` do.
             input_gradient: Whether the gradient by the input is wanted too.
         """
-        views = None if gradients is None else self.views(gradients)
-        return Workspace(self.layers, self.input_shape, batch_size, self.dtype, views, input_gradient=input_gradient)
+        return Workspace(
+            self.layers,
+            self.input_shape,
+            batch_size,
+            self.dtype,
+            None if gradients is None else self.views(gradients),
+            training=training,
+            input_gradient=input_gradient,
+        )
 
     def predict(self, x: ArrayLike) -> Array:
         """Return the activations of the output layer, (batch, n_out).
@@ -294,7 +316,7 @@ class Network:
         # Copied or pickled attribute by attribute, the layers' weights would no longer be views of `parameters`.
         options = {"input_shape": self.input_shape, "seed": self.seed, "dtype": str(self.dtype)}
         names = {"input_names": self.input_names, "class_names": self.class_names}
-        return _rebuild, ([layer.unbuilt() for layer in self.layers], options | names, self.parameters)
+        return _rebuild, ([layer.unbuilt() for layer in self.layers], options | names, self.parameters, self.buffers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description, without weights, as JSON values."""
@@ -351,10 +373,27 @@ class Network:
         return f"<Network {sizes}, {self.parameter_count:,} parameters, {self.dtype}>"
 
 
-def _rebuild(layers: list[Layer], options: dict[str, Any], parameters: Array) -> Network:
-    own = empty_buffer(parameters.shape, parameters.dtype)
-    np.copyto(own, parameters)
-    return Network(layers, **options, _parameters=own)
+def _rebuild(layers: list[Layer], options: dict[str, Any], parameters: Array, buffers: Array) -> Network:
+    return Network(layers, **options, _parameters=_copied(parameters), _buffers=_copied(buffers))
+
+
+def _copied(values: Array) -> Array:
+    own = empty_buffer(values.shape, values.dtype)
+    np.copyto(own, values)
+    return own
+
+
+def _views(flat: Array, shapes: list[dict[str, Shape]]) -> list[dict[str, Array]]:
+    """Return views of a flat array: those of the first layer first, each in its shape."""
+    views: list[dict[str, Array]] = []
+    offset = 0
+    for own in shapes:
+        views.append({})
+        for key, shape in own.items():
+            size = math.prod(shape)
+            views[-1][key] = flat[offset : offset + size].reshape(shape)
+            offset += size
+    return views
 
 
 def _check_shape(input_shape: int | Sequence[int]) -> Shape:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import FormatError, NotFoundError, UsageError
+from neuronwise.errors import FormatError, NotFoundError, UsageError, did_you_mean
 from neuronwise.files import format_bytes, write_atomically
 from neuronwise.network.buffers import zeros_buffer
-from neuronwise.network.layers import LAYERS, Dense, Flatten, Layer
+from neuronwise.network.layers import LAYERS, Layer
 from neuronwise.network.network import Network
 
 FORMAT = "neuronwise-network"
@@ -29,6 +29,8 @@ _MAX_PARAMETERS = 10**10
 _MAX_AXES = 32
 _MAX_SETTING = 200  # characters of one setting of a layer
 _KEYS = {"format", "version", "dtype", "seed", "input_shape", "input_names", "class_names", "layers"}
+_NAME_PROPERTY = {"type": ["string", "null"]}
+_JSON_TYPES = {int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"}
 _TENSOR_DTYPES = {"F32": "float32", "F64": "float64"}
 
 
@@ -47,9 +49,13 @@ def network_to_dict(network: Network) -> dict[str, Any]:
 
 
 def network_from_dict(
-    description: Any, *, where: str = "network description", parameters: NDArray[Any] | None = None
+    description: Any,
+    *,
+    where: str = "network description",
+    parameters: NDArray[Any] | None = None,
+    buffers: NDArray[Any] | None = None,
 ) -> Network:
-    """Return a network from its description, with these parameters or, if None, freshly drawn ones.
+    """Return a network from its description, with these parameters and buffers or, if None, freshly drawn ones.
 
     Raises:
         FormatError: Naming the key that is missing or wrong.
@@ -75,18 +81,17 @@ def network_from_dict(
         )
     shape = _get(description, "input_shape", list, where)
     layers = [_layer(entry, f"{where}, layers[{i}]") for i, entry in enumerate(entries)]
-    expected = _check_size(layers, shape, where)
-    if parameters is not None and parameters.size != expected:
-        raise FormatError(f"{expected:,} parameters are described, {parameters.size:,} given", where=where)
+    _check_size(layers, shape, where)
     try:
         return Network(
             layers,
             input_shape=shape,
-            seed=_get(description, "seed", int, where),
-            dtype=_get(description, "dtype", str, where),
+            seed=_get({"seed": 0} | description, "seed", int, where),
+            dtype=_get({"dtype": "float32"} | description, "dtype", str, where),
             input_names=_names(description, "input_names", where),
             class_names=_names(description, "class_names", where),
             _parameters=parameters,
+            _buffers=buffers,
         )
     except FormatError:
         raise
@@ -99,11 +104,7 @@ def save_network(network: Network, folder: Path) -> None:
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{layer.name}.{key}": np.ascontiguousarray(value)
-        for layer in network.layers
-        for key, value in layer.parameters.items()
-    }
+    tensors = {name: np.ascontiguousarray(values) for name, values in network_tensors(network).items()}
     write_atomically(folder / "network.safetensors", save(tensors, metadata={"format": FORMAT}))
     text = json.dumps(network_to_dict(network), ensure_ascii=False, indent=1)
     try:
@@ -111,6 +112,15 @@ def save_network(network: Network, folder: Path) -> None:
     except UnicodeEncodeError:  # a name with a lone surrogate, from a file that was not UTF-8
         text = json.dumps(network_to_dict(network), indent=1)
     write_atomically(folder / "network.json", text + "\n")
+
+
+def network_tensors(network: Network) -> dict[str, NDArray[Any]]:
+    """Return every parameter and buffer as a view, by its name in files: ``"hidden1.W"``."""
+    return {
+        f"{layer.name}.{key}": values
+        for layer in network.layers
+        for key, values in [*layer.parameters.items(), *layer.buffers.items()]
+    }
 
 
 def load_network(folder: Path) -> Network:
@@ -123,20 +133,21 @@ def load_network(folder: Path) -> Network:
     # A network with no parameters of its own yet: only its shapes are needed to check the file of weights.
     layers = [_layer(entry, f"{where}, layers[{i}]") for i, entry in enumerate(_get_layers(description, where))]
     shape = description.get("input_shape")
-    count = _check_size(layers, shape if isinstance(shape, list) else [], where)
-    dtype = description.get("dtype")
+    n_parameters, n_buffers = _check_size(layers, shape if isinstance(shape, list) else [], where)
+    dtype = description.get("dtype", "float32")
     if dtype not in ("float32", "float64"):
         raise FormatError(f"the key 'dtype' should be 'float32' or 'float64', got {dtype!r:.100}", where=where)
     size_bytes = path.stat().st_size
-    needed = count * np.dtype(dtype).itemsize
+    needed = (n_parameters + n_buffers) * np.dtype(dtype).itemsize
     if not needed <= size_bytes <= needed + _MAX_JSON_BYTES:
+        what = f"{n_parameters:,} parameters" + (f" and {n_buffers:,} values of buffers" if n_buffers else "")
         raise FormatError(
-            f"{count:,} parameters need {format_bytes(needed)}, the file has {format_bytes(size_bytes)}",
+            f"{what} need {format_bytes(needed)}, the file has {format_bytes(size_bytes)}",
             where=str(path),
             hint="the file is truncated or belongs to another network",
         )
-    parameters = zeros_buffer((count,), np.dtype(dtype))
-    network = network_from_dict(description, where=where, parameters=parameters)
+    parameters, buffers = zeros_buffer((n_parameters,), np.dtype(dtype)), zeros_buffer((n_buffers,), np.dtype(dtype))
+    network = network_from_dict(description, where=where, parameters=parameters, buffers=buffers)
     _read_tensors(path, network)
     return network
 
@@ -145,7 +156,7 @@ def _read_tensors(path: Path, network: Network) -> None:
     """Fill the network's parameters from a safetensors file whose names, shapes and dtypes must all fit."""
     from safetensors import SafetensorError, safe_open
 
-    expected = {f"{layer.name}.{key}": value for layer in network.layers for key, value in layer.parameters.items()}
+    expected = network_tensors(network)
     try:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
@@ -211,34 +222,44 @@ def _layer(entry: Any, where: str) -> Layer:
     if not isinstance(entry, dict):
         raise FormatError(f"expected a JSON object, got {entry!r:.100}", where=where)
     kind = _get(entry, "type", str, where)
-    name = None if entry.get("name") is None else _get(entry, "name", str, where)
-    allowed = {"Dense": {"type", "name", "units", "activation", "initializer"}, "Flatten": {"type", "name"}}
     if kind not in LAYERS:
-        raise FormatError(f"the key 'type' should be one of {', '.join(LAYERS)}, got {kind!r:.100}", where=where)
-    if unknown := set(entry) - allowed[kind]:
         raise FormatError(
-            f"unknown key {sorted(unknown)[0]!r:.100}", where=where, hint=f"known are {sorted(allowed[kind])}"
+            f"the key 'type' should be one of {', '.join(LAYERS)}, got {kind!r:.100}.{did_you_mean(kind[:100], LAYERS)}",
+            where=where,
+        )
+    layer = LAYERS[kind]
+    allowed = {"type", "name", *layer.properties}
+    if unknown := set(entry) - allowed:
+        key = min(map(str, unknown))
+        raise FormatError(
+            f"unknown key {key!r:.100}.{did_you_mean(key[:100], allowed)}", where=where, hint=f"known are {sorted(allowed)}"
         )
     for key, value in entry.items():  # before anything repeats it in a message
         if len(repr(value)) > _MAX_SETTING:
             raise FormatError(f"the key {key!r} is too long, got {value!r:.100}", where=where)
-    if kind == "Flatten":
-        return Flatten(name=name)
+        _check_type(key, value, _NAME_PROPERTY if key in ("type", "name") else layer.properties[key], where)
+    for key in layer.required:
+        if key not in entry:
+            raise FormatError(f"the key {key!r} is missing", where=where, hint=f"{kind} needs it")
     try:
-        return Dense(
-            _get(entry, "units", int, where),
-            _get(entry, "activation", str, where),
-            initializer=entry.get("initializer"),
-            name=name,
-        )
+        return layer.from_dict(entry)
     except FormatError:
         raise
     except UsageError as error:
         raise FormatError(error.message, where=f"{where}, {error.where}", hint=error.hint) from None
 
 
-def _check_size(layers: list[Layer], input_shape: list[Any], where: str) -> int:
-    """Return the number of parameters, before any memory is taken for them; refuse impossible ones."""
+def _check_type(key: str, value: Any, schema: dict[str, Any], where: str) -> None:
+    """Refuse a value of another JSON type than the schema has; what it may be beyond that, the layer says."""
+    allowed = schema.get("type", [])
+    names = [allowed] if isinstance(allowed, str) else list(allowed)
+    found = "boolean" if isinstance(value, bool) else _JSON_TYPES.get(type(value), type(value).__name__)
+    if names and found not in names and not (found == "integer" and "number" in names):
+        raise FormatError(f"the key {key!r} should be of type {' or '.join(names)}, got {value!r:.100}", where=where)
+
+
+def _check_size(layers: list[Layer], input_shape: list[Any], where: str) -> tuple[int, int]:
+    """Return the number of parameters and of values in buffers, before any memory is taken; refuse impossible ones."""
     # The number of axes first: the product of a long list of numbers is a number of endless digits.
     if not 1 <= len(input_shape) <= _MAX_AXES or not all(
         type(n) is int and 1 <= n <= _MAX_PARAMETERS for n in input_shape
@@ -248,14 +269,26 @@ def _check_size(layers: list[Layer], input_shape: list[Any], where: str) -> int:
             f"got {input_shape!r:.100}",
             where=where,
         )
-    n_in, total = math.prod(input_shape), 0
-    for layer in layers:
-        if isinstance(layer, Dense):
-            total += layer.units * n_in + layer.units
-            n_in = layer.units
-        if total > _MAX_PARAMETERS or n_in > _MAX_PARAMETERS:
+    shape, parameters, buffers = tuple(input_shape), 0, 0
+    for position, layer in enumerate(layers):
+        if math.prod(shape) > _MAX_PARAMETERS:
+            raise FormatError(f"{_shape_text(shape)} values go into one layer", where=f"{where}, layers[{position}]")
+        try:
+            layer.build(shape, layer.given_name or f"layers[{position}]")
+            shape = layer.output_shape
+            parameters += layer.parameter_count
+            buffers += layer.buffer_count
+        except UsageError as error:
+            raise FormatError(error.message, where=f"{where}, layers[{position}]", hint=error.hint) from None
+        finally:
+            layer.release()
+        if parameters + buffers > _MAX_PARAMETERS or math.prod(shape) > _MAX_PARAMETERS:
             raise FormatError(
-                f"more than {_MAX_PARAMETERS:,} parameters are described by the keys 'input_shape' and 'units'",
-                where=where,
+                f"more than {_MAX_PARAMETERS:,} parameters are described up to here, or as many neurons",
+                where=f"{where}, layers[{position}]",
             )
-    return total
+    return parameters, buffers
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return " × ".join(f"{n:,}" for n in shape)

@@ -23,6 +23,7 @@ class Workspace:
         input_shape: Shape of one input.
         batch_size: Rows of a batch.
         gradients: For each layer the arrays that its parameter gradients go to; None to go forward only.
+        training: Whether the layers behave as in training (dropout drops, batch normalisation uses the batch).
         input_gradient: Whether `backward` fills `dx`, the gradient of the loss by the input.
 
     Attributes:
@@ -38,18 +39,22 @@ class Workspace:
         dtype: np.dtype[Any],
         gradients: Sequence[dict[str, Array]] | None = None,
         *,
+        training: bool = False,
         input_gradient: bool = False,
     ) -> None:
         self.x: Array = empty_buffer((batch_size, *input_shape), dtype)
         self.passes: list[Pass] = []
         x = self.x
         for position, layer in enumerate(layers):
-            self.passes.append(layer.start(x, gradients[position] if gradients is not None else None))
+            own = gradients[position] if gradients is not None else None
+            self.passes.append(layer.start(x, own, training=training))
             x = self.passes[-1].a
+        self._drawing = [step for step in self.passes if training and type(step).draw is not Pass.draw]
+        self._averaging = [step for step in self.passes if training and step.layer.buffers]
         self.dx: Array | None = np.empty_like(self.x) if input_gradient and gradients is not None else None
         if gradients is not None:
             # A layer below the first one with parameters learns nothing, so no gradient need reach it.
-            first = next((i for i, layer in enumerate(layers) if layer.parameter_count), len(layers))
+            first = next((i for i, layer in enumerate(layers) if layer.parameters), len(layers))
             below = [self.dx, *(step.da for step in self.passes[:-1])]
             if self.dx is None:
                 below = [None if i <= first else dx for i, dx in enumerate(below)]
@@ -61,6 +66,21 @@ class Workspace:
     def output(self) -> Pass:
         """The pass of the last layer."""
         return self.passes[-1]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a step needs random numbers, drawn by `draw` before `forward`."""
+        return bool(self._drawing)
+
+    def draw(self, seed: int, step: int) -> None:
+        """Draw the random numbers (dropout) of optimizer step `step`, from 1: the same whenever it is taken."""
+        for one in self._drawing:
+            one.draw(seed, step)
+
+    def update_buffers(self) -> None:
+        """Move the buffers of the layers (batch normalisation) by the batch of the last `forward`."""
+        for one in self._averaging:
+            one.update_buffers()
 
     def forward(self) -> Array:
         """Run all layers on `x` and return the activations of the last, (batch, n_out); a buffer, not a copy."""

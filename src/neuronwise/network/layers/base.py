@@ -11,19 +11,32 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError
-from neuronwise.network.activations import Activation
+from neuronwise.network.activations import ACTIVATIONS, Activation
+from neuronwise.network.initializers import INITIALIZERS, Initializer
 
 if TYPE_CHECKING:
     from neuronwise.network.layers.views import Neurons, NeuronView
 
 Array = NDArray[np.floating[Any]]
 Shape = tuple[int, ...]
+
+ACTIVATION_PROPERTY: Final[dict[str, Any]] = {
+    "type": "string",
+    "enum": sorted(ACTIVATIONS),
+    "description": "activation function",
+}
+INITIALIZER_PROPERTY: Final[dict[str, Any]] = {
+    "type": ["string", "object", "null"],
+    "enum": [*sorted(INITIALIZERS), None],
+    "properties": {"name": {"enum": sorted(INITIALIZERS)}, "value": {"type": ["number", "null"]}},
+    "description": "first weights; null or absent: the usual one for the activation",
+}
 
 
 class UnitNames(Sequence[str]):
@@ -59,6 +72,8 @@ class Pass(ABC):
         a: Activations, (batch, *output_shape).
         delta: dL/dz of the mean loss after `backward`, or None for a layer without z.
         da: The buffer into which the layer above writes dL/da.
+
+    Their memory need not be C-contiguous: a layer lays its buffers out as suits its own loops.
     """
 
     layer: Layer
@@ -79,6 +94,12 @@ class Pass(ABC):
         With `from_logits` the buffer `da` holds dL/dz already (a loss on logits).
         """
 
+    def draw(self, seed: int, step: int) -> None:  # noqa: B027 - most layers draw nothing
+        """Draw the random numbers of a training step: the same whenever that step is taken."""
+
+    def update_buffers(self) -> None:  # noqa: B027 - most layers have none
+        """Move the layer's buffers by the batch of the last `forward`; once per optimizer step, after it."""
+
 
 class Layer(ABC):
     """A layer of a network.
@@ -88,6 +109,11 @@ class Layer(ABC):
         input_shape: Shape of one input, without the batch.
         output_shape: Shape of one output, without the batch.
         activation: The activation function, or None.
+        parameters: What gradients move, by name: views of `Network.parameters`.
+        buffers: What averages over batches move (batch normalisation), by name: views of `Network.buffers`.
+
+    A subclass names its default (``hidden1``, ``conv1``) by `prefix`, and describes its settings, which are
+    keyword arguments of its constructor, as JSON Schema in `properties`; those of `required` have no default.
     """
 
     name: str
@@ -95,11 +121,16 @@ class Layer(ABC):
     output_shape: Shape
     activation: Activation | None = None
 
+    prefix: ClassVar[str]
+    properties: ClassVar[dict[str, dict[str, Any]]] = {}
+    required: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, name: str | None) -> None:
         self.given_name = name
         self.name = name or ""
         self.input_names: Sequence[str] = ()
         self.parameters: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
         self._built = False
 
     def build(self, input_shape: Shape, name: str) -> None:
@@ -125,7 +156,7 @@ class Layer(ABC):
 
     def release(self) -> None:
         """Make the layer free again, after a network that could not be built."""
-        self.name, self.parameters, self._built = self.given_name or "", {}, False
+        self.name, self.parameters, self.buffers, self._built = self.given_name or "", {}, {}, False
 
     def unbuilt(self) -> Layer:
         """Return a layer of the same kind, settings and name for another network."""
@@ -146,27 +177,80 @@ class Layer(ABC):
         """Return first values of each parameter."""
         return {}
 
+    def buffer_shapes(self) -> dict[str, Shape]:
+        """Return the shape of each buffer, in the order in which they lie in the network's."""
+        return {}
+
+    def initial_buffers(self) -> dict[str, NDArray[np.float64]]:
+        """Return the first values of each buffer."""
+        return {}
+
     @property
     def parameter_count(self) -> int:
         """Number of weights and biases."""
         return sum(math.prod(shape) for shape in self.parameter_shapes().values())
 
     @property
+    def buffer_count(self) -> int:
+        """Number of values in buffers."""
+        return sum(math.prod(shape) for shape in self.buffer_shapes().values())
+
+    @property
     def neuron_count(self) -> int:
         """Number of neurons (outputs for one input)."""
         return math.prod(self.output_shape)
 
+    def _parameter(self, key: str) -> Array:
+        try:
+            return self.parameters[key]
+        except KeyError:
+            raise UsageError(
+                "this layer has no weights yet: it is not part of a network",
+                where=repr(self),
+                hint="network = Network([layer], input_shape=…)",
+            ) from None
+
+    def _assign(self, key: str, value: ArrayLike) -> None:
+        values, own = np.asarray(value), self._parameter(key)
+        if values.shape != own.shape:
+            raise UsageError(f"{key} has shape {own.shape}, got {values.shape}", where=f"layer {self.name}")
+        own[...] = values
+
     @abstractmethod
-    def start(self, x: Array, gradients: dict[str, Array] | None) -> Pass:
+    def start(self, x: Array, gradients: dict[str, Array] | None, *, training: bool = False) -> Pass:
         """Return a pass that reads its input from the buffer `x` (batch, *input_shape).
 
-        `gradients` holds an array for each parameter, to be filled by `backward`; None for a pass that only
-        goes forward.
+        Args:
+            x: The buffer, of any strides.
+            gradients: An array for each parameter, to be filled by `backward`; None for a pass that only goes
+                forward.
+            training: Whether the layer behaves as in training: dropout drops, batch normalisation uses the
+                statistics of the batch.
         """
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Return the description as JSON values, the key ``type`` first."""
+        """Return the description as JSON values: ``type``, ``name``, then the settings of `properties`."""
+        return {"type": _type_name(type(self)), "name": self.name} | {
+            key: self._setting(key) for key in self.properties
+        }
+
+    def _setting(self, key: str) -> Any:
+        """Return a setting as a JSON value."""
+        value = getattr(self, key)
+        if isinstance(value, Activation):
+            return value.name
+        if isinstance(value, Initializer):
+            return value.to_json()
+        return list(value) if isinstance(value, tuple) else value
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> Self:
+        """Return an unbuilt layer from its description, whose keys are known and of the right type.
+
+        Raises:
+            UsageError: A value cannot be used.
+        """
+        return cls(**{key: value for key, value in entry.items() if key != "type"})
 
     def formula(self) -> str:
         """Return how the parameters are counted, ``"16 × 784 + 16"``; empty if there are none."""
@@ -187,3 +271,8 @@ class Layer(ABC):
 
     def __getitem__(self, index: int) -> NeuronView:
         return self.neurons[index]
+
+
+def _type_name(layer: type[Layer]) -> str:
+    """Return the type's name in files: that of the class, without the ending that keeps it apart in Python."""
+    return layer.__name__.removesuffix("Layer")

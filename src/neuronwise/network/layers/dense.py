@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ from neuronwise.errors import UsageError
 from neuronwise.network.activations import Activation, get_activation
 from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.initializers import Initializer, get_initializer
-from neuronwise.network.layers.base import Array, Layer, Pass, Shape
+from neuronwise.network.layers.base import ACTIVATION_PROPERTY, INITIALIZER_PROPERTY, Array, Layer, Pass, Shape
 from neuronwise.network.layers.views import Neurons
 
 
@@ -28,6 +28,14 @@ class Dense(Layer):
         W: Weights, (units, n_in): a view of the network's flat buffer. Assigning copies into it.
         b: Biases, (units,): likewise.
     """
+
+    prefix = "hidden"
+    properties: ClassVar[dict[str, dict[str, Any]]] = {
+        "units": {"type": "integer", "minimum": 1, "description": "number of neurons"},
+        "activation": ACTIVATION_PROPERTY,
+        "initializer": INITIALIZER_PROPERTY,
+    }
+    required = ("units",)
 
     def __init__(
         self,
@@ -83,35 +91,9 @@ class Dense(Layer):
     def b(self, value: ArrayLike) -> None:
         self._assign("b", value)
 
-    def _parameter(self, key: str) -> Array:
-        try:
-            return self.parameters[key]
-        except KeyError:
-            raise UsageError(
-                "this layer has no weights yet: it is not part of a network",
-                where=repr(self),
-                hint="network = Network([layer], input_shape=…)",
-            ) from None
-
-    def _assign(self, key: str, value: ArrayLike) -> None:
-        values, own = np.asarray(value), self._parameter(key)
-        if values.shape != own.shape:
-            raise UsageError(f"{key} has shape {own.shape}, got {values.shape}", where=f"layer {self.name}")
-        own[...] = values
-
-    def start(self, x: Array, gradients: dict[str, Array] | None) -> DensePass:
-        """See `Layer.start`."""
+    def start(self, x: Array, gradients: dict[str, Array] | None, *, training: bool = False) -> DensePass:
+        """See `Layer.start`; a dense layer is the same in training."""
         return DensePass(self, x, gradients)
-
-    def to_dict(self) -> dict[str, Any]:
-        """See `Layer.to_dict`."""
-        return {
-            "type": "Dense",
-            "name": self.name,
-            "units": self.units,
-            "activation": self.activation.name,
-            "initializer": self.initializer.to_json(),
-        }
 
     def formula(self) -> str:
         """n_out × n_in + n_out."""

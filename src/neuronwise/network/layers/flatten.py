@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
+from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.layers.base import Array, Layer, Pass, Shape
 
 
 class Flatten(Layer):
     """Lays a picture or any array out as a vector, the last axis running fastest; no parameters."""
+
+    prefix = "flatten"
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -20,13 +21,9 @@ class Flatten(Layer):
     def _output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
 
-    def start(self, x: Array, gradients: dict[str, Array] | None) -> FlattenPass:
+    def start(self, x: Array, gradients: dict[str, Array] | None, *, training: bool = False) -> FlattenPass:
         """See `Layer.start`."""
         return FlattenPass(self, x, gradients)
-
-    def to_dict(self) -> dict[str, Any]:
-        """See `Layer.to_dict`."""
-        return {"type": "Flatten", "name": self.name}
 
     def algebra(self) -> str:
         """The shapes in and out."""
@@ -41,17 +38,21 @@ class Flatten(Layer):
 
 
 class FlattenPass(Pass):
-    """A `Flatten` layer at work: a is a view of x, and the gradient flows through unchanged."""
+    """A `Flatten` layer at work: a is a view of x where its memory allows, and the gradient flows through unchanged."""
 
     def __init__(self, layer: Flatten, x: Array, gradients: dict[str, Array] | None) -> None:
         self.layer, self.x = layer, x
         self.z = self.delta = None
         self.a = x.reshape(len(x), layer.neuron_count)
+        # A view of `a` in the shape of x, to copy into where the memory of x does not lie row by row.
+        self._copy = None if np.shares_memory(self.a, x) else self.a.reshape(x.shape)
         if gradients is not None:
-            self.da = np.empty_like(self.a)
+            self.da = empty_buffer(self.a.shape, x.dtype)
 
     def forward(self) -> None:
-        """Nothing to do: a is a view of x."""
+        """Lay x out as a vector."""
+        if self._copy is not None:
+            np.copyto(self._copy, self.x)
 
     def backward(self, dx: Array | None, *, from_logits: bool = False) -> None:
         """Give dL/da the shape of x."""
