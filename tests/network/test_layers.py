@@ -10,7 +10,12 @@ from neuronwise.network import LAYERS, Dense, Flatten, Layer, Network
 
 
 def test_every_layer_is_listed_by_its_name() -> None:
-    assert {"Dense": Dense, "Flatten": Flatten} == LAYERS
+    for name, layer in LAYERS.items():
+        assert layer.__name__.removesuffix("Layer") == name
+        assert layer.prefix
+        assert set(layer.required) <= set(layer.properties)
+    assert LAYERS["Dense"] is Dense
+    assert LAYERS["Flatten"] is Flatten
 
 
 def test_a_dense_layer_describes_itself() -> None:

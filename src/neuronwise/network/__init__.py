@@ -2,7 +2,18 @@
 
 from neuronwise.network.activations import ACTIVATIONS, Activation, get_activation
 from neuronwise.network.initializers import INITIALIZERS, Initializer, get_initializer
-from neuronwise.network.layers import LAYERS, Dense, Flatten, Layer, Neurons, NeuronView, Pass
+from neuronwise.network.layers import (
+    LAYERS,
+    ActivationLayer,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Neurons,
+    NeuronView,
+    Pass,
+)
 from neuronwise.network.losses import LOSSES, Loss, get_loss
 from neuronwise.network.network import Network
 from neuronwise.network.neuron import Neuron, NeuronExplanation, Term
@@ -18,7 +29,10 @@ __all__ = [
     "LAYERS",
     "LOSSES",
     "Activation",
+    "ActivationLayer",
+    "BatchNorm",
     "Dense",
+    "Dropout",
     "Flatten",
     "Initializer",
     "Layer",

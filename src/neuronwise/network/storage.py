@@ -223,16 +223,18 @@ def _layer(entry: Any, where: str) -> Layer:
         raise FormatError(f"expected a JSON object, got {entry!r:.100}", where=where)
     kind = _get(entry, "type", str, where)
     if kind not in LAYERS:
+        meant = did_you_mean(kind[:100], LAYERS)
         raise FormatError(
-            f"the key 'type' should be one of {', '.join(LAYERS)}, got {kind!r:.100}.{did_you_mean(kind[:100], LAYERS)}",
-            where=where,
+            f"the key 'type' should be one of {', '.join(LAYERS)}, got {kind!r:.100}.{meant}", where=where
         )
     layer = LAYERS[kind]
     allowed = {"type", "name", *layer.properties}
     if unknown := set(entry) - allowed:
         key = min(map(str, unknown))
         raise FormatError(
-            f"unknown key {key!r:.100}.{did_you_mean(key[:100], allowed)}", where=where, hint=f"known are {sorted(allowed)}"
+            f"unknown key {key!r:.100}.{did_you_mean(key[:100], allowed)}",
+            where=where,
+            hint=f"known are {sorted(allowed)}",
         )
     for key, value in entry.items():  # before anything repeats it in a message
         if len(repr(value)) > _MAX_SETTING:
