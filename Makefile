@@ -28,9 +28,12 @@ check: $(VENV)/.developed  ## style and types
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.developed  ## measure speed and quality; reads mnist/ and housing/ from the folder NEURONWISE_DATA
-	$(BIN)/python benchmarks/training_step.py
+	$(PIP) install --group benchmarks
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/mnist.py
+	$(BIN)/python benchmarks/mnist_race.py
 	$(BIN)/python benchmarks/houses.py
+	$(BIN)/python benchmarks/large_data.py
 	$(BIN)/python benchmarks/recording.py
 	$(BIN)/python benchmarks/quote.py
 

@@ -130,9 +130,9 @@ def arguments(description: str | None, result: str) -> argparse.ArgumentParser:
 
 
 class Worker:
-    """A contender in a process of its own, which sleeps until it is asked for a block of work.
+    """A process of its own that sleeps until it is asked for something; `serve` is its side.
 
-    The process gets its task as JSON in its last argument; `serve` is its side.
+    The process gets its task as JSON in its last argument.
     """
 
     def __init__(self, script: str, task: dict[str, Any]) -> None:
@@ -142,10 +142,10 @@ class Worker:
         )
         self.hello = self._answer()
 
-    def run(self) -> dict[str, Any]:
-        """Have one block of work done and return what was measured."""
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request, wait and return the answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write("run\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -162,8 +162,24 @@ class Worker:
         return answer
 
 
-def serve(hello: dict[str, Any], block: Callable[[], dict[str, Any]]) -> None:
-    """Answer the parent: `hello` first, then one measured block per line received."""
+def serve(hello: dict[str, Any], answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Send the parent `hello`, then an answer for every request that comes, until none comes any more."""
     print(json.dumps(hello), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(block()), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)
+
+
+def start_workers(script: str, names: Iterable[str], core: int | None) -> tuple[dict[str, Worker], list[str]]:
+    """Return a worker for each contender that can be imported, and a note for each that cannot.
+
+    Whether it can is tried in its own process, whose hello else says what is `missing`.
+    """
+    workers, notes = {}, []
+    for name in names:
+        worker = Worker(script, {"contender": name, "core": core})
+        if "missing" in worker.hello:
+            notes.append(f"{name} was skipped: {worker.hello['missing']}")
+            worker.close()
+        else:
+            workers[name] = worker
+    return workers, notes

@@ -11,7 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from pages import ROOT, write_or_check
+
 SOURCE = ROOT / "src" / "neuronwise"
 PAGE = ROOT / "docs" / "reference" / "api.md"
 
@@ -138,14 +139,7 @@ def render() -> str:
 
 def main() -> int:
     """Write or check the page."""
-    text = render()
-    if "--check" in sys.argv[1:]:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{PAGE} is stale: python scripts/make_api_reference.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check({PAGE: render()}, "make_api_reference")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
+from pages import REFERENCE, write_or_check
 
 from neuronwise.cli.main import build_cli
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
+PAGE = REFERENCE / "cli.md"
 WIDTH = 100
 
 HEAD = """\
@@ -45,14 +45,7 @@ def render() -> str:
 
 def main() -> int:
     """Write or check the page."""
-    text = render()
-    if "--check" in sys.argv[1:]:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{PAGE} is stale: python scripts/make_cli_reference.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check({PAGE: render()}, "make_cli_reference")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,38 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.network import Network, Neuron
 
 if TYPE_CHECKING:
-    from neuronwise.running import FittedNetwork, Run, load, train
+    from neuronwise.network.exchange import from_sklearn, from_torch
+    from neuronwise.running import (
+        FittedNetwork,
+        NeuralNetworkClassifier,
+        NeuralNetworkRegressor,
+        Run,
+        load,
+        resume,
+        train,
+    )
 
 __version__ = "0.1.0"
 
-__all__ = ["FittedNetwork", "Network", "Neuron", "Run", "__version__", "load", "train"]
+__all__ = [
+    "FittedNetwork",
+    "Network",
+    "NeuralNetworkClassifier",
+    "NeuralNetworkRegressor",
+    "Neuron",
+    "Run",
+    "__version__",
+    "from_sklearn",
+    "from_torch",
+    "load",
+    "resume",
+    "train",
+]
 
-_LAZY = dict.fromkeys(("FittedNetwork", "Run", "load", "train"), "neuronwise.running")
+_LAZY = dict.fromkeys(
+    ("FittedNetwork", "NeuralNetworkClassifier", "NeuralNetworkRegressor", "Run", "load", "resume", "train"),
+    "neuronwise.running",
+) | dict.fromkeys(("from_sklearn", "from_torch"), "neuronwise.network.exchange")
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 
@@ -66,7 +67,8 @@ class TrainingDiverged(NeuronwiseError, ArithmeticError):
     Attributes:
         step: The optimizer step at which it began.
         layer: Name of the first layer in which a value was not finite.
-        quantity: What was not finite there: ``"z"``, ``"a"``, ``"loss"``, ``"delta"``, ``"gradient"`` or ``"weights"``.
+        quantity: What was not finite there: ``"z"``, ``"a"``, ``"loss"``, ``"delta"``, ``"gradient"``,
+            ``"weights"`` or ``"buffers"``.
         result: The `learning.FitResult` up to there, or None.
         run: The `Run` that was kept all the same, where there is one.
     """
@@ -78,6 +80,11 @@ class TrainingDiverged(NeuronwiseError, ArithmeticError):
         self.quantity = quantity
         self.result: Any = None
         self.run: Any = None
+
+    def __reduce__(self) -> Any:
+        # A search over estimators carries it from one process to another; its run stays where it is.
+        given = partial(TrainingDiverged, step=self.step, layer=self.layer, quantity=self.quantity, hint=self.hint)
+        return given, (self.message,), {"result": self.result}
 
 
 class UnseenDataWarning(UserWarning):

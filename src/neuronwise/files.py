@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) to `path` whole or not at all.
+    """Write `content` (text as UTF-8) to `path` whole or not at all; see `atomic_file`.
+
+    Raises:
+        OSError: The folder does not exist or cannot be written; nothing is left behind.
+    """
+    with atomic_file(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the place of `path` at the end of the block, or never.
 
     A temporary file in the same folder is synced and then renamed over `path`, so that a crash, a full
     disk or Ctrl-C leaves either the old file or the new one.
@@ -19,11 +32,10 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     import tempfile  # not at the top: `import neuronwise` should cost little beside NumPy
 
     path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; a result is as readable as the user's other new files.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -41,11 +42,17 @@ def _measure(script: str, out: Path, *arguments: object, **environment: str) -> 
     return result
 
 
+INSTALLED = {"neuronwise", "plain NumPy", "scikit-learn"}
+for _module, _names in {"torch": ("torch", "torch DataLoader"), "jax": ("jax",)}.items():
+    if importlib.util.find_spec(_module):
+        INSTALLED |= set(_names)
+
+
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     # The contenders run without what tunes OpenBLAS, though this process has it.
     out = tmp_path_factory.mktemp("steps") / "r.json"
-    return _measure("training_step.py", out, OPENBLAS_CORETYPE="Haswell")
+    return _measure("training.py", out, OPENBLAS_CORETYPE="Haswell")
 
 
 def test_training_steps_are_measured_for_every_contender_that_is_installed(steps: dict[str, Any]) -> None:
@@ -53,36 +60,56 @@ def test_training_steps_are_measured_for_every_contender_that_is_installed(steps
         ("784-16-16-10", 32, "sgd"),
         ("30-64-64-1", 32, "adam"),
     ]
-    installed = {"neuronwise", "scikit-learn"} | ({"torch"} if importlib.util.find_spec("torch") else set())
     for case in steps["cases"]:
-        assert set(case["contenders"]) == installed
-        assert set(case["ratios"]) == installed - {"neuronwise"}
+        assert set(case["contenders"]) == INSTALLED
+        assert set(case["ratios"]) == INSTALLED - {"neuronwise"}
         for contender in case["contenders"].values():
             assert set(contender["cpu_us"]) == {"median", "min", "max"}
             assert len(contender["rounds_cpu_us"]) == 1
-    assert steps["notes"] == ([] if "torch" in installed else ["torch is not installed and was skipped"])
-    assert {"met", "at_least", "found"} == set(steps["cases"][0]["aims"]["scikit-learn"])
+    assert set(steps["means"]) == INSTALLED - {"neuronwise"}
+    assert steps["aims"]["times_plain_numpy"]["aim"] == 1.1
+    assert {one["rival"] for one in steps["aims"]["single_steps"]} == INSTALLED & {"torch", "scikit-learn"}
 
 
 def test_the_contenders_learn_the_same_thing(steps: dict[str, Any]) -> None:
-    # From other first weights, so the losses are alike, not equal; a contender that does not learn would stand out.
-    for case in steps["cases"]:
-        losses = [contender["loss_after_2_epochs"] for contender in case["contenders"].values()]
-        assert max(losses) < 2 * min(losses), case["network"]
+    # From other first weights, so the losses differ; but a contender that does not learn stays above these.
+    for case, least in zip(steps["cases"], (math.log(10), 0.3), strict=True):
+        for name, contender in case["contenders"].items():
+            assert 0 < contender["loss_after_2_epochs"] < least, (case["network"], name)
+
+
+def test_the_bound_stands_beside_with_what_it_was_computed_from(steps: dict[str, Any]) -> None:
+    assert steps["hardware"]["peak"]["flops_per_s"] >= steps["hardware"]["peak_numpy"]["flops_per_s"] > 1e8
+    assert steps["hardware"]["bandwidth_bytes_per_s"] > 1e7
+    assert all(case["bound_us"] > 0 for case in steps["cases"])
+
+
+def test_flops_and_bytes_of_the_bound_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import bound
+
+    # Forward 2 · 3 · (4·5 + 5·2) = 180, dW as much, dx of the second layer only: 2 · 3 · 10 = 60.
+    assert bound.flops([4, 5, 2], 3) == 420
+    # The rows of the batch, 4 · 3 · 4 bytes; 37 parameters with two states are 444 bytes, each read and written.
+    assert bound.moved([4, 5, 2], 3, "adam", 1_000) == 48
+    assert bound.moved([4, 5, 2], 3, "adam", 100) == 48 + 2 * 444
+    assert bound.moved([4, 5, 2], 3, "sgd", 100) == 48 + 2 * 148
+    measured = {"peak": {"flops_per_s": 1e6}, "bandwidth_bytes_per_s": 1e6, "cache_bytes": 1_000}
+    assert bound.bound_us(measured, [4, 5, 2], 3, "sgd") == pytest.approx(468)
 
 
 def test_a_contender_that_is_missing_is_skipped_with_a_note(tmp_path: Path) -> None:
-    # A package of that name that cannot be found: what is asked is whether there is a specification of it.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name in ('torch', 'sklearn') else find(name, *a)\n"
-    )
-    result = _measure("training_step.py", tmp_path / "r.json", PYTHONPATH=str(tmp_path))
+    # Packages of these names that cannot be imported, as those of another platform.
+    for name in ("torch", "jax"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no module named {name}')")
+    result = _measure("training.py", tmp_path / "r.json", PYTHONPATH=str(tmp_path))
     assert result["notes"] == [
-        "torch is not installed and was skipped",
-        "scikit-learn is not installed and was skipped",
+        f"{contender} was skipped: no module named {name}"
+        for contender, name in (("torch", "torch"), ("torch DataLoader", "torch"), ("jax", "jax"))
     ]
-    assert all(set(case["contenders"]) == {"neuronwise"} for case in result["cases"])
+    assert all(set(case["contenders"]) == {"neuronwise", "plain NumPy", "scikit-learn"} for case in result["cases"])
+    assert result["hardware"]["peak"]["by"] == "numpy"
+    assert "mean_ratio_to_torch" not in result["aims"]
 
 
 def test_recording_is_measured_and_changes_no_weight(tmp_path: Path) -> None:
@@ -115,7 +142,19 @@ def test_mnist_is_measured(tmp_path: Path, shared_data: Path) -> None:
     assert all(0.2 < case["accuracy"]["mean"] < 1 for case in result["cases"])
 
 
-@pytest.mark.parametrize("name", ["training_step", "mnist", "houses", "recording"])
+def test_mnist_is_raced_to_an_accuracy_and_learned_by_convolution(tmp_path: Path, shared_data: Path) -> None:
+    result = _measure("mnist_race.py", tmp_path / "r.json", "--data", shared_data / "mnist")
+    assert [case["optimizer"] for case in result["cases"]] == ["sgd", "adam"]
+    for case in result["cases"]:
+        assert set(case["contenders"]) == INSTALLED
+        assert all(0.2 < one["accuracy"]["mean"] < 1 for one in case["contenders"].values())
+        assert all(one["cpu_s"]["median"] > 0 for one in case["contenders"].values())
+    found = result["convolution"]["contenders"]
+    assert set(found) == INSTALLED & {"neuronwise", "torch"}
+    assert all(0.2 < one["accuracy"]["mean"] < 1 for one in found.values())
+
+
+@pytest.mark.parametrize("name", ["training", "mnist", "mnist_race", "houses", "recording"])
 def test_the_results_kept_are_of_whole_runs(name: str) -> None:
     result = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())
     assert result["benchmark"] == name

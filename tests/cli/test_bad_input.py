@@ -300,7 +300,7 @@ def test_encode_is_for_tables(nw: Command, quick: Command, good: Path, tmp_path:
         (["784", "0"], "'0' is not a whole number of neurons from 1"),
         (["784", "1.5"], "'1.5' is not a whole number"),
         (["9" * 5000, "1"], "is not a whole number of neurons from 1 to"),
-        ([], "Missing argument"),
+        ([], "at least two sizes are needed"),
     ],
     ids=lambda value: str(value)[:30],
 )

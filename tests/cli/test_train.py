@@ -439,3 +439,71 @@ def test_nothing_else_is_written_beside_the_data(
     monkeypatch.chdir(tmp_path)
     assert nw("train", "good.csv", "--target", "price", "--no-track", "--epochs", 1).code == 0
     assert {path for path in tree(tmp_path) if not path.startswith("home")} == {"good.csv"}
+
+
+NETWORK = {
+    "format": "neuronwise-network",
+    "version": 1,
+    "layers": [
+        {"type": "Conv2D", "filters": 3, "kernel_size": 3},
+        {"type": "MaxPool2D"},
+        {"type": "Flatten"},
+        {"type": "Dense", "units": 10, "activation": "softmax"},
+    ],
+}
+
+
+def test_a_network_of_a_file_is_trained_and_goes_on(nw: Command, tmp_path: Path) -> None:
+    path = tmp_path / "conv.json"
+    path.write_text(json.dumps(NETWORK))
+    trained = ("train", "digits", "--network", path, "--no-track", "--json")
+    whole = nw(*trained, "--epochs", 4).json
+    assert whole["settings"]["network"] == "8×8-6×6×3-3×3×3-27-10"
+    short = nw(*trained, "--epochs", 2).json
+    outcome = nw("train", "--resume", short["id"], "--epochs", 4, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["id"] == short["id"]
+    assert outcome.json["metrics"] == whole["metrics"]
+    assert f"the training of {short['name']} goes on" in nw("train", "--resume", short["id"], "--epochs", 5).out
+
+
+def test_a_schedule_and_its_warm_up_are_told_and_used(nw: Command) -> None:
+    trained = ("train", "digits", "--epochs", 2, "--no-track", "--layers", 8)
+    plain = nw(*trained, "--json").json
+    run = nw(*trained, "--schedule", "cosine", "--warm-up", 10, "--json").json
+    assert (run["settings"]["schedule"], run["settings"]["warm_up"]) == ("cosine", 10)
+    assert run["history"] != plain["history"]
+    assert "schedule plateau" in nw(*trained, "--schedule", "plateau").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["train"], "argument DATA: there is no data to learn from"),
+        (
+            ["train", "digits", "--network", "a.json", "--layers", "3"],
+            "--layers: the network is that of the file",
+        ),
+        (["train", "digits", "--network", "a.json", "--hidden", "tanh"], "--hidden: the network is that of the"),
+        (["train", "digits", "--network", "a.json", "--try-layers", "3"], "--network: --try-layers says which"),
+        (
+            ["train", "digits", "--network", "a.json", "--from", "latest"],
+            "--network: the network is that of the",
+        ),
+        (["train", "digits", "--network", "a.json"], "--network: there is no file 'a.json'"),
+        (["train", "--resume", "latest", "--batch-size", "3"], "--batch-size: a training that goes on keeps its"),
+        (["train", "--resume", "latest", "--from", "latest"], "--from: a training that goes on keeps its settings"),
+        (["train", "--resume", "latest"], "there is no run 'latest'"),
+        (["train", "digits", "--schedule", "cosinus"], "'cosinus' is not one of"),
+        (["train", "digits", "--warm-up", "-1"], "--warm-up: expected a whole number from 0"),
+        (["count", "--network", "a.json"], "--network: there is no file 'a.json'"),
+        (["count", "3", "4", "--network", "a.json"], "argument SIZES: the sizes are those of the file, got '3 4' too"),
+    ],
+)
+def test_wrong_options_of_networks_and_resumption_are_usage_errors(
+    nw: Command, arguments: list[str], part: str
+) -> None:
+    outcome = nw(*arguments)
+    assert outcome.code == 2, outcome.out
+    assert part in outcome.err, outcome.err
+    assert "Traceback" not in outcome.err

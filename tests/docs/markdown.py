@@ -6,6 +6,7 @@ What a comment directly above a block says:
 - ``<!-- exit 2 -->``: the command ends with this code.
 - ``<!-- full: why -->``: run by `make test-full` only.
 - ``<!-- needs mnist -->``: as full, and skipped where MNIST is absent.
+- ``<!-- file conv.json -->``: the block is the content of a file, which is written beside the others.
 - ``<!-- not run: why -->``: never run.
 
 In shown output "…" stands for anything, also for lines left out. White space counts as one space.
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 _FENCE = re.compile(r"^(`{3,})(\w*)[^\n]*\n(.*?)^\1 *$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!--\s*(varies|exit \d+|full|needs \w+|not run)\b(?::[^>]*)?\s*-->\s*\Z")
+_COMMENT = re.compile(r"<!--\s*(varies|exit \d+|full|needs \w+|file [\w.]+|not run)\b(?::[^>]*)?\s*-->\s*\Z")
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _TERM = rf"\S[^\n×]*[ ]+{_NUMBER} ×\s+{_NUMBER} =\s+{_NUMBER}(?=\n)"
 _ONE = re.compile(
@@ -53,6 +54,11 @@ class Block:
     def varies(self) -> bool:
         """Whether numbers in its output may differ."""
         return "varies" in self.marks
+
+    @property
+    def file(self) -> str | None:
+        """The file whose content it is, or None."""
+        return next((mark.split()[1] for mark in self.marks if mark.startswith("file ")), None)
 
     @property
     def exit_code(self) -> int:

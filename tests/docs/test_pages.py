@@ -53,6 +53,8 @@ def test_the_page_runs_as_it_is_written(
     namespace: dict[str, Any] = {"__name__": "__main__"}
     every = blocks(page)
     for position, block in enumerate(every):
+        if block.file is not None:
+            Path(block.file).write_text(block.text, encoding="utf-8")
         if block.language not in RUN_HERE or "not run" in block.marks or (_is_full(block) and not full):
             continue
         if "needs mnist" in block.marks:

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import jsonschema
 import pytest
 
 from neuronwise import __version__
+from neuronwise.errors import FormatError
 from neuronwise.learning import OPTIMIZERS
-from neuronwise.network import ACTIVATIONS, INITIALIZERS, LOSSES
+from neuronwise.network import (
+    ACTIVATIONS,
+    INITIALIZERS,
+    LAYERS,
+    LOSSES,
+    ActivationLayer,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    Network,
+    network_schema,
+)
 
 from .markdown import ROOT
 
@@ -27,7 +47,11 @@ def _script(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(ROOT / "scripts"))  # as when it runs: the scripts share a module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
     return module
 
 
@@ -35,10 +59,72 @@ def _page(name: str) -> str:
     return (REFERENCE / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["make_cli_reference", "make_api_reference"])
+@pytest.mark.parametrize("name", ["make_cli_reference", "make_api_reference", "make_network_reference"])
 def test_generated_pages_are_fresh(name: str) -> None:
     script = _script(name)
     assert script.PAGE.read_text(encoding="utf-8") == script.render(), f"python scripts/{name}.py"
+
+
+def test_the_schema_of_networks_is_fresh_and_takes_what_we_write() -> None:
+    script = _script("make_network_reference")
+    assert script.SCHEMA.read_text(encoding="utf-8") == script.render_schema(), (
+        "python scripts/make_network_reference.py"
+    )
+    schema = json.loads(script.SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    described = json.loads(json.dumps(every_layer().to_dict()))
+    jsonschema.validate(described, schema)
+    assert {layer["type"] for layer in described["layers"]} == set(LAYERS)
+
+
+@pytest.mark.parametrize("initializer", ["he", None, {"name": "glorot"}, {"name": "constant", "value": 0.5}])
+def test_schema_and_reader_take_the_same_initialisers(initializer: Any) -> None:
+    description = json.loads(json.dumps(every_layer().to_dict()))
+    description["layers"][0]["initializer"] = initializer
+    jsonschema.validate(description, network_schema())
+    described = Network.from_dict(description).to_dict()
+    jsonschema.validate(json.loads(json.dumps(described)), network_schema())
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (lambda d: d["layers"][0].update(filters=0), "filters"),
+        (lambda d: d["layers"][0].update(filter=1), "filter"),
+        (lambda d: d["layers"][0].pop("kernel_size"), "kernel_size"),
+        (lambda d: d["layers"][3].update(rate=1), "rate"),
+        (lambda d: d["layers"][0].update(initializer={"value": 1}), "initializer"),
+        (lambda d: d["layers"][0].update(initializer={"name": "he", "of": 1}), "initializer"),
+        (lambda d: d.update(input_shape=[]), "input_shape"),
+        (lambda d: d.update(version=2), "version"),
+        (lambda d: d.update(layers=[]), "layers"),
+    ],
+)
+def test_schema_and_reader_refuse_the_same(change: Callable[[dict[str, Any]], Any], path: str) -> None:
+    description = json.loads(json.dumps(every_layer().to_dict()))
+    change(description)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(description, network_schema())
+    with pytest.raises(FormatError, match=path):
+        Network.from_dict(description)
+
+
+def every_layer() -> Network:
+    layers = [
+        Conv2D(2, 3, padding="same"), BatchNorm(), MaxPool2D(), Dropout(0.1), AveragePool2D(2), ActivationLayer("tanh"),
+        Flatten(), Dense(3),
+    ]  # fmt: skip
+    return Network(layers, input_shape=(8, 8))
+
+
+def test_every_layer_and_setting_is_in_the_reference() -> None:
+    page = _page("network-json.md")
+    for name, layer in LAYERS.items():
+        _, _, section = page.partition(f"\n## {name}\n")
+        section = section.partition("\n## ")[0]
+        assert section, name
+        for setting in layer.properties:
+            assert f"| `{setting}` |" in section, (name, setting)
 
 
 def test_a_stale_page_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.learning import backpropagate
 from neuronwise.network import ACTIVATIONS, LOSSES, Dense, Flatten, Network
+from neuronwise.network.layers import BatchNorm, Conv2D, Dropout, MaxPool2D
 
 from .helpers import COMBINATIONS, flat, targets_for, torch_loss, torch_twin
 
@@ -187,3 +188,125 @@ def test_an_empty_batch_is_refused() -> None:
 def test_a_loss_that_does_not_go_with_the_output_is_refused() -> None:
     with pytest.raises(UsageError, match="does not go with the output activation 'relu'"):
         backpropagate(_network("relu", "relu", 1), np.ones((1, 3)), [0], "categorical_cross_entropy")
+
+
+# --- other layers, and as in training
+
+
+def _pictures(data_format: str = "channels_last", *, drop: bool = True) -> Network:
+    """Return convolution, batch normalisation, pooling and dropout, with buffers that are not the first ones."""
+    shape = (5, 6, 2) if data_format == "channels_last" else (2, 5, 6)
+    network = Network(
+        [
+            Conv2D(3, 2, "tanh", data_format=data_format),
+            BatchNorm(activation="tanh", data_format=data_format),
+            MaxPool2D(2, data_format=data_format),
+            Flatten(),
+            *([Dropout(0.4)] if drop else []),
+            Dense(4, "identity"),
+            BatchNorm(),
+            Dense(2, "softmax"),
+        ],
+        input_shape=shape,
+        seed=3,
+        dtype="float64",
+    )
+    rng = np.random.default_rng(1)
+    network.parameters[:] += rng.normal(scale=0.2, size=network.parameter_count)
+    network.buffers[:] = rng.uniform(0.5, 2, network.buffer_count)
+    return network
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_examples_alone_average_to_the_batch_in_every_layer(data_format: str) -> None:
+    network, rng, m = _pictures(data_format), np.random.default_rng(1), 5
+    x, y = rng.normal(size=(m, *network.input_shape)), rng.integers(0, 2, m)
+    found = backpropagate(network, x, y, per_example=True)
+    alone = [backpropagate(network, x[i], y[i : i + 1]) for i in range(m)]
+    assert [layer.name for layer in found] == ["conv1", "norm1", "hidden1", "norm2", "output"]
+    assert list(found["conv1"].gradients) == list(found["conv1"].per_example) == ["W", "b"]
+    assert list(found["norm1"].gradients) == list(found["norm1"].per_example) == ["gamma", "beta"]
+    assert found["conv1"].dW.shape == (3, 2, 2, 2)
+    for layer in found:
+        for name, gradient in layer.gradients.items():
+            assert layer.per_example[name].shape == (m, *gradient.shape)
+            np.testing.assert_allclose(layer.per_example[name].mean(axis=0), gradient, rtol=1e-10, atol=1e-14)
+            for i, one in enumerate(alone):
+                expected = one[layer.name].gradients[name]
+                np.testing.assert_allclose(layer.per_example[name][i], expected, rtol=1e-9, atol=1e-13)
+    np.testing.assert_array_equal(found["conv1"].dW_per_example, found["conv1"].per_example["W"])
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_gradients_as_in_training_are_those_of_finite_differences(data_format: str) -> None:
+    network, rng = _pictures(data_format), np.random.default_rng(2)
+    x, y = rng.normal(size=(6, *network.input_shape)), rng.integers(0, 2, 6)
+    buffers, h = network.buffers.copy(), 1e-6
+
+    def value() -> float:
+        return backpropagate(network, x, y, training=True, step=4).loss
+
+    found = backpropagate(network, x, y, training=True, step=4)
+    assert found.loss != backpropagate(network, x, y).loss
+    for i in rng.permutation(network.parameter_count)[:30]:
+        kept = network.parameters[i]
+        network.parameters[i] = kept + h
+        up = value()
+        network.parameters[i] = kept - h
+        numeric = (up - value()) / (2 * h)
+        network.parameters[i] = kept
+        assert found.flat[i] == pytest.approx(numeric, rel=1e-4, abs=1e-7)
+    np.testing.assert_array_equal(network.buffers, buffers)
+
+
+def test_what_is_dropped_follows_from_step_and_seed() -> None:
+    network, rng = _pictures(), np.random.default_rng(2)
+    x, y = rng.normal(size=(6, 5, 6, 2)), rng.integers(0, 2, 6)
+    first = backpropagate(network, x, y, training=True, step=1).flat
+    np.testing.assert_array_equal(first, backpropagate(network, x, y, training=True, step=1).flat)
+    np.testing.assert_array_equal(first, backpropagate(network, x, y, training=True, step=1, seed=3).flat)
+    assert not np.array_equal(first, backpropagate(network, x, y, training=True, step=2).flat)
+    assert not np.array_equal(first, backpropagate(network, x, y, training=True, step=1, seed=4).flat)
+
+
+def test_dropout_as_in_training_needs_a_step() -> None:
+    x = np.zeros((2, 5, 6, 2))
+    with pytest.raises(UsageError) as caught:
+        backpropagate(_pictures(), x, [0, 1], training=True)
+    assert "argument step: which activations dropout leaves out depends on the step, got None" in str(caught.value)
+    assert "pass step=1" in str(caught.value)
+    backpropagate(_pictures(drop=False), x, [0, 1], training=True)  # nothing is drawn
+    backpropagate(_pictures(), x, [0, 1])
+    for wrong in (0, 1.5, True):
+        with pytest.raises(UsageError, match="argument step: expected a whole number from 1"):
+            backpropagate(_pictures(), x, [0, 1], training=True, step=wrong)
+
+
+def test_examples_alone_with_dropout_use_the_masks_of_the_batch() -> None:
+    layers = [Dense(6, "tanh"), Dropout(0.5), Dense(2, "softmax")]
+    network = Network(layers, input_shape=3, seed=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4, 3)), [0, 1, 1, 0]
+    found = backpropagate(network, x, y, training=True, step=2, per_example=True)
+    for layer in found:
+        for name, gradient in layer.gradients.items():
+            np.testing.assert_allclose(layer.per_example[name].mean(axis=0), gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_batch_normalisation_as_in_training_leaves_no_example_alone() -> None:
+    with pytest.raises(UsageError) as caught:
+        backpropagate(_pictures(), np.zeros((2, 5, 6, 2)), [0, 1], training=True, step=1, per_example=True)
+    assert "argument per_example: in training, batch normalisation makes the loss of every example depend" in str(
+        caught.value
+    )
+    assert "pass training=False" in str(caught.value)
+
+
+def test_a_parameter_that_a_layer_has_not_is_answered_with_those_it_has() -> None:
+    found = backpropagate(_pictures(), np.zeros((2, 5, 6, 2)), [0, 1])
+    for name in ("dW", "db", "dW_per_example", "db_per_example"):
+        with pytest.raises(NotFoundError) as caught:
+            getattr(found["norm1"], name)
+        assert f"the layer 'norm1' has no parameter {name[1]!r}, it has gamma, beta" in str(caught.value)
+        assert "gradients['norm1'].gradients['gamma']" in str(caught.value)
+    assert found["conv1"].dW_per_example is None

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from neuronwise.errors import TrainingDiverged
-from neuronwise.learning import Observer, TrainingState, fit, get_optimizer
+from neuronwise.learning import Observer, TrainingState, WarmUp, fit, get_optimizer
 from neuronwise.learning.divergence import locate_divergence
 from neuronwise.learning.stepping import Stepper
-from neuronwise.network import LOSSES, Activation, Dense, Network, generator, get_loss
+from neuronwise.network import LOSSES, Activation, Dense, Flatten, Network, generator, get_loss
+from neuronwise.network.layers import BatchNorm, Conv2D, Dropout
 
 
 def _slow(
@@ -279,3 +280,70 @@ def test_a_divergence_that_cannot_be_found_again_is_still_an_error(monkeypatch: 
     assert (caught.value.step, caught.value.quantity) == (1, "loss")
     assert caught.value.result.status == "diverged"
     np.testing.assert_array_equal(network.parameters, start)
+
+
+# --- layers that draw, average or look at pictures
+
+
+def test_infinity_in_a_running_variance_only() -> None:
+    # (x - mean)² is beyond float32 for one feature; its deviation is infinite and its normal values are 0: all finite.
+    network = Network([BatchNorm(), Dense(1, "identity")], input_shape=2, seed=0)
+    X = np.stack([np.arange(8), np.arange(8) * 1e20], axis=1)
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(network, X, np.zeros(8), epochs=3, batch_size=4)
+    error = caught.value
+    assert (error.step, error.layer, error.quantity) == (1, "norm1", "buffers")
+    assert "a running mean or variance after the update of norm1[1] was not finite" in str(error)
+    assert np.isfinite(network.buffers).all()
+    np.testing.assert_array_equal(network.buffers, [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_neurons_of_a_convolution_are_its_channels(data_format: str) -> None:
+    shape = (3, 3, 1) if data_format == "channels_last" else (1, 3, 3)
+    network = Network([Conv2D(4, 2, "relu", data_format=data_format), Flatten(), Dense(1)], input_shape=shape, seed=0)
+    network["conv1"].W[2] = 1e30
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(network, np.full((4, 9), 1e20), np.zeros(4), epochs=1)
+    assert (caught.value.layer, caught.value.quantity) == ("conv1", "z")
+    assert caught.value.result.divergence.neurons == (2,)
+
+
+def test_a_picture_without_channels_has_one_neuron() -> None:
+    network = Network([BatchNorm(), Flatten(), Dense(1)], input_shape=(2, 2), seed=0)
+    network["norm1"].gamma = [np.inf]
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(network, np.random.default_rng(0).normal(size=(4, 4)), np.zeros(4), epochs=1)
+    assert (caught.value.layer, caught.value.quantity) == ("norm1", "z")
+    assert caught.value.result.divergence.neurons == (0,)
+
+
+def test_the_repeated_epoch_drops_what_was_dropped_and_has_the_same_rates() -> None:
+    X, y = _data()
+
+    class Last(Observer):
+        def on_step_end(self, state: TrainingState) -> None:
+            self.parameters, self.step = state.network.parameters.copy(), state.step
+
+    for layers in ([Dense(6), Dropout(0.5), Dense(1, "identity")], [Dense(6), BatchNorm(), Dense(1, "identity")]):
+        last, network = Last(), Network(layers, input_shape=4, seed=1)
+        with pytest.raises(TrainingDiverged) as caught:
+            fit(network, X, y, epochs=60, batch_size=4, optimizer="sgd", learning_rate=3.0, schedule=WarmUp(30),
+                observers=[last])  # fmt: skip
+        if caught.value.step == last.step + 1:  # its loss was not finite: the weights are those after the step before
+            np.testing.assert_array_equal(network.parameters, last.parameters)
+        assert last.step - 1 <= caught.value.step <= last.step + 1
+        assert caught.value.step > 3
+        assert np.isfinite(network.parameters).all()
+
+
+def test_the_advice_names_the_rate_of_the_step() -> None:
+    ones = np.ones((30, 1)), np.zeros(30)
+    network = Network([Dense(1, "identity", initializer="constant")], input_shape=1, seed=0)
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(
+            network, *ones, epochs=99, batch_size=3, optimizer="sgd", learning_rate=4.0, schedule=WarmUp(100, first=0.5)
+        )
+    assert caught.value.step < 100
+    rate = 4 * (0.5 + 0.5 * (caught.value.step - 1) / 100)
+    assert f"the learning rate was {rate:g} (the schedule's share of 4): try 0.1" in str(caught.value)

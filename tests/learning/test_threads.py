@@ -6,7 +6,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from neuronwise.errors import UsageError
-from neuronwise.learning.threads import blas_threads, whole_number
+from neuronwise.learning.arguments import whole_number
+from neuronwise.learning.threads import blas_threads
 
 
 def _blas() -> list[int]:

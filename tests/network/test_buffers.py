@@ -28,6 +28,14 @@ def test_a_buffer_begins_at_a_multiple_of_64_bytes(shape: tuple[int, ...], dtype
     assert not buffer.any()
 
 
+@pytest.mark.parametrize("size", [262_144, 262_145, 700_000, 1_100_000])
+def test_a_large_buffer_begins_at_a_large_page(size: int) -> None:
+    buffer = zeros_buffer((size,), np.dtype("float32"))
+    assert buffer.ctypes.data % 2**21 == 0
+    assert buffer.shape == (size,)
+    assert not buffer.any()
+
+
 def test_parameters_begin_at_a_cache_line_however_the_network_was_made(tmp_path: Path) -> None:
     network = Network.dense([7, 5, 3], output="softmax", seed=1)
     network.save(tmp_path)

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from neuronwise.errors import UsageError
-from neuronwise.network import Dense, Flatten, Network
+from neuronwise.network import (
+    ActivationLayer,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    Network,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -94,3 +105,75 @@ def test_flatten_is_no_column() -> None:
     svg = Network([Flatten(), Dense(2)], input_shape=(2, 2)).to_svg()
     assert len(_parts(svg, "circle")) == 4 + 2
     assert "flatten1" not in svg
+
+
+def _squares(svg: str) -> list[ElementTree.Element]:
+    return [rect for rect in _parts(svg, "rect") if rect.get("stroke")]
+
+
+def test_channels_of_pictures_are_squares_with_their_number_and_size() -> None:
+    network = Network(
+        [Conv2D(8, 5), MaxPool2D(2), Conv2D(32, 5), MaxPool2D(2), Flatten(), Dense(10, "softmax")], input_shape=(28, 28)
+    )
+    svg = network.to_svg()
+    assert len(_squares(svg)) == 1 + 8 + 16
+    assert len(_parts(svg, "circle")) == 10
+    texts = [text.text for text in _parts(svg, "text")]
+    assert {"28×28 inputs", "8 of 24×24 relu", "32 of 8×8 relu", "10 softmax", "pool1", "pool2"} <= set(texts)
+    assert texts.count("⋮") == 1
+    titles = [title.text for title in _parts(svg, "title")]
+    assert titles[0] == f"Network 28×28-24×24×8-8×8×32-10 with {network.parameter_count:,} weights and biases"
+    assert {"input[0]", "conv1[7]", "conv2[31]", "output[9]"} <= set(titles)
+    for rect in _squares(svg):
+        assert 0 <= float(rect.get("x", -1)) < float(rect.get("x", -1)) + float(rect.get("width", 0)) <= 720
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_link_from_a_channel_stands_for_all_its_weights(data_format: str) -> None:
+    shape = (3, 3, 2) if data_format == "channels_last" else (2, 3, 3)
+    layers: list[Layer] = [Conv2D(2, 2, data_format=data_format), BatchNorm(data_format=data_format), Flatten()]
+    network = Network([*layers, Dropout(), Dense(1)], input_shape=shape)
+    network["conv1"].W, network["output"].W = np.zeros((2, 2, 2, 2)), np.zeros((1, 8))
+    network["conv1"].W[0, 1] = [[3.0, 3.0], [-4.0, -4.0]]  # norm √50, sum negative
+    network["conv1"].W[1, 0, 0, 0] = 10.0
+    weights = network["output"].W.reshape(network["conv1"].output_shape)
+    (weights[..., 1] if data_format == "channels_last" else weights[1])[...] = 0.5
+    lines = [line.attrib for line in _parts(network.to_svg(), "line")]
+    assert len(lines) == 2 * 2 + 2
+    widths = {(line["stroke"], line["stroke-width"]) for line in lines}
+    assert widths == {("#2a74b8", "0.30"), ("#2a74b8", "2.50"), ("#d9731a", f"{0.3 + 2.2 * 0.5**0.5:.2f}")}
+    strong = [line for line in lines if line["stroke-width"] == "2.50"]
+    squares = {
+        title.text: float(rect.get("y", 0)) + float(rect.get("height", 0)) / 2
+        for rect in _squares(network.to_svg())
+        for title in rect
+    }
+    assert [float(line["y2"]) for line in strong[:1]] == [pytest.approx(squares["conv1[1]"], abs=0.11)]
+    assert [float(line["y1"]) for line in strong[1:]] == [pytest.approx(squares["conv1[1]"], abs=0.11)]
+
+
+def test_a_kernel_that_is_not_finite_has_its_own_mark() -> None:
+    network = Network([Conv2D(2, 2), Flatten(), Dense(1)], input_shape=(3, 3))
+    network["conv1"].W[1, 0, 0, 1] = np.nan
+    svg = network.to_svg()
+    assert len([line for line in _parts(svg, "line") if line.get("stroke-dasharray")]) == 1
+    assert "1 weight NaN or infinite" in [text.text for text in _parts(svg, "text")]
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ([Flatten()], (2, 2)),
+        ([BatchNorm(), Dense(2)], 3),
+        ([Dense(3), BatchNorm(), Dropout(), ActivationLayer("tanh"), Dense(2), Dropout()], 3),
+        ([MaxPool2D(), Flatten(), Dense(3)], (4, 4)),
+        ([MaxPool2D(data_format="channels_first"), Flatten(), Dense(3)], (3, 4, 4)),
+        ([BatchNorm(), Flatten(), Dense(2)], (3, 3, 2)),
+        ([BatchNorm(), Conv2D(2, 2), ActivationLayer("tanh"), AveragePool2D(), Flatten(), Dense(2)], (3, 3, 1)),
+        ([Conv2D(2, 2)], (3, 3)),
+    ],
+)
+def test_networks_of_any_layers_can_be_drawn_and_tabled(layers: list[Layer], shape: int | tuple[int, ...]) -> None:
+    network = Network([layer.unbuilt() for layer in layers], input_shape=shape)
+    ElementTree.fromstring(network._repr_html_())
+    assert all(layer.name in str(network.summary()) for layer in network.layers)

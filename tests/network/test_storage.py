@@ -17,7 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronwise.errors import FormatError, NotFoundError
-from neuronwise.network import ACTIVATIONS, Dense, Flatten, Initializer, Network, read_json
+from neuronwise.network import (
+    ACTIVATIONS,
+    ActivationLayer,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Initializer,
+    Layer,
+    MaxPool2D,
+    Network,
+    read_json,
+)
 
 text = st.text(max_size=12)
 layer_names = st.from_regex(r"[a-zA-Zäß_][a-z0-9_.-]{0,8}", fullmatch=True).filter(lambda name: name != "input")
@@ -52,6 +66,42 @@ def networks(draw: st.DrawFn) -> Network:
     bits = draw(st.binary(min_size=network.parameters.nbytes, max_size=network.parameters.nbytes))
     network.parameters[:] = np.frombuffer(bits, dtype=network.dtype)  # any bits at all: NaN payloads, inf, -0
     return network
+
+
+@st.composite
+def networks_of_all_layers(draw: st.DrawFn) -> Network:
+    data_format = draw(st.sampled_from(["channels_last", "channels_first"]))
+    picture = [
+        st.builds(
+            Conv2D, st.integers(1, 3), st.integers(1, 2), st.sampled_from(["relu", "tanh"]), stride=st.integers(1, 2),
+            padding=st.sampled_from(["same", "valid", 1, (0, 1)]), data_format=st.just(data_format),
+            initializer=initializers,
+        ),
+        st.builds(MaxPool2D, st.integers(1, 2), stride=st.none() | st.just(1), data_format=st.just(data_format)),
+        st.builds(AveragePool2D, st.integers(1, 2), padding=st.just(0), data_format=st.just(data_format)),
+        st.builds(BatchNorm, st.floats(0, 1), st.floats(1e-6, 1), data_format=st.just(data_format)),
+        st.builds(Dropout, st.floats(0, 0.99)),
+        st.builds(ActivationLayer, st.sampled_from(["relu", "gelu"])),
+    ]  # fmt: skip
+    layers: list[Layer] = [draw(st.one_of(picture)) for _ in range(draw(st.integers(0, 3)))]
+    layers += [Flatten(), *[draw(st.one_of(picture[3:])) for _ in range(draw(st.integers(0, 2)))], Dense(2)]
+    network = Network(layers, input_shape=(8, 9, 2) if data_format == "channels_last" else (2, 8, 9))
+    for flat in (network.parameters, network.buffers):
+        flat[:] = np.random.default_rng(draw(st.integers(0, 100))).normal(size=flat.shape)
+    return network
+
+
+@given(networks_of_all_layers())
+def test_every_layer_comes_back_to_the_last_bit_with_its_buffers(tmp_path: Path, network: Network) -> None:
+    network.save(tmp_path)
+    loaded = Network.load(tmp_path)
+    assert loaded.to_dict() == network.to_dict()
+    assert loaded.parameters.tobytes() == network.parameters.tobytes()
+    assert loaded.buffers.tobytes() == network.buffers.tobytes()
+    x = np.random.default_rng(0).normal(size=(3, *network.input_shape))
+    assert loaded.predict(x).tobytes() == network.predict(x).tobytes()
+    assert Network.from_dict(json.loads(json.dumps(network.to_dict()))).to_dict() == network.to_dict()
+    assert network.copy().buffers.tobytes() == network.buffers.tobytes()
 
 
 @given(networks())
@@ -263,6 +313,13 @@ def test_a_wrong_value_in_a_layer_names_layer_and_key(tmp_path: Path, key: str) 
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     path = _change(tmp_path, lambda description: description.pop(key) and None)
     _refused(tmp_path, str(path), key)
+
+
+def test_a_name_that_cannot_be_names_its_layer() -> None:
+    layers = [{"type": "Flatten", "name": "a"}, {"type": "Dense", "units": 2, "name": "a"}]
+    description = {"format": "neuronwise-network", "version": 1, "input_shape": [2], "layers": layers}
+    with pytest.raises(FormatError, match=r"layers\[1\]: the layer name 'a' is used twice"):
+        Network.from_dict(description)
 
 
 @pytest.mark.parametrize("key", ["type", "units"])

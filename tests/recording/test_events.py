@@ -52,3 +52,16 @@ def test_deep_json_is_no_event() -> None:
 
     text = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert decode_event(b'{"crc": "%08x", "event": %s}\n' % (zlib.crc32(text), text)) is None
+
+
+def test_nothing_is_added_to_half_a_line(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path)
+    writer.write({"epoch": 1})
+    writer.close()
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(path.read_bytes() + encode_event({"epoch": 2})[:-9])
+    for event in ({"kind": "resume"}, {"epoch": 2}):
+        writer = EventWriter(tmp_path)
+        writer.write(event)
+        writer.close()
+    assert read_events(tmp_path, []) == [{"epoch": 1}, {"kind": "resume"}, {"epoch": 2}]

@@ -79,7 +79,7 @@ def test_a_network_too_large_for_the_budget_says_so() -> None:
 
 def test_rows_beyond_two_gigabytes_are_not_attempted() -> None:
     class Huge:
-        parameter_count, dtype, layers = 600_000_000, np.dtype("float32"), ()
+        parameter_count, buffer_count, dtype, layers = 600_000_000, 0, np.dtype("float32"), ()
 
     plan = plan_recording(Huge(), steps=10, epochs=1, max_bytes=10**11)  # type: ignore[arg-type]
     assert plan.max_keyframes == 0

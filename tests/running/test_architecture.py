@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from neuronwise.data import TargetSpec, describe_target, read_table
 from neuronwise.errors import UsageError
-from neuronwise.running import TrainOptions, choose_network, choose_schedule, parse_layers
+from neuronwise.running import TrainOptions, choose_lengths, choose_network, parse_layers
 from neuronwise.running.architecture import check_memory, check_settings, make_optimizer
 
 
@@ -111,16 +111,16 @@ def test_a_network_larger_than_the_memory_is_refused_before_it_is_made() -> None
 
 @pytest.mark.parametrize("rows", [1, 10, 100, 4_999, 5_000, 50_000, 10_000_000])
 def test_the_schedule_has_sensible_defaults(rows: int) -> None:
-    schedule = choose_schedule(rows, batch_size=None, epochs=None, patience=None)
+    schedule = choose_lengths(rows, batch_size=None, epochs=None, patience=None)
     assert schedule.batch_size == (32 if rows < 5_000 else 64)
     assert 20 <= schedule.epochs <= 200
     assert 5 <= schedule.patience <= 20
 
 
 def test_what_is_given_stays() -> None:
-    schedule = choose_schedule(100, batch_size=7, epochs=3, patience=2)
+    schedule = choose_lengths(100, batch_size=7, epochs=3, patience=2)
     assert (schedule.batch_size, schedule.epochs, schedule.patience) == (7, 3, 2)
-    assert choose_schedule(100, batch_size=None, epochs=100, patience=None).patience == 20
+    assert choose_lengths(100, batch_size=None, epochs=100, patience=None).patience == 20
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,20 @@ def test_an_interrupted_training_says_that_it_is_kept(kept_run: Run) -> None:
     assert "Interrupted after 18 steps; what was learned is kept." in out.getvalue()
 
 
+def test_how_far_a_long_table_is_read_is_one_line_that_changes_and_one_that_stays() -> None:
+    for terminal in (True, False):
+        out = io.StringIO()
+        reporter = ConsoleReporter(Console(file=out, width=80, force_terminal=terminal, color_system=None))
+        for rows in (1000, 2000, 3000):
+            reporter.reading("reading", rows, 3000)
+        *passing, last = out.getvalue().rstrip("\n").split("\r")
+        assert last.startswith("  reading: 3,000 rows in ")
+        assert [line.strip() for line in passing] == (["reading: 1,000 of 3,000 rows"] if terminal else [])
+    out = io.StringIO()
+    ConsoleReporter(Console(file=out), quiet=True).reading("reading", 3, 3)
+    assert out.getvalue() == ""
+
+
 @pytest.mark.parametrize(
     ("best_epoch", "said"), [(6, "was still getting better when it ended. Try more --epochs"), (3, "too few rows")]
 )

@@ -12,7 +12,9 @@ import pytest
 import neuronwise
 from neuronwise import Run
 from neuronwise.errors import NotFoundError
+from neuronwise.learning import Observer, TrainingState
 from neuronwise.running import find_folder, find_run, list_runs, load
+from neuronwise.running.checkpointing import begun_trainings, save_checkpoint
 from neuronwise.running.run import runs_folder
 
 
@@ -128,3 +130,25 @@ def test_a_store_that_cannot_be_reached_is_said_and_local_runs_are_listed(
     assert find_run("single").name == "single"
     with pytest.raises(NotFoundError, match="the store cannot be asked"):
         find_run("nothing")
+
+
+def test_a_run_that_was_killed_is_listed_and_can_be_resumed() -> None:
+    class Killed(Observer):
+        def on_epoch_end(self, state: TrainingState) -> None:
+            if state.epoch == 2:
+                save_checkpoint(begun_trainings()[0], state.checkpoint())
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        neuronwise.train("digits", layers="4", epochs=3, name="cut", track=False, observers=[Killed()])
+    (folder,) = begun_trainings()
+    (listed,), _ = list_runs()
+    assert (listed.id, listed.name, listed.status, listed.data) == (folder.name, "cut", "unfinished", "digits")
+    for text in ("cut", folder.name, folder.name[:6], "latest", str(folder)):
+        with pytest.raises(
+            NotFoundError, match=f"'cut' left no network: .*\nit can go on: .* --resume {folder.name[:8]}"
+        ):
+            find_run(text)
+    assert len(neuronwise.resume("cut").history) == 3
+    assert [one.status for one in list_runs()[0]] == ["finished"]
+    assert find_run("cut").id == folder.name

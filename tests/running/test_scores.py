@@ -105,7 +105,7 @@ def test_the_mean_and_the_line_as_baselines() -> None:
     X = random.normal(size=(200, 3)).astype(np.float32)
     truth = X @ np.array([1.0, -2.0, 0.5]) + 7 + random.normal(0, 0.1, 200)
     target, y = spec(truth, log=False)
-    mean, line = baselines(target, X[:150], y[:150], X[150:], y[150:], seed=0)
+    mean, line = baselines(target, X, y, np.arange(150), np.arange(150, len(X)), seed=0)
     assert (mean.name, line.name) == ("mean", "linear regression")
     predicted = np.full(50, truth[:150].mean())
     assert mean.metrics["r2"] == pytest.approx(r2(truth[150:], predicted), abs=1e-5)
@@ -121,7 +121,7 @@ def test_the_majority_and_the_logistic_curve_as_baselines() -> None:
     X = random.normal(size=(200, 2)).astype(np.float32)
     names = np.where(X[:, 0] > 0.5, "rare", "common")
     target, y = spec(list(names))
-    majority, curve = baselines(target, X[:150], y[:150], X[150:], y[150:], seed=0)
+    majority, curve = baselines(target, X, y, np.arange(150), np.arange(150, len(X)), seed=0)
     assert (majority.name, curve.name) == ("majority class", "logistic regression")
     assert majority.metrics["accuracy"] == pytest.approx(np.mean(names[150:] == "common"))
     assert majority.metrics["balanced_accuracy"] == 0.5
@@ -136,17 +136,19 @@ def test_a_class_without_training_rows_gets_no_probability() -> None:
     X = random.normal(size=(60, 2)).astype(np.float32)
     target, y = spec(["a", "b", "c"] * 20)
     known = y != 2
-    _, curve = baselines(target, X[known], y[known], X, y, seed=0)
+    _, curve = baselines(target, X, y, np.flatnonzero(known), np.arange(len(X)), seed=0)
     assert math.isfinite(curve.metrics["log_loss"])
     only = y == 0
-    assert [one.name for one in baselines(target, X[only], y[only], X, y, seed=0)] == ["majority class"]
+    assert [one.name for one in baselines(target, X, y, np.flatnonzero(only), np.arange(len(X)), seed=0)] == [
+        "majority class"
+    ]
 
 
 def test_of_very_many_rows_a_sample_is_learned_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuronwise.running.scores._MAX_LINEAR_ROWS", 100)
     X = np.random.default_rng(6).normal(size=(1000, 2)).astype(np.float32)
     target, y = spec(X[:, 0].astype(np.float64) * 3, log=False)
-    _, line = baselines(target, X[:900], y[:900], X[900:], y[900:], seed=0)
+    _, line = baselines(target, X, y, np.arange(900), np.arange(900, len(X)), seed=0)
     assert line.note == "learned from 100 of 900 rows"
     assert line.metrics["r2"] == pytest.approx(1.0, abs=1e-4)
 
@@ -154,7 +156,7 @@ def test_of_very_many_rows_a_sample_is_learned_and_said(monkeypatch: pytest.Monk
 def test_inputs_that_repeat_one_another_do_not_break_the_line() -> None:
     X = np.repeat(np.random.default_rng(7).normal(size=(60, 1)), 3, axis=1).astype(np.float32)
     target, y = spec(X[:, 0].astype(np.float64), log=False)
-    _, line = baselines(target, X[:40], y[:40], X[40:], y[40:], seed=0)
+    _, line = baselines(target, X, y, np.arange(40), np.arange(40, len(X)), seed=0)
     assert line.metrics["r2"] == pytest.approx(1.0, abs=1e-3)
 
 

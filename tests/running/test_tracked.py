@@ -123,14 +123,14 @@ def test_pictures_have_steps_from_the_first_to_the_last(fake: FakeTracker) -> No
         assert (steps[0], steps[-1]) == (0, run.steps)
         assert steps == sorted(set(steps))
         assert len(steps) <= 10
-    assert image_shape(run) == (8, 8)
+    assert image_shape(run.network) == (8, 8)
     assert (run.folder / "recording" / "weights_over_time.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_table_has_no_pictures_of_weights_as_images(fake: FakeTracker, frame: pd.DataFrame) -> None:
     run = neuronwise.train(frame, "y", layers=[4], epochs=1)
     assert {key for _, key, _ in fake.of("log_image")} == {"hidden1/weights", "output/weights"}
-    assert image_shape(run) is None
+    assert image_shape(run.network) is None
 
 
 def test_no_rows_are_sent(fake: FakeTracker) -> None:

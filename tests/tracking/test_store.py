@@ -15,6 +15,7 @@ import pytest
 
 from neuronwise.errors import TrackingError
 from neuronwise.tracking import Store, open_store, resolve_store
+from neuronwise.tracking.store import store_again
 
 
 def test_without_any_setting_it_is_one_file_in_the_users_folder(tmp_path: Path) -> None:
@@ -210,3 +211,15 @@ def test_four_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM experiments WHERE name = 'neuronwise'").fetchone() == (1,)
         assert connection.execute("SELECT DISTINCT status FROM runs").fetchall() == [("FINISHED",)]
     connection.close()
+
+
+def test_the_store_of_a_run_is_found_again_unless_it_is_gone_or_its_password_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "kept.db"
+    uri = Store(f"sqlite:///{path}").display_uri
+    assert store_again(uri) is None
+    path.touch()
+    found = store_again(uri)
+    assert found is not None
+    assert found.display_uri == uri
+    assert store_again(Store("postgresql://me:secret@host/db").display_uri) is None
+    assert store_again("http://127.0.0.1:5000") == Store("http://127.0.0.1:5000", "argument")

@@ -10,12 +10,34 @@ from neuronwise.cli.train import console
 
 
 @click.command(short_help="Count the weights and biases of a network.")
-@click.argument("sizes", nargs=-1, required=True, metavar="INPUTS [HIDDEN]… OUTPUTS")
+@click.argument("sizes", nargs=-1, metavar="[INPUTS [HIDDEN]… OUTPUTS]")
+@click.option("--network", metavar="FILE.json", help="Count the network that this file describes.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def count(sizes: tuple[str, ...], as_json: bool) -> None:
-    """Count the weights and biases of a network: neuronwise count 784 16 16 10."""
+def count(sizes: tuple[str, ...], network: str | None, as_json: bool) -> None:
+    """Count the weights and biases of a network: neuronwise count 784 16 16 10.
+
+    Of other than dense layers: neuronwise count --network FILE.json (docs/reference/network-json.md).
+    """
     from neuronwise.errors import UsageError
-    from neuronwise.running import count_parameters, summary_table
+    from neuronwise.running import count_network_file, count_parameters, summary_table
+
+    if network is not None and sizes:
+        raise UsageError(
+            f"the sizes are those of the file, got {' '.join(sizes)!r:.100} too",
+            where="argument SIZES",
+            hint=f"neuronwise count --network {network}",
+        )
+    summary = count_network_file(network) if network is not None else count_parameters(_sizes(sizes))
+    if as_json:
+        rows = [{"layer": r.layer, "neurons": r.neurons, "parameters": r.parameters} for r in summary.rows]
+        click.echo(json.dumps({"parameters": summary.parameter_count, "layers": rows}, indent=1))
+        return
+    console().print(summary_table(summary))
+
+
+def _sizes(sizes: tuple[str, ...]) -> list[int]:
+    """Return the sizes of dense layers: ``784 16 16 10``."""
+    from neuronwise.errors import UsageError
 
     # 784,16,16,10 and 784-16-16-10 mean the same.
     words = [part for size in sizes for part in size.replace("-", " ").replace(",", " ").split()]
@@ -32,13 +54,7 @@ def count(sizes: tuple[str, ...], as_json: bool) -> None:
             where="argument SIZES",
             hint="neuronwise count 784 16 16 10",
         )
-    numbers = [int(word) for word in words]
-    summary = count_parameters(numbers)
-    if as_json:
-        rows = [{"layer": r.layer, "neurons": r.neurons, "parameters": r.parameters} for r in summary.rows]
-        click.echo(json.dumps({"parameters": summary.parameter_count, "layers": rows}, indent=1))
-        return
-    console().print(summary_table(summary))
+    return [int(word) for word in words]
 
 
 @click.command(short_help="Show the activation functions, drawn.")

@@ -12,26 +12,33 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from neuronwise.running import Run
     from neuronwise.running.try_layers import Trial
 
 _ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "softplus")
 _OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+_SCHEDULES = ("constant", "step", "cosine", "plateau")
 _INTERRUPTED = 130  # as a shell has it; what was learned is kept, but a script must not take it for done
 _TASKS = ("regression", "binary", "multiclass", "classification")
 
 
 @click.command()
-@click.argument("data")
+@click.argument("data", required=False)
 @click.option("--target", metavar="COLUMN", help="Column to predict; needed for tables.")
 @click.option(
     "--layers", default="64,32", show_default=True, metavar="N,N…", help="Neurons of each hidden layer, or none."
 )
+@click.option("--network", metavar="FILE.json", help="Train the network of this file, of any layers, instead.")
 @click.option("--try-layers", metavar="LIST", help='Train several sizes and compare: "none; 16; 16,16; 64,32".')
 @click.option("--hidden", type=click.Choice(_ACTIVATIONS), default="relu", show_default=True, help="Hidden activation.")
 @click.option(
     "--optimizer", type=click.Choice(_OPTIMIZERS), default="adam", show_default=True, help="How weights move."
 )
 @click.option("--learning-rate", type=float, metavar="RATE", help="Size of the steps. [default: the optimizer's]")
+@click.option(
+    "--schedule", type=click.Choice(_SCHEDULES), default="constant", show_default=True, help="How that rate changes."
+)
+@click.option("--warm-up", type=int, metavar="STEPS", help="Steps over which the rate rises first. [default: none]")
 @click.option(
     "--weight-decay", type=float, metavar="RATE", help="Pull of weights towards 0. [default: 0.001 for tables]"
 )
@@ -54,14 +61,18 @@ _TASKS = ("regression", "binary", "multiclass", "classification")
 @click.option("--test", type=float, default=0.15, show_default=True, help="Share of rows held out for the result.")
 @click.option("--validation", type=float, default=0.1, show_default=True, help="Share of the rest, for early stopping.")
 @click.option("--image-size", metavar="HxW", help="Bring pictures to this size, such as 28x28.")
+@click.option("--memory", metavar="SIZE", help="What the data may take, such as 2GB; a larger table is read in parts.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of the matrix products.")
 @click.option("--experiment", metavar="NAME", help="MLflow experiment. [default: the user's, else neuronwise]")
 @click.option("--name", metavar="NAME", help="Name of the run. [default: made up]")
 @click.option("--from", "from_run", metavar="RUN", help="Start from the weights and encoder of a run.")
+@click.option("--resume", metavar="RUN", help="Go on with a training that ended; only --epochs and --patience beside.")
 @click.option("--track/--no-track", default=True, show_default=True, help="Keep the run in MLflow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, all else on stderr.")
 @click.option("--quiet", is_flag=True, help="No progress; only the result and what went wrong.")
-def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def train(
+    data: str | None, try_layers: str | None, resume: str | None, as_json: bool, quiet: bool, **options: Any
+) -> int:
     """Train a network on DATA and keep the run in MLflow.
 
     DATA is a CSV or Parquet file, a folder with one sub-folder of pictures per class, IDX files, 'digits'
@@ -71,27 +82,62 @@ def train(data: str, try_layers: str | None, as_json: bool, quiet: bool, **optio
       neuronwise train houses.csv --target price
       neuronwise train digits --layers 16,16
       neuronwise train houses.csv --target price --try-layers "none; 16; 64,32"
+      neuronwise train mnist --network conv.json
+      neuronwise train --resume latest
     """
     from neuronwise.errors import UsageError
     from neuronwise.running import ConsoleReporter, train
 
-    context = click.get_current_context()
-    for name in ("layers", "hidden"):
-        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-        if given and options["from_run"] is not None:
-            raise UsageError("the network is that of the run given with --from", where=f"argument {name}")
-        if given and try_layers is not None and name == "layers":
-            raise UsageError("--try-layers says which sizes to train", where="argument layers")
     reporter = ConsoleReporter(console(stderr=as_json), quiet=quiet or as_json)
+    if resume is not None:
+        return _resume(resume, data, reporter, as_json, options)
+    if data is None:
+        raise UsageError("there is no data to learn from", where="argument DATA", hint="neuronwise train --help")
+    given = _given()
+    for name in ("layers", "hidden"):
+        if name in given and options["from_run"] is not None:
+            raise UsageError("the network is that of the run given with --from", where=f"argument {name}")
+        if name in given and options["network"] is not None:
+            raise UsageError("the network is that of the file given with --network", where=f"argument {name}")
+    if try_layers is not None:
+        for name in ("layers", "network"):
+            if name in given:
+                raise UsageError("--try-layers says which sizes to train", where=f"argument {name}")
     options["image_size"] = _image_size(options.pop("image_size"))
     for name in ("category", "numeric", "drop"):
         options[name] = _columns(options[name])
     if try_layers is not None:
         return _try_layers(data, try_layers, reporter, as_json, options)
-    run = train(data, reporter=reporter, **options)
+    return _told(train(data, reporter=reporter, **options), as_json)
+
+
+def _told(run: Run, as_json: bool) -> int:
+    """Print a run as JSON if asked for, and return the exit code."""
     if as_json:
         click.echo(json.dumps(run.to_dict() | {"folder": str(run.folder), "not_logged": run.not_logged}, indent=1))
     return _INTERRUPTED if run.status == "interrupted" else 0
+
+
+def _given() -> set[str]:
+    """Return the names of the options that stand on the command line."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in context.params if context.get_parameter_source(name) is not default}
+
+
+def _resume(run: str, data: str | None, reporter: Any, as_json: bool, options: dict[str, Any]) -> int:
+    from neuronwise.errors import UsageError
+    from neuronwise.running import resume
+
+    if wrong := _given() - {"data", "resume", "epochs", "patience", "as_json", "quiet"}:
+        name = min(wrong).replace("_run", "").replace("_", "-")
+        raise UsageError(
+            "a training that goes on keeps its settings; only --epochs and --patience may change",
+            where=f"--{name}",
+            hint=f"leave out --{name}, or start anew from the weights: neuronwise train … --from {run}",
+        )
+    found = resume(run, data, epochs=options["epochs"], patience=options["patience"], reporter=reporter)
+    return _told(found, as_json)
 
 
 def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: dict[str, Any]) -> int:
@@ -105,6 +151,7 @@ def _try_layers(data: str, sizes: str, reporter: Any, as_json: bool, options: di
     trials = parse_trials(sizes)
     of_data = {name: options.pop(name) for name in tuple(options) if name in DataOptions.__dataclass_fields__}
     options.pop("layers")
+    options.pop("network")
 
     def tried(trial: Trial) -> None:
         shown = next(iter(trial.metrics.items()), None)
@@ -174,7 +221,6 @@ def predict(run: str, data: str, out: Path | None, as_json: bool) -> None:
     printed as CSV.
     """
     from neuronwise.errors import NeuronwiseError, UsageError
-    from neuronwise.files import write_atomically
     from neuronwise.running import load
 
     if out is not None and not out.parent.is_dir():
@@ -185,22 +231,30 @@ def predict(run: str, data: str, out: Path | None, as_json: bool) -> None:
             where="--out",
             hint=f"--out {out.stem}.csv",
         )
-    frame, unseen = load(run).predict_frame(data)
-    for message in unseen:
-        click.echo(_printable(f"note: {message}"), err=True)
+    model = load(run)
     if out is not None:
-        content = frame.to_parquet(index=False) if out.suffix.lower() == ".parquet" else frame.to_csv(index=False)
         try:
-            write_atomically(out, content)
+            rows, unseen = model.predict_file(data, out)
         except OSError as error:
             raise NeuronwiseError(f"cannot write {str(out)!r}: {error.strerror or error}", where="--out") from None
-        click.echo(f"{len(frame):,} predictions written to {out}", err=True)
+        _notes(unseen)
+        click.echo(f"{rows:,} predictions written to {out}", err=True)
+        if not as_json:
+            return
+    frame, unseen = model.predict_frame(data)
+    if out is None:
+        _notes(unseen)
     if as_json:
         click.echo(frame.to_json(orient="records", indent=1))
-    elif out is None and sys.stdout.isatty():
+    elif sys.stdout.isatty():
         click.echo(_printable(frame.to_csv(index=False)), nl=False)  # for eyes; a pipe gets the bytes as they are
-    elif out is None:
+    else:
         frame.to_csv(sys.stdout, index=False)
+
+
+def _notes(sentences: list[str]) -> None:
+    for message in sentences:
+        click.echo(_printable(f"note: {message}"), err=True)
 
 
 @click.command("make-houses")

@@ -3,6 +3,7 @@
 from neuronwise.data.array_encoder import ArrayEncoder
 from neuronwise.data.array_targets import ArrayTarget, array_target
 from neuronwise.data.arrays import check_arrays
+from neuronwise.data.budget import memory_budget
 from neuronwise.data.columns import Column, Kind
 from neuronwise.data.encoder import ExplainedCell, FeatureEncoder
 from neuronwise.data.houses import HOUSE_TRUTH, HouseTruth, expected_log_price, make_houses, write_houses
@@ -15,6 +16,7 @@ from neuronwise.data.pixels import ImageData, PixelEncoder
 from neuronwise.data.reading import RawTable, read_table
 from neuronwise.data.shapes import MAX_CATEGORIES
 from neuronwise.data.splitting import split_rows
+from neuronwise.data.streaming import StreamedTable, open_table
 from neuronwise.data.target import MAX_CLASSES, TargetSpec, Task
 from neuronwise.data.task import describe_target
 
@@ -33,6 +35,7 @@ __all__ = [
     "Kind",
     "PixelEncoder",
     "RawTable",
+    "StreamedTable",
     "TargetSpec",
     "Task",
     "array_target",
@@ -43,7 +46,9 @@ __all__ = [
     "is_image_source",
     "is_picture_source",
     "make_houses",
+    "memory_budget",
     "mnist",
+    "open_table",
     "read_idx",
     "read_images",
     "read_table",

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from neuronwise.errors import DataError, UsageError
 
 _EXACT = 2**53
+_AT_ONCE = 1_000_000
 
 
 def check_arrays(
@@ -191,7 +192,7 @@ def _refuse_large(too_large: NDArray[np.bool_], name: str) -> None:
 
 def refuse_non_finite(values: NDArray[Any], name: str) -> None:
     """Raise DataError, with counts and first places, if there is any NaN or infinity."""
-    if values.dtype.kind != "f" or np.isfinite(values).all():
+    if values.dtype.kind != "f" or _all_finite(values):
         return
     nan, infinite = np.isnan(values), np.isinf(values)
     parts = [
@@ -206,6 +207,14 @@ def refuse_non_finite(values: NDArray[Any], name: str) -> None:
         if name == "X"
         else "Drop these rows.",
     )
+
+
+def _all_finite(values: NDArray[Any]) -> bool:
+    # In parts: the marks of a large array would take a quarter of its memory.
+    size = max(1, _AT_ONCE * len(values) // max(values.size, 1)) if values.ndim else 1
+    if values.ndim == 0 or len(values) <= size:
+        return bool(np.isfinite(values).all())
+    return all(bool(np.isfinite(values[start : start + size]).all()) for start in range(0, len(values), size))
 
 
 def _values(count: int) -> str:

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from neuronwise.data.dates import TIME_OF_DAY, Days, read_dates, read_hours
 from neuronwise.data.numerals import MISSING_WORDS, NumberReading, read_numbers
+from neuronwise.data.words import Words, contain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Form = Literal["text", "integer", "real", "truth", "date"]
+_FEW = 1000
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)\.0+", re.ASCII)
 
 
@@ -43,7 +45,7 @@ class Cells:
     counts: NDArray[np.int64]
     form: Form
     values: NDArray[Any] | None
-    text: tuple[str, ...] = ()
+    text: Sequence[str] = ()
     prefer: str | None = None
     fallback: str = "."
 
@@ -68,17 +70,20 @@ class Cells:
         return self.n_rows - self.n_present
 
     @cached_property
-    def words(self) -> tuple[str, ...]:
+    def words(self) -> Sequence[str]:
         """The distinct cells as canonical text."""
-        if self.values is None:
-            return self.text
-        if self.form == "truth":
-            return tuple("true" if value else "false" for value in self.values)
-        if self.form == "date":
-            return tuple(str(value).removesuffix("T00:00:00") for value in self.values.astype("datetime64[s]"))
-        if self.form == "integer":
-            return tuple(str(int(value)) for value in self.values)
-        return tuple(_real_word(value) for value in self.values)
+        return self.text if self.values is None else _words_of(self.form, self.values)
+
+    def word(self, code: int) -> str:
+        """Return one distinct cell as canonical text."""
+        if self.values is None or "words" in self.__dict__:
+            return self.words[code]
+        return _words_of(self.form, self.values[code : code + 1])[0]
+
+    @property
+    def has_commas(self) -> bool:
+        """Whether there is a comma in some cell."""
+        return contain(self.words, ",")
 
     @cached_property
     def reading(self) -> NumberReading:
@@ -132,30 +137,60 @@ def make_cells(series: pd.Series[Any], *, prefer: str | None = None, fallback: s
     elif pd.api.types.is_datetime64_dtype(series.dtype):
         form, values = "date", np.asarray(distinct)
     else:
-        return _text_cells(codes, list(distinct), prefer, fallback)
+        return _text_cells(codes, distinct, prefer, fallback)
     return Cells(codes, np.bincount(codes[codes >= 0], minlength=len(values)), form, values)
 
 
-def _text_cells(codes: NDArray[np.int64], distinct: list[str], prefer: str | None, fallback: str) -> Cells:
-    index: dict[str, int] = {}
-    renumber = np.empty(len(distinct) + 1, np.int64)
-    renumber[-1] = -1
-    for i, cell in enumerate(distinct):
-        word = cell.strip()
-        if word.lower() in MISSING_WORDS:
-            renumber[i] = -1
-            continue
-        if _WHOLE.fullmatch(word):
-            word = word[: word.index(".")]
-        renumber[i] = index.setdefault(word, len(index))
+def _text_cells(codes: NDArray[np.int64], distinct: Any, prefer: str | None, fallback: str) -> Cells:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = pa.large_string()
+    found: Any = pa.array(distinct, kind)
+    words = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    # As `canonical_word`, all at once; only what may have blanks around it that pyarrow does not know goes one by one.
+    edges = pc.invert(pc.match_substring_regex(words, r"(?s)^[!-~](?:.*[!-~])?$"))
+    if pc.any(edges).as_py():
+        stripped = [word.strip() for word in words.filter(edges).to_pylist()]
+        words = pc.replace_with_mask(words, edges, pa.array(stripped, kind))
+    words = whole_words(words)
+    missing = pc.is_in(pc.ascii_lower(words), pa.array(sorted(MISSING_WORDS), kind))
+    encoded = pc.dictionary_encode(pc.if_else(missing, pa.scalar(None, kind), words))
+    renumber = np.append(np.array(pc.fill_null(encoded.indices, -1), np.int64), -1)
     codes = renumber[codes]
-    counts = np.bincount(codes[codes >= 0], minlength=len(index))
-    return Cells(codes, counts, "text", None, tuple(index), prefer, fallback)
+    counts = np.bincount(codes[codes >= 0], minlength=len(encoded.dictionary))
+    text: Sequence[str] = Words(encoded.dictionary)
+    if len(text) <= _FEW:
+        text = tuple(text)
+    return Cells(codes, counts, "text", None, text, prefer, fallback)
+
+
+def whole_words(words: Any) -> Any:
+    """Return a pyarrow array of stripped text in which 98103.0 is 98103."""
+    import pyarrow.compute as pc
+
+    return pc.replace_substring_regex(words, r"^(-?(?:0|[1-9][0-9]*))\.0+$", r"\1")
+
+
+def canonical_word(cell: str) -> str:
+    """Return a cell of text without the blanks around it, 98103.0 as 98103."""
+    word = cell.strip()
+    return word[: word.index(".")] if _WHOLE.fullmatch(word) else word
 
 
 def _real_word(value: np.floating[Any]) -> str:
     # str of the scalar itself, so that a float32 0.1 is the word "0.1".
     return str(int(value)) if np.isfinite(value) and value == np.floor(value) and abs(value) < 2**53 else str(value)
+
+
+def _words_of(form: Form, values: NDArray[Any]) -> tuple[str, ...]:
+    if form == "truth":
+        return tuple("true" if value else "false" for value in values)
+    if form == "date":
+        return tuple(str(value).removesuffix("T00:00:00") for value in values.astype("datetime64[s]"))
+    if form == "integer":
+        return tuple(str(int(value)) for value in values)
+    return tuple(_real_word(value) for value in values)
 
 
 def _set(*lines: str) -> frozenset[str]:

@@ -76,7 +76,7 @@ def read_number_column(table: RawTable, name: str, *, forced: bool = False, targ
     """
     cells = table.cells(name)
     reading = cells.reading
-    bad = np.isnan(reading.values)
+    bad = np.isnan(reading.values) & (cells.counts > 0)
     n_bad = int(cells.counts[bad].sum())
     if n_bad and (forced or n_bad > ODD_SHARE * cells.n_present):
         if not forced:
@@ -84,7 +84,7 @@ def read_number_column(table: RawTable, name: str, *, forced: bool = False, targ
         row = int(cells.rows_of(bad)[0])
         more = f" ({n_bad:,} of {cells.n_present:,} cells are none)" if n_bad > 1 else ""
         raise DataError(
-            f"{show(cells.words[cells.codes[row]])} is not a number{more}",
+            f"{show(cells.word(int(cells.codes[row])))} is not a number{more}",
             where=table.where(row, name),
             hint="Correct or empty the cell, choose another target, or learn classes: --task multiclass"
             if target
@@ -96,12 +96,12 @@ def read_number_column(table: RawTable, name: str, *, forced: bool = False, targ
         said.append(f"{' and '.join(reading.signs)} taken off")
     if reading.brackets:
         said.append("numbers in brackets are negative, as in accounting")
-    if reading.decimal == "," and any("," in word for word in cells.words):
+    if reading.decimal == "," and cells.has_commas:
         said.append("decimal comma")
     odd: tuple[str, ...] = ()
     if n_bad:
         rows = cells.rows_of(bad)
-        odd = tuple(np.array(cells.words, object)[bad])
+        odd = tuple(dict.fromkeys(cells.word(code) for code in np.flatnonzero(bad).tolist()))
         said.append(told_odd(table, name, rows, odd, "no number"))
     return Numbers(reading.values, reading.decimal, odd, tuple(said))
 
@@ -112,8 +112,9 @@ def check_finite(table: RawTable, name: str, values: NDArray[np.float64], *, tar
     if infinite.any():
         cells = table.cells(name)
         rows = cells.rows_of(infinite)
+        first = cells.word(int(cells.codes[rows[0]]))
         raise DataError(
-            f"{show(cells.words[cells.codes[rows[0]]])} is infinite ({len(rows):,} such cell{'s' * (len(rows) > 1)})",
+            f"{show(first)} is infinite ({len(rows):,} such cell{'s' * (len(rows) > 1)})",
             where=table.where(int(rows[0]), name),
             hint="Correct the cell, or empty it: a row without a target is left out."
             if target
@@ -124,7 +125,7 @@ def check_finite(table: RawTable, name: str, values: NDArray[np.float64], *, tar
 def told_odd(table: RawTable, name: str, rows: NDArray[np.int64], odd: tuple[str, ...], what: str) -> str:
     """Return a sentence on cells that count as missing because they are `what`."""
     said = f"cell is {what} and counts" if len(rows) == 1 else f"cells are {what} and count"
-    first = table.where(int(rows[0])) if table.delimiter else f"row {rows[0]}"
+    first = table.where(int(rows[0])) if table.delimiter else f"row {table.number_of(int(rows[0]))}"
     return f"{len(rows):,} {said} as missing: {show(odd[0])} ({first})"
 
 

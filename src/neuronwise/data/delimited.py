@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,22 +48,55 @@ def read_delimited(text: TextFile) -> Delimited:
         DataError: Header only, ragged rows, stray quotes, empty or duplicate column names, numbers in place of a
             header, too many columns, too long a cell; with file and line.
     """
-    dialect = _find_dialect(text)
-    header_line, header = next(_records(text, dialect))
-    names, notes = _check_header(header, text.name, header_line)
-    said = f"fields separated by {_DELIMITERS[dialect.delimiter]}" if len(names) > 1 else "one column"
+    import pyarrow as pa
+
+    found = find_header(text)
     lines: NDArray[np.int64] | None
-    quick = _read_fast(text.data, dialect, header)
+    quick = read_fast(text.data, found.dialect, found.fields, found.fields)
     if quick is None:
-        table, lines = _read_slow(text, dialect, names)
+        records = itertools.islice(read_records(text_lines(text.data), text.name, found.dialect), 1, None)
+        batches = list(read_slow(records, text.name, found.names))
+        schema = pa.schema([(name, pa.string()) for name in found.names])
+        table = pa.Table.from_batches([batch for batch, _ in batches], schema=schema)
+        lines = np.concatenate([lines for _, lines in batches] or [np.empty(0, np.int64)])
     else:
-        table, lines = quick.rename_columns(names), _lines_of_rows(text, dialect, quick.num_rows)
+        table, lines = quick.rename_columns(found.names), _lines_of_rows(text, found.dialect, quick.num_rows)
     if table.num_rows == 0:
-        raise DataError("the file has a header and no rows", where=text.name, hint="There is nothing to learn from.")
-    return Delimited(table, dialect.delimiter, lines, (*text.notes, said, *notes))
+        raise no_rows(text.name)
+    return Delimited(table, found.dialect.delimiter, lines, (*text.notes, *found.notes))
 
 
-class _Dialect(csv.Dialect):
+@dataclass(frozen=True, eq=False)
+class Header:
+    """How the fields are separated, the first record as written, the columns' names, and what is to be said of it."""
+
+    dialect: Dialect
+    fields: list[str]
+    names: list[str]
+    notes: tuple[str, ...]
+
+
+def find_header(text: TextFile) -> Header:
+    """Return what the beginning of a text table says; `text` may hold only that, its first record at least.
+
+    Raises:
+        DataError: Names empty or twice, numbers in place of a header, too many columns, a stray quote.
+    """
+    dialect = _find_dialect(text)
+    line, fields = next(read_records(text_lines(text.data), text.name, dialect))
+    names, notes = _check_header(fields, text.name, line)
+    said = f"fields separated by {_DELIMITERS[dialect.delimiter]}" if len(names) > 1 else "one column"
+    return Header(dialect, fields, names, (said, *notes))
+
+
+def no_rows(name: str) -> DataError:
+    """Return (not raise) the error of a table that is a header only."""
+    return DataError("the file has a header and no rows", where=name, hint="There is nothing to learn from.")
+
+
+class Dialect(csv.Dialect):
+    """The csv module's dialect of a table: its separator, double quotes, strict."""
+
     quotechar = '"'
     doublequote = True
     lineterminator = "\n"
@@ -76,7 +109,7 @@ class _Dialect(csv.Dialect):
         super().__init__()
 
 
-def _find_dialect(text: TextFile) -> _Dialect:
+def _find_dialect(text: TextFile) -> Dialect:
     sample = text.data[: 1 << 16].decode("utf-8", "ignore")
     whole_lines = sample if len(text.data) <= 1 << 16 else sample[: sample.rfind("\n") + 1] or sample
     best, best_rank = ",", (0.0, 0)
@@ -97,30 +130,48 @@ def _find_dialect(text: TextFile) -> _Dialect:
                 hint="Separate them by commas, semicolons, tabs or '|'.",
             )
     first = whole_lines.splitlines()[:20]
-    return _Dialect(best, skipinitialspace=any(f'{best} "' in line for line in first))
+    return Dialect(best, skipinitialspace=any(f'{best} "' in line for line in first))
 
 
-def _records(text: TextFile, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which each record begins (from 1) and its fields; blank lines are passed over."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(text.data), "utf-8", newline=""), dialect)
-    line = 1
+def text_lines(data: bytes) -> Iterator[str]:
+    """Return the lines of UTF-8 text, each with the end that it has."""
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8", newline="")
+
+
+def read_records(
+    lines: Iterable[str], file: str, dialect: Dialect, first_line: int = 1
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each record begins and its fields; blank lines are passed over.
+
+    Args:
+        lines: Lines as `text_lines` gives them, from the beginning of a record on.
+        file: Name of the file, for errors.
+        dialect: How fields are separated.
+        first_line: Number of the first of the lines.
+
+    Raises:
+        DataError: A quote that is not closed, or a cell over `MAX_CELL`.
+    """
+    reader = csv.reader(lines, dialect)
+    line = first_line
     while True:
         try:
             record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
+            last = reader.line_num + first_line - 1
             if "field larger" in str(error):
                 message, hint = f"a cell is longer than {MAX_CELL:,} characters, the limit", None
                 hint = 'Often a stray quote (") is the cause.'
             else:
-                end = f" by line {reader.line_num}" if reader.line_num > line else ""
+                end = f" by line {last}" if last > line else ""
                 message = f'a quote (") opens a field in this row and is not closed properly{end}'
                 hint = 'Remove the stray quote, or write it twice ("") inside a quoted field.'
-            raise DataError(message, where=f"{text.name}:{line}", hint=hint) from None
+            raise DataError(message, where=f"{file}:{line}", hint=hint) from None
         if record:
             yield line, record
-        line = reader.line_num + 1
+        line = reader.line_num + first_line
 
 
 def _check_header(header: list[str], file: str, line: int) -> tuple[list[str], list[str]]:
@@ -162,7 +213,22 @@ def check_names(names: list[str], where: str) -> None:
         seen[name] = i
 
 
-def _read_fast(data: bytes, dialect: _Dialect, header: list[str]) -> pa.Table | None:
+def read_fast(
+    data: bytes,
+    dialect: Dialect,
+    fields: list[str],
+    header: list[str] | None = None,
+    columns: Sequence[int] | None = None,
+) -> pa.Table | None:
+    """Return the cells of `data` (columns f0, f1, …) if the fast reader can be trusted with it, else None.
+
+    Args:
+        data: UTF-8 text that begins at the beginning of a record and ends at the end of one.
+        dialect: How fields are separated.
+        fields: The file's header: a record has as many fields.
+        header: The same, if `data` begins with it; it is no row of the result.
+        columns: Indices of the columns to be returned; None: all.
+    """
     if dialect.skipinitialspace:
         return None
     quoted = b'"' in data
@@ -172,7 +238,8 @@ def _read_fast(data: bytes, dialect: _Dialect, header: list[str]) -> pa.Table | 
     import pyarrow.compute as pc
     from pyarrow import csv as arrow_csv
 
-    names = [f"f{i}" for i in range(len(header))]
+    names = [f"f{i}" for i in range(len(fields))]
+    kept = names if columns is None else [names[i] for i in columns]
     try:
         table: Any = arrow_csv.read_csv(
             pa.BufferReader(data),
@@ -182,16 +249,22 @@ def _read_fast(data: bytes, dialect: _Dialect, header: list[str]) -> pa.Table | 
                 delimiter=dialect.delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=False,
+                include_columns=[] if columns is None else kept,
             ),
         )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError):
         return None
-    if table.column_names != names or [column[0].as_py() for column in table.columns] != header:
+    if table.column_names != kept:
+        return None
+    if header is not None and [column[0].as_py() for column in table.columns] != (
+        header if columns is None else [header[i] for i in columns]
+    ):
         return None
     if any((pc.max(pc.utf8_length(column)).as_py() or 0) > MAX_CELL for column in table.columns):
         return None
-    return table.slice(1)
+    return table if header is None else table.slice(1)
 
 
 def _quotes_enclose_fields(data: bytes, delimiter: str) -> bool:
@@ -214,28 +287,32 @@ def _quotes_enclose_fields(data: bytes, delimiter: str) -> bool:
     return bool(opens.all() and closes.all())
 
 
-def _read_slow(text: TextFile, dialect: _Dialect, names: list[str]) -> tuple[pa.Table, NDArray[np.int64]]:
+def read_slow(
+    records: Iterable[tuple[int, list[str]]], file: str, names: list[str]
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int64]]]:
+    """Yield the cells of up to 50,000 records at a time, with the line of each.
+
+    Raises:
+        DataError: A record has more or fewer fields than there are names.
+    """
     import pyarrow as pa
 
-    records = _records(text, dialect)
-    next(records)
-    schema = pa.schema([(f"f{i}", pa.string()) for i in range(len(names))])
-    batches: list[Any] = []
     rows: list[list[str]] = []
     lines: list[int] = []
 
-    def flush() -> None:
-        if rows:
-            columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
-            batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
-            rows.clear()
+    def batch() -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+        columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
+        made = pa.RecordBatch.from_arrays(columns, names=names), np.array(lines, np.int64)
+        rows.clear()
+        lines.clear()
+        return made
 
     for line, record in records:
         if len(record) != len(names):
             fewer = len(record) < len(names)
             raise DataError(
                 f"this row has {len(record)} field{'s' * (len(record) != 1)} where the header has {len(names)}",
-                where=f"{text.name}:{line}",
+                where=f"{file}:{line}",
                 hint="Is a separator missing?"
                 if fewer
                 else 'Put a cell that holds the separator in double quotes (").',
@@ -243,18 +320,22 @@ def _read_slow(text: TextFile, dialect: _Dialect, names: list[str]) -> tuple[pa.
         rows.append(record)
         lines.append(line)
         if len(rows) == _BATCH:
-            flush()
-    flush()
-    table = pa.Table.from_batches(batches, schema=schema).rename_columns(names)
-    return table, np.array(lines, np.int64)
+            yield batch()
+    if rows:
+        yield batch()
 
 
-def _lines_of_rows(text: TextFile, dialect: _Dialect, n_rows: int) -> NDArray[np.int64] | None:
+def _lines_of_rows(text: TextFile, dialect: Dialect, n_rows: int) -> NDArray[np.int64] | None:
     data = text.data.rstrip(b"\r\n")
-    breaks = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
-    if breaks == n_rows:
+    if line_breaks(data) == n_rows:
         return None
-    return np.fromiter((line for line, _ in _records(text, dialect)), np.int64)[1:]
+    records = read_records(text_lines(text.data), text.name, dialect)
+    return np.fromiter((line for line, _ in records), np.int64)[1:]
+
+
+def line_breaks(data: bytes) -> int:
+    """Return how many line breaks there are: LF, CR, or both as one."""
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
 def _is_number(word: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.data.columns import Column
-from neuronwise.data.inputs import ColumnEncoding, Input, fit_column, inputs_of, unusual
+from neuronwise.data.inputs import ColumnEncoding, Input, Unusual, fit_column, inputs_of, unusual
 from neuronwise.data.reading import RawTable, read_table
 from neuronwise.data.transformers import assemble, fitted_inputs, output_order
 from neuronwise.errors import DataError, did_you_mean
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_ENCODED_BYTES = 8_000_000_000
 """Largest array that `transform` makes."""
 _CHUNK = 65_536
+_ENCODED_AT_ONCE = 2_000_000
 
 
 class ExplainedCell(NamedTuple):
@@ -123,7 +124,7 @@ class FeatureEncoder:
         """
         table = read_table(table)
         chosen = _rows(table, rows)
-        self._check_columns(table)
+        self.check_columns(table)
         size = len(chosen) * self.n_inputs * 4
         if size > MAX_ENCODED_BYTES:
             raise DataError(
@@ -139,9 +140,16 @@ class FeatureEncoder:
             numbers = np.hstack(
                 [t[table.cells(e.column.name).codes[part]] for e, t in zip(self.encodings, tables, strict=True)]
             )
-            encoded = self._transformer.transform(numbers)
-            out[start : start + _CHUNK] = encoded[:, self._order]
+            self.encode_numbers(numbers, out[start : start + _CHUNK])
         return out
+
+    def encode_numbers(self, numbers: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+        """Write the vectors of rows of prepared numbers (`ColumnEncoding.prepare`, side by side) into `out`."""
+        # scikit-learn makes several float64 copies of what it is given.
+        size = max(256, _ENCODED_AT_ONCE // max(self.n_inputs, 1))
+        for start in range(0, len(numbers), size):
+            encoded = self._transformer.transform(numbers[start : start + size])
+            out[start : start + size] = encoded[:, self._order]
 
     def check(self, table: object, rows: ArrayLike | None = None) -> list[str]:
         """Return sentences on what the encoder never saw; empty if there is nothing to say.
@@ -156,8 +164,12 @@ class FeatureEncoder:
             if name not in table.frame.columns:
                 messages.append(f"column {name!r} is missing.{did_you_mean(name, table.column_names)}")
                 continue
-            messages += unusual(table, encoding, [self.inputs[i] for i in self.groups[name]], chosen)
+            messages += map(str, self.unusual(table, encoding, chosen))
         return messages
+
+    def unusual(self, table: RawTable, encoding: ColumnEncoding, rows: NDArray[np.int64]) -> list[Unusual]:
+        """Return the cells of one column, in the given rows, that are unlike any that were seen while fitting."""
+        return unusual(table, encoding, [self.inputs[i] for i in self.groups[encoding.column.name]], rows)
 
     def explain_row(self, table: object, row: int) -> list[ExplainedCell]:
         """Return, for every column of the encoder, the raw cell of `row` and the inputs and values it became.
@@ -177,6 +189,10 @@ class FeatureEncoder:
                 note = f"left out ({column.kind}): {column.reason}"
                 explained.append(ExplainedCell(column.name, table.cell(row, column.name), [], note))
         return explained
+
+    def with_parts(self, encodings: Sequence[ColumnEncoding], inputs: Sequence[Input]) -> FeatureEncoder:
+        """Return this encoder with other words on its columns and inputs; it transforms as this one does."""
+        return FeatureEncoder(encodings, inputs, self.left_out, self._transformer)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the encoder as JSON's types."""
@@ -214,7 +230,8 @@ class FeatureEncoder:
             else "the date's parts, standardised"
         )
 
-    def _check_columns(self, table: RawTable) -> None:
+    def check_columns(self, table: RawTable) -> None:
+        """Raise a DataError if the table lacks a column."""
         missing = [name for name in self.column_names if name not in table.frame.columns]
         if missing:
             shown = ", ".join(repr(name[:60]) for name in missing[:5]) + (" …" if len(missing) > 5 else "")

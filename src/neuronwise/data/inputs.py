@@ -17,6 +17,7 @@ from neuronwise.errors import DataError
 
 MISSING = "missing"
 UNSEEN = -1.0
+_MAX_ODD_WORDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,32 @@ class Input:
         return np.expm1(raw) if self.transform == "log" else raw
 
 
+class OddCells:
+    """The cells of one column that cannot be read, counted where a long table is read in parts and they may be few.
+
+    Attributes:
+        n: Rows with such a cell.
+        words: The different cells, 100,000 at most.
+        where: Where the first one stands, as an error has it.
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.words: dict[str, None] = {}
+        self.where = ""
+
+    def count(self, table: RawTable, name: str, cells: Cells, odd: NDArray[np.bool_]) -> None:
+        """Count the rows of `table` whose distinct cell is marked in `odd`."""
+        rows = cells.rows_of(odd)
+        if not self.n:
+            self.where = table.where(int(rows[0]), name)
+        self.n += len(rows)
+        for code in np.flatnonzero(odd).tolist():
+            if len(self.words) == _MAX_ODD_WORDS:
+                break
+            self.words[cells.word(code)] = None
+
+
 @dataclass(frozen=True)
 class ColumnEncoding:
     """How one column becomes its inputs.
@@ -81,16 +108,17 @@ class ColumnEncoding:
         """Numbers per row before sklearn's transformers see them: a value, a category's index or a date's parts."""
         return max(len(self.parts), 1) + self.flag
 
-    def prepare(self, table: RawTable) -> NDArray[np.float64]:
+    def prepare(self, table: RawTable, tally: OddCells | None = None) -> NDArray[np.float64]:
         """Return float64 (distinct cells + 1, width): the numbers of each distinct cell, last those of a missing one.
 
-        Values not known are NaN, categories not known are -1.
+        Values not known are NaN, categories not known are -1. With a `tally`, cells that are no number (or date) of a
+        column of such are counted there and are not known, instead of raising.
 
         Raises:
             DataError: A cell that cannot be read as the column's kind, or an infinite number; with its place.
         """
         cells = table.cells(self.column.name)
-        values = self._values(table, cells)
+        values = self._values(table, cells, tally)
         prepared = np.full((cells.n_distinct + 1, self.width), np.nan)
         prepared[:-1, : values.shape[1]] = values
         if self.column.kind == "category":
@@ -101,7 +129,7 @@ class ColumnEncoding:
             prepared[-1, -1] = 1.0
         return prepared
 
-    def _values(self, table: RawTable, cells: Cells) -> NDArray[np.float64]:
+    def _values(self, table: RawTable, cells: Cells, tally: OddCells | None) -> NDArray[np.float64]:
         column = self.column
         if column.kind == "category":
             return match_words(cells.words, self.categories).astype(np.float64)[:, None]
@@ -111,25 +139,33 @@ class ColumnEncoding:
             return values[:, None]
         if column.kind == "date":
             days = cells.dates(column.date_format or "%Y-%m-%d")
-            self._refuse(
-                table, cells, np.isnat(days), "not a date" + (f" like {column.examples[0]}" if column.examples else "")
-            )
+            like = f" like {column.examples[0]}" if column.examples else ""
+            self._refuse(table, cells, np.isnat(days), f"not a date{like}", tally)
             parts = date_parts(days, np.datetime64(self.origin or "1970-01-01", "s"))
             return np.stack([parts[part] for part in self.parts], axis=1)
         values = cells.as_learned(column.decimal, column.date_format)
-        self._refuse(table, cells, np.isnan(values), "not a time like 7:30" if column.date_format else "not a number")
+        what = "not a time like 7:30" if column.date_format else "not a number"
+        self._refuse(table, cells, np.isnan(values), what, tally)
         check_finite(table, column.name, values)
         return values[:, None]
 
-    def _refuse(self, table: RawTable, cells: Cells, bad: NDArray[np.bool_], what: str) -> None:
+    def _refuse(
+        self, table: RawTable, cells: Cells, bad: NDArray[np.bool_], what: str, tally: OddCells | None = None
+    ) -> None:
+        bad = bad & (cells.counts > 0)
         if not bad.any():
             return
         odd = set(self.column.odd)
-        new = bad & np.array([word not in odd for word in cells.words], bool)
-        if new.any():
+        new = bad.copy()
+        for code in np.flatnonzero(bad).tolist():
+            new[code] = cells.word(code) not in odd
+        if new.any() and tally is not None and self.column.kind in ("numeric", "date"):
+            tally.count(table, self.column.name, cells, new)
+        elif new.any():
             row = int(cells.rows_of(new)[0])
+            word = cells.word(int(cells.codes[row]))
             raise DataError(
-                f"{show(cells.words[cells.codes[row]])} is {what}, and the column was learned as {self.column.kind}",
+                f"{show(word)} is {what}, and the column was learned as {self.column.kind}",
                 where=table.where(row, self.column.name),
                 hint="Correct the cell, or leave it empty to have it taken as missing.",
             )
@@ -146,7 +182,7 @@ def fit_column(table: RawTable, column: Column, rows: NDArray[np.int64]) -> Colu
     flag = bool((codes < 0).any() or (odd and not present[codes[codes >= 0]].all()))
     if column.kind == "category":
         return ColumnEncoding(
-            column, categories=_in_order([cells.words[i] for i in np.flatnonzero(present)]), flag=flag
+            column, categories=_in_order([cells.words[i] for i in np.flatnonzero(present).tolist()]), flag=flag
         )
     if column.kind == "date":
         days = cells.dates(column.date_format or "%Y-%m-%d")[present]
@@ -181,24 +217,46 @@ def inputs_of(encoding: ColumnEncoding) -> list[Input]:
     return inputs
 
 
-def unusual(table: RawTable, encoding: ColumnEncoding, inputs: list[Input], rows: NDArray[np.int64]) -> list[str]:
-    """Return sentences on cells unlike any that were seen while fitting."""
+@dataclass
+class Unusual:
+    """Cells of one column unlike any that were seen while fitting, of one sort.
+
+    Attributes:
+        column: The column.
+        what: What is unusual, with ``{cell}`` for the first such cell.
+        cell: That cell.
+        row: Its row in the source.
+        line: Its line in the file, or None.
+        n: Rows with such a cell.
+    """
+
+    column: str
+    what: str
+    cell: str
+    row: int
+    line: int | None
+    n: int
+
+    def __str__(self) -> str:
+        place = f"row {self.row}" + (f" (line {self.line})" if self.line is not None else "")
+        more = f", and {self.n - 1:,} more row{'s' * (self.n > 2)}" if self.n > 1 else ""
+        return f"{self.column} {self.what.format(cell=self.cell)} at {place}{more}"
+
+
+def unusual(table: RawTable, encoding: ColumnEncoding, inputs: list[Input], rows: NDArray[np.int64]) -> list[Unusual]:
+    """Return the cells unlike any that were seen while fitting."""
     column = encoding.column
     cells = table.cells(column.name)
     prepared = encoding.prepare(table)
     codes = cells.codes[rows]
-    messages: list[str] = []
+    found: list[Unusual] = []
 
     def tell(bad: NDArray[np.bool_], what: str) -> None:
         at = np.flatnonzero(bad[codes])
         if len(at):
             row = int(rows[at[0]])
-            line = table.line_of(row)
-            place = f"row {row}" + (f" (line {line})" if line is not None else "")
-            more = f", and {len(at) - 1:,} more row{'s' * (len(at) > 2)}" if len(at) > 1 else ""
-            messages.append(
-                f"{column.name} {what.format(cell=_cell(cells, int(codes[at[0]]), column))} at {place}{more}"
-            )
+            cell = _cell(cells, int(codes[at[0]]), column)
+            found.append(Unusual(column.name, what, cell, table.number_of(row), table.line_of(row), len(at)))
 
     missing = np.zeros(cells.n_distinct + 1, bool)
     missing[-1] = True
@@ -213,7 +271,7 @@ def unusual(table: RawTable, encoding: ColumnEncoding, inputs: list[Input], rows
                 continue
             beyond = (prepared[:, i] < neuron.minimum) | (prepared[:, i] > neuron.maximum)
             tell(beyond, "{cell} is beyond anything seen in training: " + _range(encoding, neuron))
-    return messages
+    return found
 
 
 def _range(encoding: ColumnEncoding, neuron: Input) -> str:
@@ -229,4 +287,4 @@ def _cell(cells: Cells, code: int, column: Column) -> str:
         return ""
     if column.kind == "numeric" and column.date_format is None:
         return figure(float(cells.numbers(column.decimal).values[code]))
-    return show(cells.words[code]) if column.kind == "category" else cells.words[code]
+    return show(cells.word(code)) if column.kind == "category" else cells.word(code)

@@ -99,7 +99,7 @@ class _Judge:
         cells = self.table.cells(name)
         values = cells.values
         assert values is not None
-        return replace(cells, values=values[:3], counts=cells.counts[:3]).words
+        return tuple(replace(cells, values=values[:3], counts=cells.counts[:3]).words)
 
     def _forced(self, name: str, cells: Cells, forced: str) -> Column:
         if forced == "drop":

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neuronwise.data.words import Words, contain
 
 MISSING_WORDS = frozenset(
     {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "nat", "?", "-", "--", ".", "–", "—"}
@@ -51,6 +53,8 @@ def _pattern(decimal: str, groups: str) -> re.Pattern[str]:
     )
 
 
+_SIMPLE = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_FEW = 100
 _SPACES = " \u00a0\u202f\u2009"
 _STYLES = {".": _pattern(r"\.", rf",'’{_SPACES}"), ",": _pattern(",", rf".'’{_SPACES}")}
 _INFINITE = re.compile(r"([+\-−]?)inf(?:inity)?", re.IGNORECASE)
@@ -70,7 +74,7 @@ def read_numbers(
     plain = _read_plain(words)
     # With a preference for the comma, a plain "1.234" may still mean 1234.
     if plain is not None and prefer != ",":
-        return NumberReading(plain, ".", decided=any("." in word for word in words))
+        return NumberReading(plain, ".", decided=contain(words, "."))
     if (accounted := _read_brackets(words, counts, prefer, fallback)) is not None:
         return accounted
     readings = {decimal: _read_style(words, decimal) for decimal in _STYLES}
@@ -87,6 +91,8 @@ def _read_brackets(
     words: Sequence[str], counts: NDArray[np.int64], prefer: str | None, fallback: str
 ) -> NumberReading | None:
     """Return the numbers if some are written in brackets, as accountants write negative ones, and all are numbers."""
+    if not contain(words, "("):
+        return None
     inner = [word[1:-1].strip() if word.startswith("(") and word.endswith(")") else None for word in words]
     if not any(inner) or any(within and set(within) & set("()+-−") for within in inner):
         return None
@@ -98,12 +104,29 @@ def _read_brackets(
     return dataclasses.replace(reading, values=np.where(negative, -reading.values, reading.values), brackets=True)
 
 
+def read_words(words: Sequence[str], decimal: str, *, brackets: bool = False) -> NDArray[np.float64]:
+    """Return the words as numbers of a style that is known; NaN where one is none.
+
+    Args:
+        words: Cells, none of them missing.
+        decimal: ``"."`` or ``","``.
+        brackets: Whether (57) is -57.
+    """
+    if not brackets:
+        return _read_style(words, decimal)[0]
+    within = [word.startswith("(") and word.endswith(")") for word in words]
+    bare = [word[1:-1].strip() if inner else word for word, inner in zip(words, within, strict=True)]
+    values = _read_style(bare, decimal)[0]
+    return np.where(np.array(within, bool), -values, values)
+
+
 def _read_plain(words: Sequence[str]) -> NDArray[np.float64] | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
-        array: Any = pc.cast(pa.array(words, pa.string()), pa.float64())
+        text = words.array if isinstance(words, Words) else pa.array(words, pa.string())
+        array: Any = pc.cast(text, pa.float64())
     except pa.ArrowInvalid:
         return None
     values = np.array(array, np.float64)
@@ -111,11 +134,43 @@ def _read_plain(words: Sequence[str]) -> NDArray[np.float64] | None:
     return None if np.isnan(values).any() else values
 
 
+def read_simple(words: Any, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the numbers in a pyarrow array of text, NaN elsewhere, and for which words that is settled.
+
+    Settled are words of digits, at most one decimal sign and an exponent: pyarrow reads them as the patterns here do.
+    Those with the other decimal sign are no numbers, unless it could part thousands.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nothing = pa.scalar(None, words.type)
+    kept = words
+    if decimal == ",":
+        # A point would be a separator of thousands.
+        pointed = pc.match_substring(kept, ".")
+        kept = pc.if_else(pointed, nothing, pc.replace_substring(kept, ",", "."))
+    plain = pc.fill_null(pc.match_substring_regex(kept, _SIMPLE), False)
+    values = np.array(pc.cast(pc.if_else(plain, kept, nothing), pa.float64()), np.float64)
+    other = "," if decimal == "." else r"\."
+    foreign = pc.match_substring_regex(words, rf"^-?([0-9]+{other}[0-9]*|{other}[0-9]+)([eE][+-]?[0-9]+)?$")
+    thousands = pc.match_substring_regex(words, rf"^-?[0-9]{{1,3}}{other}[0-9]{{3}}([eE][+-]?[0-9]+)?$")
+    settled = pc.or_(plain, pc.fill_null(pc.and_not(foreign, thousands), False))
+    return values, np.array(settled, bool)
+
+
 def _read_style(words: Sequence[str], decimal: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     pattern = _STYLES[decimal]
     values = np.full(len(words), np.nan)
     signs: set[str] = set()
-    for i, word in enumerate(words):
+    rest: Iterable[tuple[int, str]] = enumerate(words)
+    if len(words) > _FEW:
+        import pyarrow as pa
+
+        array = words.array if isinstance(words, Words) else pa.array(words, pa.large_string())
+        values, settled = read_simple(array, decimal)
+        at = np.flatnonzero(~settled)
+        rest = zip(at.tolist(), array.take(at).to_pylist(), strict=True)
+    for i, word in rest:
         match = pattern.fullmatch(word)
         if match is None:
             if infinite := _INFINITE.fullmatch(word):

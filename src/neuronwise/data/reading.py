@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.data.budget import is_parquet
 from neuronwise.data.cells import Cells, make_cells
 from neuronwise.data.delimited import read_delimited
 from neuronwise.data.frames import Refused, frame_fingerprint, frame_from_arrow, normalise_frame, read_parquet
+from neuronwise.data.number_cells import Style, number_cells
 from neuronwise.data.textfile import find_file, load_text
 from neuronwise.errors import DataError, UsageError, did_you_mean
 
@@ -33,6 +36,8 @@ class RawTable:
         delimiter: Separator of a text file, else None.
         declared: Columns that their frame declares to be categories.
         refused: Columns whose cells are no number, text, date or truth value, each with the error that using it raises.
+        styles: Of a part of a longer table: how its columns of numbers are written, as the whole table says; they are
+            read as numbers at once (see `number_cells`).
     """
 
     frame: pd.DataFrame
@@ -43,7 +48,9 @@ class RawTable:
     delimiter: str | None = None
     declared: frozenset[str] = frozenset()
     refused: Refused = field(default_factory=dict)
+    styles: Mapping[str, Style] | None = None
     _lines: NDArray[np.int64] | None = None
+    _rows: NDArray[np.int64] | None = None
     _cells: dict[str, Cells] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -65,12 +72,16 @@ class RawTable:
             return None
         return int(self._lines[row]) if self._lines is not None else row + 2
 
+    def number_of(self, row: int) -> int:
+        """Return the row of the source (from 0) that `row` is: the same, unless this is a part of a longer table."""
+        return row if self._rows is None else int(self._rows[row])
+
     def where(self, row: int | None = None, column: str | None = None) -> str:
         """Return a place for an error: ``"houses.csv:17, column price"`` or ``"table, row 15, column price"``."""
         place = self.name
         if row is not None:
             line = self.line_of(row)
-            place += f":{line}" if line is not None else f", row {row}"
+            place += f":{line}" if line is not None else f", row {self.number_of(row)}"
         return place if column is None else f"{place}, column {_short(column)}"
 
     def cells(self, column: str) -> Cells:
@@ -83,9 +94,14 @@ class RawTable:
         if column in self.refused:
             raise self.refused[column]
         if column not in self._cells:
-            prefer = self.decimal_hint if self.delimiter else None
-            self._cells[column] = self._make_cells(column, prefer)
+            self._cells[column] = self._styled_cells(column) or self._make_cells(
+                column, self.decimal_hint if self.delimiter and self.styles is None else None
+            )
         return self._cells[column]
+
+    def forget(self) -> None:
+        """Drop the distinct cells that were kept, which may take much memory; they are found again when asked for."""
+        self._cells.clear()
 
     def cell(self, row: int, column: str) -> object:
         """Return one raw cell: text as written, or the frame's value."""
@@ -94,21 +110,25 @@ class RawTable:
 
     def check_column(self, column: str) -> None:
         """Raise a DataError if there is no such column."""
-        if column not in self.frame.columns:
-            names = ", ".join(_short(name) for name in self.column_names[:30])
-            more = f" and {len(self.column_names) - 30} more" if len(self.column_names) > 30 else ""
-            raise DataError(
-                f"there is no column {_short(column)!r}.{did_you_mean(column, self.column_names)}",
-                where=self.name,
-                hint=f"The columns are: {names}{more}.",
-            )
+        if column not in self.frame.columns:  # which looks it up; the list of names of a wide table takes long
+            check_column(column, self.column_names, self.name)
 
     def check_row(self, row: int) -> int:
         """Return `row` if the table has it, else raise a UsageError."""
         if not 0 <= row < len(self.frame):
-            last = len(self.frame) - 1
-            raise UsageError(f"there is no row {row}; rows count from 0 and the last is {last:,}", where=self.name)
+            raise no_such_row(row, len(self.frame), self.name)
         return row
+
+    def one_row(self, row: int) -> RawTable:
+        """Return one row as a table of its own, which knows where it stands in this one."""
+        line = self.line_of(row)
+        return replace(
+            self,
+            frame=self.frame.iloc[row : row + 1].reset_index(drop=True),
+            _lines=None if line is None else np.array([line]),
+            _rows=np.array([self.number_of(row)]),
+            _cells={},
+        )
 
     @cached_property
     def decimal_hint(self) -> str | None:
@@ -123,6 +143,10 @@ class RawTable:
             if cells.reading.decided and known >= 0.99 * max(cells.n_present, 1):
                 votes[cells.reading.decimal] += 1
         return None if votes["."] == votes[","] else max(votes, key=lambda style: votes[style])
+
+    def _styled_cells(self, column: str) -> Cells | None:
+        style = None if self.styles is None else self.styles.get(column)
+        return None if style is None else number_cells(self.frame[column], style)
 
     def _make_cells(self, column: str, prefer: str | None) -> Cells:
         # In a file whose separator is the comma a quoted "1,234" is a thousand; where it is the semicolon, it is not.
@@ -161,11 +185,26 @@ def read_table(source: object) -> RawTable:
     raise UsageError(f"a table is a path or a DataFrame, not a {kind}", where="argument data", hint=advice.get(kind))
 
 
+def check_column(column: str, names: list[str], where: str) -> None:
+    """Raise a DataError if `column` is none of the `names`."""
+    if column not in names:
+        shown = ", ".join(_short(name) for name in names[:30])
+        more = f" and {len(names) - 30} more" if len(names) > 30 else ""
+        raise DataError(
+            f"there is no column {_short(column)!r}.{did_you_mean(column, names)}",
+            where=where,
+            hint=f"The columns are: {shown}{more}.",
+        )
+
+
+def no_such_row(row: int, n_rows: int, where: str) -> UsageError:
+    """Return (not raise) the error of a row that is not there."""
+    return UsageError(f"there is no row {row}; rows count from 0 and the last is {n_rows - 1:,}", where=where)
+
+
 def _read_file(source: str | Path) -> RawTable:
     path = find_file(Path(source).expanduser())
-    with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
-    if is_parquet or path.suffix.lower() in (".parquet", ".pq"):
+    if is_parquet(path):
         import hashlib
 
         table = read_parquet(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def told_units(name: str, found: dict[str, int]) -> str:
     )
 
 
-def _are_tokens(words: tuple[str, ...]) -> bool:
+def _are_tokens(words: Sequence[str]) -> bool:
     sample = words[:200]
     return (
         len(words) >= 20

@@ -204,12 +204,14 @@ class TargetSpec:
             values = class_ids(cells, self.classes)
             unknown = values < 0
             what = f"is none of the {len(self.classes)} classes"
-        known_odd = (
-            np.array([word in self.odd for word in cells.words], bool) if self.odd else np.zeros(len(values), bool)
-        )
+        unknown &= cells.counts > 0
+        odd = set(self.odd)
+        known_odd = np.zeros(len(values), bool)
+        for code in np.flatnonzero(unknown).tolist():
+            known_odd[code] = cells.word(code) in odd
         if (unknown & ~known_odd).any():
             row = int(cells.rows_of(unknown & ~known_odd)[0])
-            raise DataError(f"{show(cells.words[cells.codes[row]])} {what}", where=table.where(row, self.name))
+            raise DataError(f"{show(cells.word(int(cells.codes[row])))} {what}", where=table.where(row, self.name))
         values[unknown] = np.nan
         return np.append(values, np.nan)[cells.codes]
 

@@ -48,11 +48,11 @@ def describe_target(table: RawTable, target: str, *, task: str | None = None, lo
             hint="Choose another column with --target.",
         )
     numbers = read_number_column(table, target, forced=task == "regression", target=True)
-    truth = yes_no(cells.words)
     if task == "regression":
         assert numbers is not None  # forced
         return _regression(cells, target, numbers, where, log, "regression, as asked for")
-    if are_yes_no(cells.words[:21]):
+    if cells.n_distinct <= 20 and are_yes_no(cells.words):
+        truth = yes_no(cells.words)
         two = (cells.words[int((truth == 0).argmax())], cells.words[int((truth == 1).argmax())])
         return _classes(cells, target, two, where, task, f"two classes, {two[0]} and {two[1]}")
     if numbers is None:

@@ -93,7 +93,7 @@ def load_text(path: Path) -> TextFile:
     with path.open("rb") as raw:
         start = raw.read(64)
         raw.seek(0)
-        _refuse_foreign(start, name)
+        refuse_foreign(start, name)
         packed = start[:2] == b"\x1f\x8b"
         if packed:
             fingerprint = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -103,7 +103,7 @@ def load_text(path: Path) -> TextFile:
                     data = _read_bounded(unpacked, name)
             except (EOFError, OSError, zlib.error) as error:
                 raise DataError(f"the gzip stream is damaged or cut off: {error}", where=name) from None
-            _refuse_foreign(data[:64], name)
+            refuse_foreign(data[:64], name)
         else:
             data = _read_bounded(raw, name)
             fingerprint = hashlib.sha256(data).hexdigest()
@@ -112,45 +112,74 @@ def load_text(path: Path) -> TextFile:
         data = data[3:]
         notes.append("a byte order mark at the start was skipped")
     if not data.strip():
-        raise DataError("the file is empty", where=name, hint="A table has a header line and at least one row.")
-    _check_utf8(data, name)
+        raise empty_file(name)
+    check_utf8(data, name)
     return TextFile(name, data, fingerprint, tuple(notes))
 
 
-def _refuse_foreign(start: bytes, name: str) -> None:
+def empty_file(name: str) -> DataError:
+    """Return (not raise) the error of a file without text."""
+    return DataError("the file is empty", where=name, hint="A table has a header line and at least one row.")
+
+
+def refuse_foreign(start: bytes, name: str) -> None:
+    """Raise a DataError if the first bytes of a file say that it is an archive, a picture or the like."""
     for magic, what, hint in _FOREIGN:
         if start.startswith(magic) or (magic[:1] == b"<" and start.lstrip().lower().startswith(magic)):
             raise DataError(f"this is no table: it is {what}", where=name, hint=hint)
 
 
-def _read_bounded(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
-    # A newline must come at least every MAX_LINE_BYTES, so that a bomb of zeros or one endless line is
-    # refused after a few megabytes and not after all of them are in memory.
-    parts: list[bytes] = []
-    size = lines = since_newline = 0
-    while chunk := file.read(_CHUNK):
-        if not parts:
-            _refuse_utf16(chunk, name)
+class TextChecks:
+    """What can be refused of a text table while its bytes pass by, in bounded memory.
+
+    A line break must come at least every `MAX_LINE_BYTES`, so that a bomb of zeros or one endless line is refused after
+    a few megabytes and not after all of them are in memory.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._size = self._lines = self._since_newline = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that have passed."""
+        return self._size
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes.
+
+        Raises:
+            DataError: UTF-16, a NUL byte, or a line over `MAX_LINE_BYTES`.
+        """
+        if not self._size:
+            _refuse_utf16(chunk, self._name)
         if (at := chunk.find(b"\0")) >= 0:
-            line = lines + chunk.count(b"\n", 0, at) + 1
-            column = at - chunk.rfind(b"\n", 0, at) if b"\n" in chunk[:at] else since_newline + at + 1
+            line = self._lines + chunk.count(b"\n", 0, at) + 1
+            column = at - chunk.rfind(b"\n", 0, at) if b"\n" in chunk[:at] else self._since_newline + at + 1
             raise DataError(
                 f"byte {column} of this line is NUL, so the file is damaged or not a text table",
-                where=f"{name}:{line}",
+                where=f"{self._name}:{line}",
                 hint="Look at it with: file FILE",
             )
         newline = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
         first = min((p for p in (chunk.find(b"\n"), chunk.find(b"\r")) if p >= 0), default=len(chunk))
-        if since_newline + first > MAX_LINE_BYTES:
+        if self._since_newline + first > MAX_LINE_BYTES:
             raise DataError(
                 f"this line is longer than {format_bytes(MAX_LINE_BYTES)}, the limit for one row",
-                where=f"{name}:{lines + 1}",
+                where=f"{self._name}:{self._lines + 1}",
                 hint="Is it a table with one row per line?",
             )
-        since_newline = since_newline + len(chunk) if newline < 0 else len(chunk) - newline - 1
-        lines += chunk.count(b"\n") or chunk.count(b"\r")
-        size += len(chunk)
-        if size > MAX_BYTES:
+        self._since_newline = self._since_newline + len(chunk) if newline < 0 else len(chunk) - newline - 1
+        self._lines += chunk.count(b"\n") or chunk.count(b"\r")
+        self._size += len(chunk)
+
+
+def _read_bounded(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
+    parts: list[bytes] = []
+    checks = TextChecks(name)
+    while chunk := file.read(_CHUNK):
+        checks.feed(chunk)
+        if checks.size_bytes > MAX_BYTES:
             raise DataError(
                 f"the table is larger than {format_bytes(MAX_BYTES)} of text, the limit",
                 where=name,
@@ -172,13 +201,14 @@ def _refuse_utf16(chunk: bytes, name: str) -> None:
         )
 
 
-def _check_utf8(data: bytes, name: str) -> None:
+def check_utf8(data: bytes, name: str, first_line: int = 1) -> None:
+    """Raise a DataError naming line and byte if `data`, which begins at a line's beginning, is not UTF-8."""
     if data.isascii():
         return
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + first_line
         column = error.start - data.rfind(b"\n", 0, error.start)
         raise DataError(
             f"byte {column} of this line (0x{data[error.start]:02x}) is not UTF-8; "

@@ -117,6 +117,23 @@ def fitted_inputs(
     return _with_different_names(inputs)
 
 
+def with_ranges(
+    encodings: Sequence[ColumnEncoding],
+    inputs: Sequence[Input],
+    minimum: NDArray[np.float64],
+    maximum: NDArray[np.float64],
+) -> list[Input]:
+    """Return the inputs with the smallest and largest prepared number of each column seen; NaN where there was none."""
+    changed = list(inputs)
+    places = _places(encodings)
+    for group in (*_SCALED, "yes or no"):
+        for number, _, (at, *_) in places[group]:
+            if not np.isnan(minimum[number]):
+                found = {"minimum": float(minimum[number]), "maximum": float(maximum[number])}
+                changed[at] = dataclasses.replace(changed[at], minimum=found["minimum"], maximum=found["maximum"])
+    return changed
+
+
 def restore(encodings: Sequence[ColumnEncoding], inputs: Sequence[Input]) -> ColumnTransformer:
     """Return the transformers fitted to the numbers that `inputs` hold."""
     transformer = assemble(encodings)

@@ -1,6 +1,7 @@
 """How a network learns: backpropagation, optimizers, and the training loop, which offers `Observer`."""
 
 from neuronwise.learning.backpropagation import Gradients, LayerGradients, backpropagate
+from neuronwise.learning.checkpoint import Checkpoint
 from neuronwise.learning.divergence import Divergence
 from neuronwise.learning.estimate import Estimate, estimate_training
 from neuronwise.learning.evaluation import Evaluator
@@ -18,14 +19,29 @@ from neuronwise.learning.optimizers import (
     clip_by_norm,
     get_optimizer,
 )
+from neuronwise.learning.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    ReduceOnPlateau,
+    Schedule,
+    Step,
+    WarmUp,
+    get_schedule,
+    schedule_from_settings,
+)
 from neuronwise.learning.targets import ClassWeights, example_weights, prepare_targets
 
 __all__ = [
     "OPTIMIZERS",
+    "SCHEDULES",
     "SGD",
     "Adam",
     "AdamW",
+    "Checkpoint",
     "ClassWeights",
+    "Constant",
+    "Cosine",
     "Divergence",
     "Estimate",
     "Evaluator",
@@ -38,13 +54,19 @@ __all__ = [
     "Observers",
     "Optimizer",
     "RMSprop",
+    "ReduceOnPlateau",
+    "Schedule",
     "Status",
+    "Step",
     "TrainingState",
+    "WarmUp",
     "backpropagate",
     "clip_by_norm",
     "estimate_training",
     "example_weights",
     "fit",
     "get_optimizer",
+    "get_schedule",
     "prepare_targets",
+    "schedule_from_settings",
 ]

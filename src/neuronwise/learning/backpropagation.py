@@ -5,7 +5,6 @@ The training loop uses the same arithmetic (`network.Workspace`) without copying
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError, did_you_mean
 from neuronwise.files import format_bytes
+from neuronwise.learning.arguments import whole_number
 from neuronwise.learning.targets import prepare_targets
-from neuronwise.network import Loss, Network, get_loss
+from neuronwise.network import Dense, Loss, Network, Pass, get_loss
 
 Array = NDArray[np.floating[Any]]
 
@@ -30,20 +30,48 @@ class LayerGradients:
 
     Attributes:
         name: The layer's name.
-        delta: dL/dz of the **mean** loss over the batch, (batch, n_out); it contains the 1 / batch.
-        dW: Gradient of the mean loss by the weights, (n_out, n_in).
-        db: Gradient of the mean loss by the biases, (n_out,).
-        dW_per_example: On request, (batch, n_out, n_in): the gradient of each example's **own** loss, without
-            the 1 / batch, so that its mean over the batch is dW. Else None.
-        db_per_example: On request, (batch, n_out), likewise.
+        delta: dL/dz of the **mean** loss over the batch, (batch, *output_shape); it contains the 1 / batch.
+        gradients: Gradient of the mean loss by each parameter, by its name and in its shape: W and b, or gamma and
+            beta of a batch normalisation.
+        per_example: On request the same for each example's **own** loss, (batch, *shape), without the 1 / batch, so
+            that the mean over the batch is the gradient. Else None.
     """
 
     name: str
     delta: Array
-    dW: Array
-    db: Array
-    dW_per_example: Array | None = None
-    db_per_example: Array | None = None
+    gradients: dict[str, Array]
+    per_example: dict[str, Array] | None = None
+
+    @property
+    def dW(self) -> Array:
+        """Gradient of the mean loss by the weights, in the shape of W: (n_out, n_in) of a dense layer."""
+        return self._gradient("W")
+
+    @property
+    def db(self) -> Array:
+        """Gradient of the mean loss by the biases, (n_out,)."""
+        return self._gradient("b")
+
+    @property
+    def dW_per_example(self) -> Array | None:
+        """Gradient of each example's own loss by the weights, (batch, *shape of W), if it was asked for."""
+        self._gradient("W")
+        return None if self.per_example is None else self.per_example["W"]
+
+    @property
+    def db_per_example(self) -> Array | None:
+        """Gradient of each example's own loss by the biases, (batch, n_out), if it was asked for."""
+        self._gradient("b")
+        return None if self.per_example is None else self.per_example["b"]
+
+    def _gradient(self, parameter: str) -> Array:
+        if parameter not in self.gradients:
+            names = ", ".join(self.gradients)
+            raise NotFoundError(
+                f"the layer {self.name!r} has no parameter {parameter!r}, it has {names}",
+                hint=f"gradients[{self.name!r}].gradients[{next(iter(self.gradients))!r}]",
+            )
+        return self.gradients[parameter]
 
 
 @dataclass(frozen=True)
@@ -77,9 +105,17 @@ class Gradients:
 
 
 def backpropagate(
-    network: Network, x: ArrayLike, y: ArrayLike, loss: str | Loss | None = None, *, per_example: bool = False
+    network: Network,
+    x: ArrayLike,
+    y: ArrayLike,
+    loss: str | Loss | None = None,
+    *,
+    per_example: bool = False,
+    training: bool = False,
+    step: int | None = None,
+    seed: int | None = None,
 ) -> Gradients:
-    """Return loss, delta and gradients of every layer for one batch; the network is not changed.
+    """Return loss, delta and gradients of every layer for one batch; neither parameters nor buffers are changed.
 
     Args:
         network: The network.
@@ -88,10 +124,14 @@ def backpropagate(
             cross-entropy.
         loss: Default by the output activation (see `get_loss`).
         per_example: Also the gradients of each example's own loss; needs batch × parameters numbers.
+        training: Whether the layers behave as in a training step: dropout drops, batch normalisation uses the batch.
+        step: The step whose dropout masks are drawn, from 1; needed where a network drops in training.
+        seed: Their seed; default that of the network, as in `fit`.
 
     Raises:
-        UsageError: No rows, shapes or targets that do not fit, a loss that does not go with the output activation, or
-            per-example gradients of more than 4 GB.
+        UsageError: No rows, shapes or targets that do not fit, a loss that does not go with the output activation,
+            per-example gradients of more than 4 GB, or where batch normalisation mixes the examples; no step where one
+            is needed.
     """
     inputs = network.check_input(x)
     if not len(inputs):
@@ -101,29 +141,67 @@ def backpropagate(
     if activation is not None:
         chosen.check_activation(activation)
     targets = prepare_targets(network, y, chosen, len(inputs))
-    needed = len(inputs) * network.parameter_count * network.dtype.itemsize
-    if per_example and needed > _MAX_PER_EXAMPLE_BYTES:
-        raise UsageError(
-            f"the gradients of {len(inputs):,} examples need {format_bytes(needed)}",
-            where="argument per_example",
-            hint="pass fewer examples at a time",
-        )
+    if per_example:
+        _check_per_example(network, len(inputs), training)
     flat = np.zeros_like(network.parameters)
-    space = network.workspace(len(inputs), flat, input_gradient=True)
+    space = network.workspace(len(inputs), flat, training=training, input_gradient=True)
+    if space.is_random:
+        if step is None:
+            raise UsageError(
+                "which activations dropout leaves out depends on the step, got None",
+                where="argument step",
+                hint="pass step=1 for the masks of the first step, or training=False to drop nothing",
+            )
+        own_seed = network.seed if seed is None else whole_number(seed, "seed", 0)
+        space.draw(own_seed, whole_number(step, "step", 1))
     with np.errstate(all="ignore"):
         np.copyto(space.x, inputs)
         space.forward()
         value = space.backward(chosen, targets)
         layers = []
-        for step, views in zip(space.passes, network.views(flat), strict=True):
-            if not views or step.delta is None:
-                continue
-            own: tuple[Array | None, Array | None] = (None, None)
-            if per_example:
-                # delta holds 1/batch; times batch it is the derivative of the example's own loss.
-                alone = step.delta * len(inputs)
-                flat_x = step.x.reshape(len(inputs), math.prod(step.x.shape[1:]))
-                own = (np.einsum("mi,mj->mij", alone, flat_x), alone)
-            layers.append(LayerGradients(step.layer.name, step.delta, views["W"], views["b"], *own))
+        for one, views in zip(space.passes, network.views(flat), strict=True):
+            if views and one.delta is not None:
+                alone = _per_example(one, views) if per_example else None
+                layers.append(LayerGradients(one.layer.name, one.delta, views, alone))
     assert space.dx is not None
     return Gradients(value, tuple(layers), flat, space.dx)
+
+
+def _check_per_example(network: Network, rows: int, training: bool) -> None:
+    needed = rows * network.parameter_count * network.dtype.itemsize
+    if needed > _MAX_PER_EXAMPLE_BYTES:
+        raise UsageError(
+            f"the gradients of {rows:,} examples need {format_bytes(needed)}",
+            where="argument per_example",
+            hint="pass fewer examples at a time",
+        )
+    if training and network.buffer_count:
+        raise UsageError(
+            "in training, batch normalisation makes the loss of every example depend on the whole batch: "
+            "an example has no gradient of its own",
+            where="argument per_example",
+            hint="pass training=False, where the running statistics are used",
+        )
+
+
+def _per_example(one: Pass, views: dict[str, Array]) -> dict[str, Array]:
+    """Return, for each parameter of a layer, the gradient of each example's own loss, (batch, *shape)."""
+    m, delta = len(one.x), one.delta
+    assert delta is not None
+    if isinstance(one.layer, Dense):
+        # delta holds 1/batch; times batch it is the derivative of the example's own loss.
+        alone = delta * m
+        return {"W": np.einsum("mi,mj->mij", alone, one.x), "b": alone}
+    # Any other layer: a pass of its own for one example at a time, into which x and delta are put.
+    found = {key: np.empty((m, *values.shape), dtype=values.dtype) for key, values in views.items()}
+    buffers = {key: np.empty_like(values) for key, values in views.items()}
+    x = np.empty((1, *one.x.shape[1:]), dtype=one.x.dtype)
+    single = one.layer.start(x, buffers)
+    for i in range(m):
+        np.copyto(x, one.x[i])
+        single.forward()
+        np.multiply(delta[i], m, out=single.da[0])
+        single.backward(None, from_logits=True)
+        for key, values in buffers.items():
+            found[key][i] = values
+    return found

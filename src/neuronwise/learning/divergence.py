@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.learning.stepping import Snapshot, Stepper
+from neuronwise.network import Layer
 
 _MAX_NEURONS = 10
 _WORDS = {
@@ -25,6 +26,7 @@ _WORDS = {
     "delta": "dL/dz",
     "gradient": "the gradient of the weights",
     "weights": "a weight or bias after the update",
+    "buffers": "a running mean or variance after the update",
 }
 
 
@@ -35,8 +37,8 @@ class Divergence:
     Attributes:
         step: The optimizer step at which it appeared, counted from 1.
         layer: Name of the layer.
-        quantity: ``"x"``, ``"z"``, ``"a"``, ``"loss"``, ``"delta"``, ``"gradient"`` or ``"weights"``.
-        neurons: Indices of the neurons concerned, at most 10.
+        quantity: ``"x"``, ``"z"``, ``"a"``, ``"loss"``, ``"delta"``, ``"gradient"``, ``"weights"`` or ``"buffers"``.
+        neurons: Indices of the neurons concerned (channels of a picture), at most 10.
         largest_weight: Largest |weight| just before.
     """
 
@@ -74,18 +76,19 @@ def locate_divergence(
         The place, or None if every value of these batches is finite.
     """
     stepper.restore(start)
-    parameters = stepper.network.parameters
+    parameters, buffers = stepper.network.parameters, stepper.network.buffers
     for step, rows in enumerate(batches, start=first_step):
         loss = stepper.forward_backward(rows)
         largest = float(np.abs(parameters).max(initial=0.0))
         found = _inspect(stepper, loss)
         if found is None:
-            before = parameters.copy()
+            before = parameters.copy(), buffers.copy()
             stepper.update()
-            if np.isfinite(parameters).all():
+            if stepper.is_finite():
                 continue
             found = _inspect_parameters(stepper)
-            np.copyto(parameters, before)
+            np.copyto(parameters, before[0])
+            np.copyto(buffers, before[1])
         layer, quantity, neurons = found
         return Divergence(step, layer, quantity, neurons, largest)
     return None
@@ -97,13 +100,13 @@ def _inspect(stepper: Stepper, loss: float) -> tuple[str, str, tuple[int, ...]] 
     for one in passes:
         for quantity, values in (("x", one.x if one is passes[0] else None), ("z", one.z), ("a", one.a)):
             if values is not None and not np.isfinite(values).all():
-                return one.layer.name, quantity, _neurons(values) if quantity != "x" else ()
+                return one.layer.name, quantity, _outputs(one.layer, values) if quantity != "x" else ()
     if not np.isfinite(loss):
         return passes[-1].layer.name, "loss", ()
     views = stepper.network.views(stepper.gradients)
     for one, gradients in reversed(list(zip(passes, views, strict=True))):
         if one.delta is not None and gradients and not np.isfinite(one.delta).all():
-            return one.layer.name, "delta", _neurons(one.delta)
+            return one.layer.name, "delta", _outputs(one.layer, one.delta)
         for gradient in gradients.values():
             if not np.isfinite(gradient).all():
                 return one.layer.name, "gradient", _neurons(gradient, axis=0)
@@ -111,14 +114,23 @@ def _inspect(stepper: Stepper, loss: float) -> tuple[str, str, tuple[int, ...]] 
 
 
 def _inspect_parameters(stepper: Stepper) -> tuple[str, str, tuple[int, ...]]:
-    for layer in stepper.network.layers:
-        for values in layer.parameters.values():
-            if not np.isfinite(values).all():
-                return layer.name, "weights", _neurons(values, axis=0)
-    raise AssertionError("called only where a parameter is not finite")
+    for quantity in ("weights", "buffers"):
+        for layer in stepper.network.layers:
+            for values in (layer.parameters if quantity == "weights" else layer.buffers).values():
+                if not np.isfinite(values).all():
+                    return layer.name, quantity, _neurons(values, axis=0)
+    raise AssertionError("called only where a parameter or buffer is not finite")
 
 
-def _neurons(values: NDArray[Any], axis: int = -1) -> tuple[int, ...]:
+def _outputs(layer: Layer, values: NDArray[Any]) -> tuple[int, ...]:
+    """Return the neurons of a layer at which one of its outputs, (batch, *output_shape), is not finite."""
+    axes = len(layer.output_shape)
+    if axes == 2:  # a picture without channels: one neuron
+        return (0,)
+    return _neurons(values, axis=1 if axes == 3 and getattr(layer, "data_format", "") == "channels_first" else -1)
+
+
+def _neurons(values: NDArray[Any], axis: int) -> tuple[int, ...]:
     """Return the indices along `axis` at which a value is not finite, at most 10."""
     moved = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
     return tuple(int(i) for i in np.flatnonzero(~np.isfinite(moved).all(axis=1))[:_MAX_NEURONS])

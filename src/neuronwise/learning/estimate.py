@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import tracemalloc
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,17 +64,29 @@ def estimate_training(
     batch = np.arange(min(batch_size, len(X)), dtype=np.int64)
     times: list[float] = []
     with blas_threads(threads), np.errstate(all="ignore"):
-        stepper.step(batch)  # allocates
+        held = _first_step(stepper, batch)
         deadline = time.perf_counter() + 0.05
         while len(times) < 3 or (time.perf_counter() < deadline and len(times) < 100):
             began = time.perf_counter()
             stepper.step(batch)
             times.append(time.perf_counter() - began)
     steps = epochs * math.ceil(rows / batch_size)
-    item = network.dtype.itemsize
-    buffers = sum(
-        4 * batch_size * layer.neuron_count + batch_size * math.prod(layer.input_shape) for layer in network.layers
-    )
-    arrays = 6 + len(helper.state)  # parameters, best ones, epoch's start, gradients, update, scratch
-    memory = X.nbytes + y.nbytes + item * (network.parameter_count * (arrays + len(helper.state)) + buffers)
-    return Estimate(memory, steps, steps * float(np.median(times)))
+    # parameters, best ones, epoch's start, gradients, update, scratch; the optimizer's state and its copy
+    arrays = network.parameters.nbytes * (6 + 2 * len(helper.state)) + 3 * network.buffers.nbytes
+    layers = held * min(batch_size, rows) // len(batch)
+    return Estimate(X.nbytes + y.nbytes + arrays + layers, steps, steps * float(np.median(times)))
+
+
+def _first_step(stepper: Stepper, batch: NDArray[np.int64]) -> int:
+    """Take a step and return how many bytes it left allocated: what the layers hold for a batch of that size."""
+    traced = tracemalloc.is_tracing()
+    if not traced:
+        tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        stepper.step(batch)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        if not traced:
+            tracemalloc.stop()
+    return max(0, after - before)

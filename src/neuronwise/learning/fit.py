@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,20 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuronwise.data import check_arrays, split_rows
-from neuronwise.errors import TrainingDiverged, UsageError
+from neuronwise.errors import TrainingDiverged
+from neuronwise.learning.arguments import whole_number
+from neuronwise.learning.checkpoint import Checkpoint
 from neuronwise.learning.divergence import Divergence
-from neuronwise.learning.evaluation import Evaluator
+from neuronwise.learning.identity import check_resumable, data_identity, settings_identity
 from neuronwise.learning.interrupt import InterruptGuard
-from neuronwise.learning.loop import Loop, Settings
+from neuronwise.learning.loop import Loop
 from neuronwise.learning.observers import Observer, Observers, Status, TrainingState
 from neuronwise.learning.optimizers import Optimizer, get_optimizer
+from neuronwise.learning.rows import Validation, check_data, make_evaluator, row_weights, split
+from neuronwise.learning.schedules import Schedule, get_schedule
+from neuronwise.learning.settings import Settings
 from neuronwise.learning.stepping import Stepper
-from neuronwise.learning.targets import ClassWeights, example_weights, prepare_targets
-from neuronwise.learning.threads import blas_threads, whole_number
+from neuronwise.learning.targets import ClassWeights, prepare_targets
+from neuronwise.learning.threads import blas_threads
 from neuronwise.network import Loss, Network
-
-Validation = float | tuple[ArrayLike, ArrayLike] | NDArray[np.int64]
 
 
 @dataclass
@@ -38,11 +41,13 @@ class FitResult:
         epochs: Epochs begun.
         best_epoch: The epoch whose weights the network was left with, or None for the last ones.
         best_step: The step at its end, or None.
-        duration_s: Seconds.
+        duration_s: Seconds; of a resumed training, with those before it was interrupted.
         history: For each finished epoch its metrics, with ``epoch``, ``step`` and ``seconds``.
         training_rows: Rows of X that were learned from.
         validation_rows: Rows of X that were held out, if `validation` was a share; else empty.
         divergence: Where it began to diverge, or None.
+        checkpoint: All that is needed to go on: the state at the end, before the best weights are put back; None for a
+            training that diverged.
     """
 
     status: Status
@@ -55,6 +60,7 @@ class FitResult:
     training_rows: NDArray[np.int64] = field(repr=False)
     validation_rows: NDArray[np.int64] = field(repr=False)
     divergence: Divergence | None = None
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
 
 
 def fit(
@@ -72,12 +78,15 @@ def fit(
     training_rows: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     class_weights: ClassWeights | None = None,
+    sample_weight: ArrayLike | None = None,
+    schedule: str | Schedule | None = None,
     clip_norm: float | None = None,
     patience: int | None = None,
     min_delta: float = 0.0,
     shuffle: bool = True,
     seed: int | None = None,
     threads: int | None = 1,
+    resume: Checkpoint | None = None,
     observers: Sequence[Observer] = (),
     strict: bool = False,
 ) -> FitResult:
@@ -87,7 +96,8 @@ def fit(
 
     Args:
         network: The network; its parameters are changed in place.
-        X: Inputs, (rows, *input_shape) or (rows, inputs). Converted to the network's dtype if needed.
+        X: Inputs, (rows, *input_shape) or (rows, inputs). Converted to the network's dtype if needed; not copied if it
+            is C-contiguous in that dtype already, so it may be memory-mapped.
         y: Targets: class numbers (rows,) for categorical cross-entropy, else (rows, n_out), or (rows,) for one
             output.
         loss: Default by the output activation: categorical cross-entropy for softmax, binary for sigmoid, else
@@ -104,38 +114,64 @@ def fit(
         groups: A label per row; rows with the same label never stand on both sides of the split.
         class_weights: ``"balanced"``, or weights by class number; the loss is sum(w_i L_i) / batch.
             The validation loss is not weighted.
+        sample_weight: What each row of X counts, (rows,), from 0; times its class weight. The loss is
+            sum(w_i L_i) / batch, so weights of mean 1 keep its size and the learning rate its meaning.
+        schedule: How the learning rate changes: ``"constant"`` (default), ``"step"``, ``"cosine"``, ``"plateau"``, or a
+            `Schedule`.
         clip_norm: Scale the gradients so that their norm over all layers is at most this.
         patience: End after this many epochs without a lower validation loss; needs `validation`.
         min_delta: How much lower it must be to count.
         shuffle: Whether each epoch visits the rows in a new order.
         seed: Of order and split; default that of the network.
         threads: Threads of the matrix products; None leaves them as they are.
+        resume: Go on from this checkpoint, with the same data and settings, as if the training had never stopped: the
+            network takes its weights. Only `epochs` may be others (20 epochs resumed with 40 are 40 from the start,
+            but a schedule that lasts as long as the training keeps its first length), and `patience`, unless the
+            training would have ended before.
         observers: Listeners; with or without them the weights are the same to the last bit.
         strict: Let an error in an observer end the training, instead of one warning.
 
     Raises:
-        UsageError: An argument that cannot be used.
+        UsageError: An argument that cannot be used, or that is not that of the training to resume.
         TrainingDiverged: A loss or weight became NaN or infinite. The network keeps its last finite weights;
             the error says at which step and in which layer it began, and its `result` holds the history.
     """
-    settings = Settings(network, loss, epochs, batch_size, patience, min_delta, clip_norm, validation)
-    X_all, y_raw = _check_data(network, X, y)
+    if threads is not None:
+        whole_number(threads, "threads", 1)
+    settings = Settings(
+        network, loss, epochs, batch_size, patience, min_delta, clip_norm, validation, shuffle, seed
+    )  # fmt: skip
+    X_all, y_raw = check_data(network, X, y)
     y_all = prepare_targets(network, y_raw, settings.loss, len(X_all))
-    seed = network.seed if seed is None else whole_number(seed, "seed", 0)
-    training, held_out = _split(settings, y_all, groups, validation, training_rows, seed)
-    weights = _row_weights(settings, network, class_weights, y_all, training)
-    evaluator = _evaluator(settings, network, X_all, y_all, held_out, validation)
+    training, held_out = split(settings.loss, y_all, groups, validation, training_rows, settings.seed)
+    weights = row_weights(settings.loss, network, class_weights, sample_weight, y_all, training)
+    evaluator = make_evaluator(settings.loss, network, X_all, y_all, held_out, validation)
+    listeners = Observers(observers, strict=strict)
+    chosen, rates = get_optimizer(optimizer, learning_rate, weight_decay), get_schedule(schedule)
 
-    chosen = get_optimizer(optimizer, learning_rate, weight_decay)
-    chosen.start(network.parameters)
-    stepper = Stepper(network, X_all, y_all, weights, settings.loss, chosen, settings.clip_norm)
+    asked = settings_identity(settings, chosen, rates)
+    held = None if evaluator is None else evaluator.data
+
+    @functools.cache
+    def identity() -> dict[str, Any]:
+        return asked | data_identity(X_all, y_all, weights, training, held)
+
     state = TrainingState(network, settings.epochs, math.ceil(len(training) / settings.batch_size))
+    if resume is not None:
+        check_resumable(resume, settings, identity(), chosen, state.steps_per_epoch)
+    chosen.start(network.parameters)
+    chosen.keeps_update = bool(observers)  # nobody else looks at it
+    stepper = Stepper(
+        network, X_all, y_all, weights, settings.loss, chosen, settings.clip_norm, schedule=rates, seed=settings.seed
+    )  # fmt: skip
     state.gradients, state.update = stepper.gradients, chosen.update
-    state.learning_rate = chosen.learning_rate
-    loop = Loop(settings, stepper, state, training, evaluator, Observers(observers, strict=strict), seed, shuffle)
+    loop = Loop(settings, stepper, state, training, evaluator, listeners, identity, resume)
 
-    with blas_threads(threads), np.errstate(all="ignore"), InterruptGuard() as guard:
-        divergence = loop.run(guard)
+    try:
+        with blas_threads(threads), np.errstate(all="ignore"), InterruptGuard() as guard:
+            divergence = loop.run(guard)
+    finally:
+        chosen.learning_rate = stepper.base_rate  # a schedule moved it
     result = FitResult(
         state.status,
         state.step,
@@ -147,131 +183,23 @@ def fit(
         training,
         held_out,
         divergence,
+        loop.final,
     )
     if divergence is not None:
-        raise _diverged(divergence, chosen, result)
+        raise _diverged(divergence, stepper, result)
     return result
 
 
-def _check_data(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    inputs, targets = check_arrays(X, y, dtype=network.dtype, allow_nd=True)
-    if targets is None:
-        raise UsageError("a target for each row is needed, got None", where="argument y")
-    return network.check_input(inputs), targets
-
-
-def _split(
-    settings: Settings,
-    y: NDArray[Any],
-    groups: ArrayLike | None,
-    validation: Validation | None,
-    training_rows: ArrayLike | None,
-    seed: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows to learn from and those held out."""
-    n = len(y)
-    given = None if training_rows is None else _rows(training_rows, n, "training_rows")
-    by_share = isinstance(validation, (int, float))
-    if groups is not None and not by_share:
-        raise UsageError(
-            "groups say how to split, but nothing is to be split",
-            where="argument groups",
-            hint="pass validation=0.1, a share of the rows",
-        )
-    if isinstance(validation, np.ndarray):
-        held_out = _rows(validation, n, "validation")
-        if given is not None and (shared := np.intersect1d(given, held_out)).size:
-            raise UsageError(f"row {shared[0]} is in training_rows too", where="argument validation")
-        rest = np.setdiff1d(np.arange(n), held_out) if given is None else given
-        if not rest.size:
-            raise UsageError("no rows are left to learn from", where="argument validation")
-        return rest, held_out
-    rows = np.arange(n, dtype=np.int64) if given is None else given
-    if validation is None or isinstance(validation, tuple):
-        return rows, rows[:0]
-    if isinstance(validation, bool) or not by_share or not 0 < validation < 1:
-        raise UsageError(
-            f"expected a share between 0 and 1, (X, y) or an array of rows, got {validation!r}",
-            where="argument validation",
-        )
-    classes = settings.loss.targets == "classes" or settings.loss.name == "binary_cross_entropy"
-    labels = None if groups is None else np.asarray(groups)
-    if labels is not None and len(labels) != n:
-        raise UsageError(f"{n:,} rows need as many labels, got {len(labels):,}", where="argument groups")
-    training, held_out = split_rows(
-        len(rows),
-        y=y.reshape(n, -1)[rows, 0] if classes else None,
-        task="multiclass" if classes else "regression",
-        groups=None if labels is None else labels[rows],
-        fraction=float(validation),
-        seed=seed,
-        purpose="validation",
-    )
-    return rows[training], rows[held_out]
-
-
-def _row_weights(
-    settings: Settings,
-    network: Network,
-    class_weights: ClassWeights | None,
-    y: NDArray[Any],
-    training: NDArray[np.int64],
-) -> NDArray[Any] | None:
-    """Return a weight for each row of the data; "balanced" counts the rows that are learned from."""
-    chosen = example_weights(class_weights, y[training], settings.loss, network.output_size, network.dtype)
-    if chosen is None:
-        return None
-    weights = np.ones(len(y), dtype=network.dtype)
-    weights[training] = chosen
-    return weights
-
-
-def _rows(values: ArrayLike, n: int, argument: str) -> NDArray[np.int64]:
-    """Return row numbers as int64, or say what is wrong with them."""
-    rows = np.asarray(values)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:
-        raise UsageError(f"expected an array of row numbers, got {values!r:.100}", where=f"argument {argument}")
-    if rows.min() < 0 or rows.max() >= n:
-        raise UsageError(
-            f"row numbers go from 0 to {n - 1}, got {rows.min()} to {rows.max()}", where=f"argument {argument}"
-        )
-    return rows.astype(np.int64)
-
-
-def _evaluator(
-    settings: Settings,
-    network: Network,
-    X: NDArray[Any],
-    y: NDArray[Any],
-    held_out: NDArray[np.int64],
-    validation: Validation | None,
-) -> Evaluator | None:
-    if validation is None:
-        return None
-    if isinstance(validation, tuple):
-        if len(validation) != 2:
-            count = f"{len(validation)} value{'' if len(validation) == 1 else 's'}"
-            raise UsageError(f"expected (X, y), got {count}", where="argument validation")
-        try:
-            X_val, y_raw = _check_data(network, *validation)
-            y_val = prepare_targets(network, y_raw, settings.loss, len(X_val))
-        except UsageError as error:
-            error.where = "argument validation"
-            raise
-    else:
-        X_val, y_val = X[held_out], y[held_out]
-    return Evaluator(network, X_val, y_val, settings.loss)
-
-
-def _diverged(divergence: Divergence, optimizer: Optimizer, result: FitResult) -> TrainingDiverged:
-    rate = optimizer.learning_rate
-    advised = min(rate / 10, optimizer.default_learning_rate)
+def _diverged(divergence: Divergence, stepper: Stepper, result: FitResult) -> TrainingDiverged:
+    base, rate = stepper.base_rate, stepper.rate(divergence.step)
+    advised = min(base / 10, stepper.optimizer.default_learning_rate)
+    of = "" if rate == base else f" (the schedule's share of {base:g})"
     error = TrainingDiverged(
         f"the training diverged: {divergence.description}",
         step=divergence.step,
         layer=divergence.layer,
         quantity=divergence.quantity,
-        hint=f"the learning rate was {rate:g}: try {advised:g}, or clip the gradients to a norm of 1. "
+        hint=f"the learning rate was {rate:g}{of}: try {advised:g}, or clip the gradients to a norm of 1. "
         "The network keeps its last finite weights.",
     )
     error.result = result

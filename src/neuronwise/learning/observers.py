@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neuronwise.errors import UsageError
 
 if TYPE_CHECKING:
+    from neuronwise.learning.checkpoint import Checkpoint
     from neuronwise.learning.divergence import Divergence
     from neuronwise.network import Network, Pass
 
@@ -30,12 +31,12 @@ class TrainingState:
 
     Attributes:
         network: The network that learns; its parameters are those after the step.
-        step: Optimizer steps taken; 0 before the first.
+        step: Optimizer steps taken; 0 before the first. A resumed training begins where it stood.
         epoch: The epoch under way, from 1; 0 before the first.
         epochs: Epochs planned.
         steps_per_epoch: Steps of one epoch.
         loss: Mean loss over the batch of this step, computed with the weights before the step.
-        learning_rate: Learning rate of this step.
+        learning_rate: Learning rate of this step; before the first one, that of the first.
         batch_indices: Rows of X in this batch.
         gradients: Gradients of the mean loss (after clipping), laid out as `network.parameters`.
         update: What this step subtracted from the parameters, laid out likewise.
@@ -44,7 +45,8 @@ class TrainingState:
             ``val_accuracy`` or ``val_r2``.
         best_epoch: The epoch with the lowest validation loss so far, or None.
         best_step: The step at its end, or None.
-        elapsed_s: Seconds since the start of the training, at the last epoch's end or later.
+        elapsed_s: Seconds since the start of the training, at the last epoch's end or later; of a resumed one, with
+            those before it was interrupted.
         status: How it stands, or how it ended.
         divergence: Where it began to diverge, or None; the weights are then those before that step.
     """
@@ -67,6 +69,20 @@ class TrainingState:
         self.status: Status = "running"
         self.divergence: Divergence | None = None
         self.stop_requested = False
+        self.make_checkpoint: Callable[[], Checkpoint] | None = None
+
+    def checkpoint(self) -> Checkpoint:
+        """Return a copy of all that decides how the training goes on, to be saved or resumed from.
+
+        It costs a copy of the parameters and of the optimizer's state: little at the end of an epoch, too much after
+        every step. At the end of the training it is the state before the best weights are put back.
+
+        Raises:
+            UsageError: The training diverged, or there is none.
+        """
+        if self.make_checkpoint is None:
+            raise UsageError("no training is under way", where="TrainingState.checkpoint")
+        return self.make_checkpoint()
 
     def stop(self) -> None:
         """Ask the training to end after this step."""

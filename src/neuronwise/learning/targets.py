@@ -1,4 +1,4 @@
-"""Targets in the form that a loss wants, and weights that make up for rare classes."""
+"""Targets in the form that a loss wants, and weights of classes and rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neuronwise.data.arrays import as_numbers, refuse_non_finite
 from neuronwise.errors import UsageError
 from neuronwise.network import Loss, Network
 
@@ -112,6 +113,27 @@ def example_weights(
             weights[key] = value
     result: NDArray[Any] = weights[classes].astype(dtype)
     return result
+
+
+def sample_weights(sample_weight: ArrayLike | None, rows: int) -> NDArray[np.float64] | None:
+    """Return one weight from 0 for each row, (rows,); None without them.
+
+    Raises:
+        UsageError: Not one number per row, a negative one, NaN or infinity.
+    """
+    if sample_weight is None:
+        return None
+    weights = as_numbers(sample_weight, "sample_weight")
+    if weights.shape != (rows,):
+        raise UsageError(
+            f"{rows:,} rows need as many weights, of shape ({rows},), got shape {weights.shape}",
+            where="argument sample_weight",
+        )
+    refuse_non_finite(weights, "sample_weight")
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise UsageError(f"weights are numbers from 0, got {weights[row]} at row {row}", where="argument sample_weight")
+    return weights.astype(np.float64)
 
 
 def _check_rows(values: NDArray[Any], rows: int, shape: str) -> None:

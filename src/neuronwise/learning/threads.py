@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import functools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
-
-from neuronwise.errors import UsageError
+from neuronwise.learning.arguments import whole_number
 
 
 def blas_threads(threads: int | None) -> AbstractContextManager[Any]:
@@ -16,16 +15,15 @@ def blas_threads(threads: int | None) -> AbstractContextManager[Any]:
     One is the default: the products of small networks are too short to share, and on a busy machine two
     threads were seen to make a step 100 to 1000 times slower.
     """
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(
-        None if threads is None else whole_number(threads, "threads", 1), user_api="blas"
-    )
+    if threads is None:
+        return nullcontext()
+    limits: AbstractContextManager[Any] = _libraries().limit(limits=whole_number(threads, "threads", 1))
     return limits
 
 
-def whole_number(value: Any, argument: str, least: int) -> int:
-    """Return `value` as an int, or say which argument must be a whole number from `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise UsageError(f"expected a whole number from {least}, got {value!r}", where=f"argument {argument}")
-    return int(value)
+@functools.cache
+def _libraries() -> Any:
+    """Return what sets the threads of NumPy's BLAS, which is loaded by now; to look for it takes a millisecond."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

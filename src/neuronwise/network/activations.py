@@ -21,6 +21,8 @@ from neuronwise.network.normal import normal_distribution
 
 Array = NDArray[np.floating[Any]]
 
+_MANY = 2_048  # numbers
+
 
 class Activation(ABC):
     """An activation function f, elementwise except softmax.
@@ -155,9 +157,13 @@ class ReLU(Activation):
         np.maximum(z, 0.0, out=a)
 
     def backward(self, delta: Array, z: Array, a: Array, scratch: Array) -> None:
-        """Multiply by sign(a), which is 1 where z > 0 and else 0 (also at z = 0, as torch has it)."""
-        np.sign(a, out=scratch)
-        delta *= scratch
+        """Multiply by 1 where z > 0 and else by 0 (also at z = 0, as torch has it)."""
+        # The same but for NaN; of many numbers `sign` takes four times as long, of few a comparison twice as long.
+        if a.size < _MANY:
+            np.sign(a, scratch)
+        else:
+            np.not_equal(a, 0.0, scratch)
+        np.multiply(delta, scratch, delta)
 
 
 class LeakyReLU(Activation):

@@ -219,13 +219,11 @@ class CategoricalCrossEntropy(Loss):
         -log(softmax(z)_y) is read off the softmax while that is exact, and computed from the logits otherwise.
         """
         m = len(z)
-        if linked:
-            np.copyto(delta, a)
-        else:
+        if not linked:
             get_activation("softmax").forward(z, delta)
-        flat = delta.reshape(-1)
+            a = delta
         index = y + row_starts(z.shape)
-        picked = flat.take(index)
+        picked = a.take(index)
         losses = np.log(picked)
         loss = -float(np.add.reduce(losses) if weights is None else losses @ weights)
         # No loss is negative, so a small sum means that every probability was large enough to be exact.
@@ -234,8 +232,9 @@ class CategoricalCrossEntropy(Loss):
             losses = np.log(np.exp(shifted).sum(axis=1)) - shifted.reshape(-1).take(index)
             loss = float(np.add.reduce(losses) if weights is None else losses @ weights)
         picked -= 1.0
-        flat.put(index, picked)
-        delta *= 1.0 / m
+        picked *= 1.0 / m
+        np.multiply(a, 1.0 / m, delta)
+        delta.put(index, picked)
         if weights is not None:
             delta *= weights[:, None]
         return float(loss / m)

@@ -6,23 +6,27 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.network.buffers import empty_buffer
-from neuronwise.network.layers import Dense, Layer, NeuronView, Shape, UnitNames
+from neuronwise.network.layers import Channel, Dense, Layer, NeuronView, Shape, UnitNames
 from neuronwise.network.randomness import generator
 from neuronwise.network.summary import Summary, summarize
 from neuronwise.network.trace import LayerTrace, Trace, no_such_layer
 from neuronwise.network.workspace import Workspace
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Array = NDArray[np.floating[Any]]
 
-# Rows per forward pass of `predict`: bounds its memory whatever the size of the data.
-_CHUNK = 4096
+# Of a forward pass on many rows: rows at a time, and values of all layers together, which should stay in a cache.
+_MOST_ROWS, _LEAST_ROWS = 2048, 32
+_MOST_VALUES = 2**20
 _MAX_AXES = 32  # NumPy's own limit, 64, less the batch and some room
 _LAYER_NAME = re.compile(r"[^\[\]\s/]{1,100}")
 
@@ -83,13 +87,11 @@ class Network:
         free = [layer for layer in self.layers if not layer.is_built]
         try:
             self._build()
-            self.input_names = _check_names(input_names, math.prod(self.input_shape), "input_names")
-            self.class_names = _check_names(class_names, self.output_size, "class_names")
+            self.set_names(input_names, class_names)
         except UsageError:
             for layer in free:  # so that the user can mend what was wrong and use the same layers
                 layer.release()
             raise
-        self._name_inputs()
         self.parameters: Array = (
             empty_buffer((self.parameter_count,), self.dtype) if _parameters is None else _parameters
         )
@@ -132,27 +134,21 @@ class Network:
         return cls([*layers, Dense(sizes[-1], output, initializer=initializer)], input_shape=sizes[0], **options)
 
     def _build(self) -> None:
-        shape, counts = self.input_shape, dict[str, int]()
-        last = len(self.layers) - 1
-        used: set[str] = set()
-        for position, layer in enumerate(self.layers):
-            kind = layer.prefix
-            counts[kind] = counts.get(kind, 0) + 1
-            name = layer.given_name or ("output" if position == last else f"{kind}{counts[kind]}")
-            if name in used or name == "input" or not name.isprintable() or not _LAYER_NAME.fullmatch(name):
-                why = "is used twice" if name in used else "cannot be used"
-                raise UsageError(
-                    f"the layer name {name!r:.100} {why}",
-                    where=f"layer {position}",
-                    hint="names are unique, not 'input', and have no space, bracket or slash",
-                )
-            used.add(name)
+        shape = self.input_shape
+        for layer, name in zip(self.layers, layer_names(self.layers), strict=True):
             if not layer.is_built:
                 layer.name = name  # so that an error about its shape can say which layer
             layer.build(shape, name)
             shape = layer.output_shape
 
-    def _name_inputs(self) -> None:
+    def set_names(self, input_names: Sequence[str] | None, class_names: Sequence[str] | None) -> None:
+        """Name the inputs and outputs; None takes the names away.
+
+        Raises:
+            UsageError: A number of names that does not fit, or names that are no text.
+        """
+        self.input_names = _check_names(input_names, math.prod(self.input_shape), "input_names")
+        self.class_names = _check_names(class_names, self.output_size, "class_names")
         names: Sequence[str] = self.input_names or UnitNames("input", math.prod(self.input_shape))
         for layer in self.layers:
             layer.input_names = names
@@ -195,9 +191,16 @@ class Network:
     def __getitem__(self, key: str) -> Any:
         """Return a layer by name, or a neuron: ``network["hidden1"]``, ``network["hidden1[7]"]``.
 
+        ``network["conv1[7]"]`` is a filter of a convolution, ``network["conv1[7] @ (3, 4)"]`` that filter at one place.
+
         Raises:
             NotFoundError: There is none of that name; the message lists those that exist.
         """
+        if isinstance(key, str) and (match := re.fullmatch(r"(.+\]) @ \((\d{1,9}), ?(\d{1,9})\)", key)):
+            channel = self[match[1]]
+            if not isinstance(channel, Channel):
+                raise NotFoundError(f"{match[1]!r} is no filter of a convolution, so it has no places")
+            return channel.at(int(match[2]), int(match[3]))
         if isinstance(key, str) and (match := re.fullmatch(r"(.+)\[(\d{1,9})\]", key)):
             layer = self[match[1]]
             try:
@@ -242,6 +245,12 @@ class Network:
             input_gradient=input_gradient,
         )
 
+    @property
+    def rows_at_a_time(self) -> int:
+        """How many rows of many a forward pass should take at a time, which bounds its memory and is fast."""
+        values = math.prod(self.input_shape) + sum(layer.neuron_count for layer in self.layers)
+        return max(_LEAST_ROWS, min(_MOST_ROWS, _MOST_VALUES // values))
+
     def predict(self, x: ArrayLike) -> Array:
         """Return the activations of the output layer, (batch, n_out).
 
@@ -255,15 +264,16 @@ class Network:
         y_hat = np.empty((len(batch), *self.layers[-1].output_shape), dtype=self.dtype)
         spaces: dict[int, Workspace] = {}
         with np.errstate(all="ignore"):
-            for start in range(0, len(batch), _CHUNK):
-                rows = batch[start : start + _CHUNK]
+            chunk = self.rows_at_a_time
+            for start in range(0, len(batch), chunk):
+                rows = batch[start : start + chunk]
                 space = (
                     spaces.setdefault(len(rows), self.workspace(len(rows)))
                     if len(rows) not in spaces
                     else spaces[len(rows)]
                 )
                 np.copyto(space.x, rows)
-                y_hat[start : start + _CHUNK] = space.forward()
+                y_hat[start : start + chunk] = space.forward()
         return y_hat
 
     def __call__(self, x: ArrayLike) -> Array:
@@ -320,20 +330,24 @@ class Network:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description, without weights, as JSON values."""
-        from neuronwise.network.storage import network_to_dict
+        from neuronwise.network.description import network_to_dict
 
         return network_to_dict(self)
 
     @classmethod
-    def from_dict(cls, description: dict[str, Any]) -> Network:
+    def from_dict(cls, description: dict[str, Any], *, where: str = "network description") -> Network:
         """Return a network from a description, with first weights drawn from its seed.
+
+        Args:
+            description: As `to_dict` returns it; docs/reference/network-json.md describes it.
+            where: What errors call it.
 
         Raises:
             FormatError: The description is not one; the message names the key.
         """
-        from neuronwise.network.storage import network_from_dict
+        from neuronwise.network.description import network_from_dict
 
-        return network_from_dict(description)
+        return network_from_dict(description, where=where)
 
     def save(self, folder: str | Path) -> None:
         """Write network.json and network.safetensors into `folder` (made if absent), whole or not at all."""
@@ -353,6 +367,21 @@ class Network:
 
         return load_network(Path(folder))
 
+    def to_torch(self, *, logits: bool = False) -> nn.Sequential:
+        """Return the network as an `nn.Sequential` of torch, in evaluation mode, equal in its outputs within 1e-6.
+
+        See `neuronwise.network.exchange.to_torch`.
+
+        Args:
+            logits: Whether to leave out a softmax or sigmoid of the last layer, as torch's losses want it.
+
+        Raises:
+            MissingExtraError: PyTorch is not installed.
+        """
+        from neuronwise.network.exchange import to_torch
+
+        return to_torch(self, logits=logits)
+
     def summary(self) -> Summary:
         """Return a table of the layers, the input first, with how their parameters are counted."""
         return summarize(self)
@@ -366,11 +395,39 @@ class Network:
     def _repr_html_(self) -> str:
         return f"<div>{self.to_svg()}{self.summary().to_html()}</div>"
 
+    @property
+    def sizes(self) -> str:
+        """The shapes of the input and of each layer's output as text: ``"28×28-784-16-16-10"``."""
+        shapes = [self.input_shape, *(layer.output_shape for layer in self.layers)]
+        return "-".join("×".join(map(str, shape)) for shape in shapes)
+
     def __repr__(self) -> str:
-        sizes = "-".join(
-            "×".join(map(str, shape)) for shape in [self.input_shape, *(s.output_shape for s in self.layers)]
-        )
-        return f"<Network {sizes}, {self.parameter_count:,} parameters, {self.dtype}>"
+        return f"<Network {self.sizes}, {self.parameter_count:,} parameters, {self.dtype}>"
+
+
+def layer_names(layers: Sequence[Layer]) -> list[str]:
+    """Return the name of each layer: the given one, else ``hidden1``, ``conv1`` … and ``output`` for the last.
+
+    Raises:
+        UsageError: A name is used twice or cannot be one.
+    """
+    counts: dict[str, int] = {}
+    names: list[str] = []
+    used: set[str] = {"input"}
+    for position, layer in enumerate(layers):
+        counts[layer.prefix] = counts.get(layer.prefix, 0) + 1
+        default = "output" if position == len(layers) - 1 else f"{layer.prefix}{counts[layer.prefix]}"
+        name = layer.given_name or default
+        if name in used or not name.isprintable() or not _LAYER_NAME.fullmatch(name):
+            why = "is used twice" if name in names else "cannot be used"
+            raise UsageError(
+                f"the layer name {name!r:.100} {why}",
+                where=f"layer {position}",
+                hint="names are unique, not 'input', and have no space, bracket or slash",
+            )
+        names.append(name)
+        used.add(name)
+    return names
 
 
 def _rebuild(layers: list[Layer], options: dict[str, Any], parameters: Array, buffers: Array) -> Network:

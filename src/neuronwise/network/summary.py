@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from neuronwise.network.layers.base import type_name
+
 if TYPE_CHECKING:
+    from neuronwise.network.layers import Layer
     from neuronwise.network.network import Network
 
 
@@ -76,12 +80,17 @@ class Summary:
 
 def summarize(network: Network) -> Summary:
     """Return the table of a network, the input as its first row."""
-    rows = [SummaryRow("input", "", _text(network.input_shape), math.prod(network.input_shape), "", 0, "x")]
-    for layer in network.layers:
+    return summarize_layers(network.input_shape, network.layers)
+
+
+def summarize_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Summary:
+    """Return the table of built layers, which need no weights yet."""
+    rows = [SummaryRow("input", "", _text(input_shape), math.prod(input_shape), "", 0, "x")]
+    for layer in layers:
         rows.append(
             SummaryRow(
                 layer.name,
-                type(layer).__name__,
+                type_name(type(layer)),
                 _text(layer.output_shape),
                 layer.neuron_count,
                 layer.formula(),

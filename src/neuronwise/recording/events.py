@@ -46,7 +46,11 @@ class EventWriter:
     """Appends events to ``events.jsonl`` in `folder`; every line is with the system once `write` returns."""
 
     def __init__(self, folder: Path) -> None:
-        self._file: io.FileIO | None = io.FileIO(folder / "events.jsonl", "a")
+        self._file: io.FileIO | None = io.FileIO(folder / "events.jsonl", "a+")
+        if self._file.seek(0, io.SEEK_END):
+            self._file.seek(-1, io.SEEK_END)
+            if self._file.read(1) != b"\n":  # half a line, of a process that was killed: nothing may be added to it
+                self._file.write(b"\n")
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Append one event."""

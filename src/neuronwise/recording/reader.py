@@ -34,6 +34,10 @@ class _Place:
     offset: int
     shape: tuple[int, ...]
 
+    def of(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return it as a view of the flat array."""
+        return flat[self.offset : self.offset + math.prod(self.shape)].reshape(self.shape)
+
 
 class RecordedHistory:
     """What was recorded of a training. Made by `read_recording`.
@@ -66,9 +70,13 @@ class RecordedHistory:
             raise FormatError(f"weights of dtype {dtype!r:.100}", where=self._where)
         self.dtype = np.dtype(dtype)
         self._layers = _read_layers(parameters, self.parameter_count, self._where)
-        self._keyframes = read_stream(
-            self.folder, "keyframes", keyframe_dtype(self.parameter_count, self.dtype), self.problems
-        )
+        buffers = self.description.get("buffers", {"count": 0, "layers": {}})  # absent in older recordings
+        self.buffer_count: int = _entry(buffers, "count", int, self._where)
+        if not 0 <= self.buffer_count <= _MAX_PARAMETERS:
+            raise FormatError(f"{self.buffer_count:,} values of buffers", where=self._where)
+        self._buffers = _read_layers(buffers, self.buffer_count, self._where)
+        row = keyframe_dtype(self.parameter_count, self.dtype, self.buffer_count)
+        self._keyframes = read_stream(self.folder, "keyframes", row, self.problems)
         self._scalars = read_stream(self.folder, "scalars", SCALARS_DTYPE, self.problems)
         self._index = self._index_keyframes()
         self.steps: NDArray[np.int64] = np.array(sorted(self._index), dtype=np.int64)
@@ -105,6 +113,11 @@ class RecordedHistory:
                         "layers": {name: numbers(values) for name, values in layers.items()},
                     }
                 )
+            elif event.get("kind") == "resume":
+                # What was recorded beyond the step that the training went on from was recorded again.
+                step = _whole(event.get("step")) or 0
+                self.epochs = [epoch for epoch in self.epochs if (epoch["step"] or 0) <= step]
+                self.status, self.delivered_step, self.best_step = "unfinished", None, None
             elif event.get("kind") == "end":
                 self.status = str(event.get("status"))[:40]
                 self.delivered_step = _whole(event.get("delivered_step"))
@@ -120,7 +133,12 @@ class RecordedHistory:
         """One row per recorded step: ``step``, ``epoch``, ``loss``, ``learning_rate``."""
         if len(self._scalars) == 1:
             return self._scalars[0]
-        return np.concatenate(self._scalars) if self._scalars else np.empty(0, SCALARS_DTYPE)
+        rows = np.concatenate(self._scalars) if self._scalars else np.empty(0, SCALARS_DTYPE)
+        if (np.diff(rows["step"]) > 0).all():
+            return rows
+        # A resumed training repeats the steps after its checkpoint: the later row of a step counts.
+        _, last = np.unique(rows["step"][::-1], return_index=True)
+        return rows[len(rows) - 1 - last]
 
     def parameters(self, step: int) -> NDArray[Any]:
         """Return all weights and biases after a step, (parameter_count,), laid out as `Network.parameters`.
@@ -128,12 +146,25 @@ class RecordedHistory:
         Raises:
             NotFoundError: Nothing is stored of that step; the message names the nearest that is.
         """
+        return self._field(step, "params")
+
+    def buffers(self, step: int) -> NDArray[Any]:
+        """Return all buffers after a step, (buffer_count,), laid out as `Network.buffers`.
+
+        Raises:
+            NotFoundError: Nothing is stored of that step; the message names the nearest that is.
+        """
+        if not self.buffer_count:
+            return np.empty(0, self.dtype)
+        return self._field(step, "buffers")
+
+    def _field(self, step: int, name: str) -> NDArray[Any]:
         if (place := self._index.get(int(step))) is None:
             raise NotFoundError(
                 f"no weights are stored of step {step}", where=str(self.folder), hint=self._nearest(int(step))
             )
         segment, row = place
-        return np.array(self._keyframes[segment][row]["params"], dtype=self.dtype)
+        return np.array(self._keyframes[segment][row][name], dtype=self.dtype)
 
     def _nearest(self, step: int) -> str:
         if not len(self.steps):
@@ -142,7 +173,7 @@ class RecordedHistory:
         return f"the nearest step whose weights are stored is {nearest}"
 
     def layer(self, step: int, name: str) -> dict[str, NDArray[Any]]:
-        """Return the parameters of one layer after a step: ``{"W": (n_out, n_in), "b": (n_out,)}``.
+        """Return the parameters and buffers of one layer after a step: ``{"W": (n_out, n_in), "b": (n_out,)}``.
 
         Raises:
             NotFoundError: No such layer, or nothing is stored of that step.
@@ -152,10 +183,9 @@ class RecordedHistory:
                 f"there is no layer {name!r}.{did_you_mean(name, self._layers)}",
                 hint=f"the layers are {', '.join(self._layers)}",
             )
-        flat = self.parameters(step)
-        return {
-            key: flat[place.offset : place.offset + math.prod(place.shape)].reshape(place.shape)
-            for key, place in self._layers[name].items()
+        flat, buffers = self.parameters(step), self.buffers(step)
+        return {key: place.of(flat) for key, place in self._layers[name].items()} | {
+            key: place.of(buffers) for key, place in self._buffers.get(name, {}).items()
         }
 
     def split(self, name: str) -> NDArray[np.int64]:

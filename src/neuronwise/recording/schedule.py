@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class Plan:
 
 def plan_recording(network: Network, steps: int, epochs: int, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Plan:
     """Return what is stored of a training of so many steps and epochs within `max_bytes`."""
-    row_bytes = 16 + network.parameter_count * network.dtype.itemsize
+    row_bytes = 16 + (network.parameter_count + network.buffer_count) * network.dtype.itemsize
     event_bytes = _EVENT_BYTES + _EVENT_BYTES_PER_LAYER * sum(1 for layer in network.layers if layer.parameters)
     scalars = Schedule.fitting(steps, int(max_bytes * _SCALARS_SHARE) // SCALARS_DTYPE.itemsize)
     events = Schedule.fitting(epochs, int(max_bytes * _EVENTS_SHARE) // event_bytes)
@@ -166,11 +166,16 @@ def expected_bytes(network: Network, steps: int, epochs: int, *, max_bytes: int 
     return plan_recording(network, steps, epochs, max_bytes=max_bytes).size_bytes
 
 
-def keyframe_dtype(parameter_count: int, dtype: np.dtype[np.generic]) -> np.dtype[np.void]:
-    """Return the row of a keyframe: step, epoch and all parameters as one flat field (little-endian).
+def keyframe_dtype(parameter_count: int, dtype: np.dtype[np.generic], buffer_count: int = 0) -> np.dtype[np.void]:
+    """Return the row of a keyframe: step, epoch, all parameters as one flat field (little-endian), and all buffers.
 
-    Without room for the parameters in a row (2 GiB) that field is empty: such networks have no keyframes.
+    A network without buffers has no field for them. Without room in a row (2 GiB) both fields are empty: such networks
+    have no keyframes.
     """
-    if 16 + parameter_count * dtype.itemsize > MAX_ROW_BYTES:
-        parameter_count = 0
-    return np.dtype([("step", "<i8"), ("epoch", "<i8"), ("params", dtype.newbyteorder("<"), (parameter_count,))])
+    if 16 + (parameter_count + buffer_count) * dtype.itemsize > MAX_ROW_BYTES:
+        parameter_count, buffer_count = 0, 0
+    number = dtype.newbyteorder("<")
+    fields: list[Any] = [("step", "<i8"), ("epoch", "<i8"), ("params", number, (parameter_count,))]
+    if buffer_count:
+        fields.append(("buffers", number, (buffer_count,)))
+    return np.dtype(fields)

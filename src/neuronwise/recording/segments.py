@@ -51,12 +51,15 @@ class SegmentWriter:
         stream: ``"scalars"``, ``"keyframes"`` …
         dtype: Of a row.
         segment_bytes: A segment is sealed and a new one begun when it would grow beyond this.
+        index: Number of the first segment; that after the last one there, where a stream is continued.
     """
 
-    def __init__(self, folder: Path, stream: str, dtype: np.dtype[Any], *, segment_bytes: int = 64_000_000) -> None:
+    def __init__(
+        self, folder: Path, stream: str, dtype: np.dtype[Any], *, segment_bytes: int = 64_000_000, index: int = 0
+    ) -> None:
         self.folder, self.stream, self.dtype = folder, stream, dtype
         self.rows_per_segment = max(1, (segment_bytes - HEADER_BYTES) // dtype.itemsize)
-        self._index = 0
+        self._index = index
         self._rows = 0
         self._file: io.FileIO | None = None
 
@@ -113,6 +116,13 @@ class SegmentWriter:
         sync_folder(self.folder)
         self._index, self._rows = self._index + 1, 0
         return path
+
+
+def next_index(folder: Path, stream: str) -> int:
+    """Return the number of the segment after the last one of a stream, sealed or torn."""
+    pattern = re.compile(rf"{re.escape(stream)}-(\d{{6}})\.npy(\.part)?")
+    numbers = [int(match[1]) for entry in os.scandir(folder) if (match := pattern.fullmatch(entry.name))]
+    return max(numbers, default=-1) + 1
 
 
 def sync_folder(folder: Path) -> None:

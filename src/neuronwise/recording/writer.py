@@ -8,7 +8,6 @@ import math
 import platform
 import struct
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +28,7 @@ from neuronwise.recording.schedule import (
     keyframe_dtype,
     plan_recording,
 )
-from neuronwise.recording.segments import SegmentWriter
+from neuronwise.recording.segments import SegmentWriter, next_index, read_stream
 
 if TYPE_CHECKING:
     from neuronwise.learning.observers import TrainingState
@@ -54,11 +53,13 @@ class RecordingWriter(Observer):
     says why.
 
     Args:
-        folder: Made if absent; must not hold a recording.
+        folder: Made if absent; must not hold a recording, unless `resume`.
         max_bytes: The recording stays below this; weights of late epochs are then stored more sparsely.
         split: Row numbers of the data by purpose: ``{"train": …, "validation": …}``.
         data: JSON values that identify the data: fingerprint, file, target.
         strict: Raise instead of ending the recording when a measurement fails.
+        resume: Continue the recording in `folder` of a training that is resumed; what it holds of later steps than
+            the one at which the training goes on was recorded before, and the same will be recorded again.
 
     Attributes:
         problems: Sentences about what could not be recorded; empty if all is well.
@@ -74,9 +75,10 @@ class RecordingWriter(Observer):
         split: Mapping[str, ArrayLike] | None = None,
         data: Mapping[str, Any] | None = None,
         strict: bool = False,
+        resume: bool = False,
     ) -> None:
-        self.folder = Path(folder)
-        if (self.folder / "recording.json").exists():
+        self.folder, self._resume = Path(folder), resume
+        if (self.folder / "recording.json").exists() and not resume:
             raise UsageError(
                 f"{str(self.folder)!r} already holds a recording",
                 where="argument folder",
@@ -157,21 +159,26 @@ class RecordingWriter(Observer):
         self.plan = plan_recording(
             network, state.epochs * state.steps_per_epoch, state.epochs, max_bytes=self.max_bytes
         )
-        for name, rows in self._split.items():
-            _write_array(self.folder / f"split-{name}.npy", rows)
-        self._row = np.zeros(1, keyframe_dtype(network.parameter_count, network.dtype))
-        self._scalars = SegmentWriter(self.folder, "scalars", SCALARS_DTYPE)
-        self._keyframes = SegmentWriter(self.folder, "keyframes", self._row.dtype)
-        self._events = EventWriter(self.folder)
+        self._row = np.zeros(1, keyframe_dtype(network.parameter_count, network.dtype, network.buffer_count))
         self._stored: set[int] = set()
-        # Step and checksum of the weights at the last epoch's end, and at the best one's.
-        self._last: tuple[int, int] | None = None
-        self._best: tuple[int, int] | None = None
-        description = describe(state, split=sorted(self._split), data=self._data)
-        write_atomically(self.folder / "recording.json", json.dumps(description, ensure_ascii=False, indent=1) + "\n")
-        self._events.write({"kind": "begin", "epochs": state.epochs, "notes": list(self.plan.notes)})
+        index = {"scalars": 0, "keyframes": 0}
+        resumed = self._resume and (self.folder / "recording.json").exists()
+        if resumed:
+            index = {stream: next_index(self.folder, stream) for stream in index}
+            keyframes = read_stream(self.folder, "keyframes", self._row.dtype, [])
+            self._stored = {int(step) for rows in keyframes for step in rows["step"]}
+        self._scalars = SegmentWriter(self.folder, "scalars", SCALARS_DTYPE, index=index["scalars"])
+        self._keyframes = SegmentWriter(self.folder, "keyframes", self._row.dtype, index=index["keyframes"])
+        if not resumed:
+            for name, rows in self._split.items():
+                _write_array(self.folder / f"split-{name}.npy", rows)
+            content = describe(state, split=sorted(self._split), data=self._data)
+            write_atomically(self.folder / "recording.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        self._events = EventWriter(self.folder)
+        event = {"kind": "resume", "step": state.step} if resumed else {"kind": "begin"}
+        self._events.write(event | {"epochs": state.epochs, "notes": list(self.plan.notes)})
         self._active = True
-        self._keyframe(state, 0, 0)
+        self._keyframe(state, state.step, state.epoch)
         self._early = list(reversed(self.plan.early_steps))
         self._plan_ahead(state.step)
 
@@ -204,6 +211,8 @@ class RecordingWriter(Observer):
         # plan.max_keyframes is 0 where a row has no room for the parameters.
         row = self._row[0]
         row["step"], row["epoch"], row["params"] = step, epoch, state.network.parameters
+        if state.network.buffer_count:
+            row["buffers"] = state.network.buffers
         self._keyframes.append(self._row.view(np.uint8).data)
         self._stored.add(step)
 
@@ -225,9 +234,6 @@ class RecordingWriter(Observer):
         # One place is kept for the network that is delivered at the end.
         if self.plan.keyframes.stores(state.epoch) and len(self._stored) < self.plan.max_keyframes - 1:
             self._keyframe(state, state.step, state.epoch)
-        self._last = (state.step, _checksum(state))
-        if state.best_step == state.step:
-            self._best = self._last
 
     def _end_fit(self, state: TrainingState) -> None:
         self._flush()
@@ -253,11 +259,7 @@ class RecordingWriter(Observer):
         if state.status == "diverged":
             # The last finite weights: those before the step at which it began.
             return (state.divergence.step - 1, state.epoch) if state.divergence is not None else None
-        checksum = _checksum(state)
-        if self._last == (state.step, checksum):
-            return state.step, state.epoch
-        # The best weights were put back: they are recorded under the step they belong to.
-        if state.best_step is not None and self._best == (state.best_step, checksum):
+        if state.best_step is not None:  # its weights were put back: they are recorded under the step they belong to
             return state.best_step, state.best_epoch or 0
         return state.step, state.epoch
 
@@ -275,20 +277,21 @@ def describe(
     from neuronwise import __version__
 
     network = state.network
-    layers: dict[str, dict[str, Any]] = {}
-    offset = 0
-    for layer in network.layers:
-        layers[layer.name] = {}
-        for key, values in layer.parameters.items():
-            layers[layer.name][key] = {"offset": offset, "shape": list(values.shape)}
-            offset += values.size
     return {
         "format": FORMAT,
         "version": VERSION,
         "network": network.to_dict(),
         "features": network.input_names,
         "classes": network.class_names,
-        "parameters": {"count": network.parameter_count, "dtype": str(network.dtype), "layers": layers},
+        "parameters": {
+            "count": network.parameter_count,
+            "dtype": str(network.dtype),
+            "layers": _places({layer.name: layer.parameters for layer in network.layers}),
+        },
+        "buffers": {
+            "count": network.buffer_count,
+            "layers": _places({layer.name: layer.buffers for layer in network.layers if layer.buffers}),
+        },
         "seed": network.seed,
         "epochs": state.epochs,
         "steps_per_epoch": state.steps_per_epoch,
@@ -303,8 +306,16 @@ def describe(
     }
 
 
-def _checksum(state: TrainingState) -> int:
-    return zlib.crc32(state.network.parameters.view(np.uint8).data)
+def _places(layers: Mapping[str, Mapping[str, np.ndarray[Any, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return, for each layer, where its arrays stand in the flat one."""
+    places: dict[str, dict[str, Any]] = {}
+    offset = 0
+    for name, arrays in layers.items():
+        places[name] = {}
+        for key, values in arrays.items():
+            places[name][key] = {"offset": offset, "shape": list(values.shape)}
+            offset += values.size
+    return places
 
 
 def _write_array(path: Path, values: np.ndarray[Any, Any]) -> None:

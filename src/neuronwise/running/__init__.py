@@ -1,6 +1,8 @@
 """The only place that composes: training on data with recording and tracking, and finding and loading runs."""
 
-from neuronwise.running.architecture import choose_network, choose_schedule, parse_layers
+from typing import TYPE_CHECKING, Any
+
+from neuronwise.running.architecture import choose_lengths, choose_network, parse_layers
 from neuronwise.running.console import (
     ConsoleReporter,
     columns_table,
@@ -9,7 +11,7 @@ from neuronwise.running.console import (
     scores_table,
     summary_table,
 )
-from neuronwise.running.counting import count_parameters
+from neuronwise.running.counting import count_network_file, count_parameters
 from neuronwise.running.courses import courses_table, sparkline
 from neuronwise.running.drawing import draw_activation
 from neuronwise.running.encoding import EncodedCell, EncodedRow, encode_row
@@ -17,10 +19,14 @@ from neuronwise.running.find import Listed, find_folder, find_run, list_runs, lo
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
+from neuronwise.running.resuming import resume
 from neuronwise.running.run import Run
 from neuronwise.running.scores import METRICS, Score, baselines, score
 from neuronwise.running.training import TrainOptions, train
 from neuronwise.running.try_layers import Trial, parse_trials, try_layers
+
+if TYPE_CHECKING:
+    from neuronwise.running.estimators import NeuralNetworkClassifier, NeuralNetworkRegressor
 
 __all__ = [
     "METRICS",
@@ -30,6 +36,8 @@ __all__ = [
     "EncodedRow",
     "FittedNetwork",
     "Listed",
+    "NeuralNetworkClassifier",
+    "NeuralNetworkRegressor",
     "Plan",
     "Prepared",
     "Reporter",
@@ -38,9 +46,10 @@ __all__ = [
     "TrainOptions",
     "Trial",
     "baselines",
+    "choose_lengths",
     "choose_network",
-    "choose_schedule",
     "columns_table",
+    "count_network_file",
     "count_parameters",
     "courses_table",
     "draw_activation",
@@ -54,6 +63,7 @@ __all__ = [
     "parse_layers",
     "parse_trials",
     "prepare",
+    "resume",
     "score",
     "scores_table",
     "sparkline",
@@ -61,3 +71,12 @@ __all__ = [
     "train",
     "try_layers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find the estimators, whose classes are made of scikit-learn's, when they are first asked for (PEP 562)."""
+    if name in ("NeuralNetworkClassifier", "NeuralNetworkRegressor"):
+        from neuronwise.running import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'neuronwise.running' has no attribute {name!r}")

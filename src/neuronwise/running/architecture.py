@@ -13,7 +13,7 @@ from typing import Any
 from neuronwise.data import TargetSpec
 from neuronwise.errors import UsageError
 from neuronwise.files import format_bytes
-from neuronwise.learning import Optimizer, get_optimizer
+from neuronwise.learning import Optimizer, get_optimizer, get_schedule
 from neuronwise.network import Dense, Flatten, Layer, Loss, Network, get_activation, get_loss
 
 
@@ -30,6 +30,16 @@ class Choice:
     network: Network
     loss: Loss
     reasons: list[str]
+
+    @property
+    def hidden_sizes(self) -> list[int]:
+        """Neurons of each layer with weights, the last one left out; of a convolution its outputs for one input."""
+        return [layer.neuron_count for layer in self.network.layers[:-1] if layer.parameters]
+
+    @property
+    def hidden(self) -> str:
+        """The activation of the first layer that is not the last; ``"identity"`` where there is none."""
+        return next((layer.activation.name for layer in self.network.layers[:-1] if layer.activation), "identity")
 
 
 def parse_layers(layers: str | Sequence[int]) -> list[int]:
@@ -96,7 +106,7 @@ def choose_network(
     reasons = [
         f"hidden layers: {activation.name}: {activation.use}" if sizes else "no hidden layer: a linear model",
         f"output: {output}: {why_output}",
-        f"loss: {chosen.name}, {chosen.formula}: {_why_loss(chosen, target)}",
+        describe_loss(chosen, target),
     ]
     return Choice(network, chosen, reasons)
 
@@ -109,20 +119,47 @@ def _hidden_activation(name: str) -> Any:
 
 
 def check_memory(sizes: Sequence[int]) -> None:
-    """Refuse a network whose weights alone, with all that training keeps beside them, pass the machine's memory."""
+    """Refuse a network of dense layers whose training would pass the machine's memory."""
     count = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
+    check_training_memory(count, "argument layers", f"a {'-'.join(map(str, sizes))} network")
+
+
+def check_training_memory(count: int, where: str, what: str = "the network") -> None:
+    """Refuse a network whose weights alone, with all that training keeps beside them, pass the machine's memory."""
     needed = 8 * 4 * count  # parameters, best ones, epoch's start, gradients, update, scratch, Adam's two
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return
-    if needed > memory:
+    if needed > (memory := _machine_bytes()):
         raise UsageError(
-            f"a {'-'.join(map(str, sizes))} network has {count:,} weights and biases; to train it takes "
+            f"{what} has {count:,} weights and biases; to train it takes "
             f"{format_bytes(needed)} of memory, this machine has {format_bytes(memory)}",
-            where="argument layers",
+            where=where,
             hint="give fewer neurons, or two smaller layers instead of one large one",
         )
+
+
+def check_batch_memory(network: Network, batch_size: int) -> None:
+    """Refuse a network whose layers pass the machine's memory with one batch, as wide convolutions do.
+
+    Raises:
+        UsageError: Naming the largest layer.
+    """
+    held = sum(layer.neuron_count for layer in network.layers)
+    needed = 3 * network.dtype.itemsize * batch_size * held  # z, a, delta
+    if needed > (memory := _machine_bytes()):
+        largest = max(network.layers, key=lambda layer: layer.neuron_count)
+        raise UsageError(
+            f"a batch of {batch_size} rows takes {format_bytes(needed)} of memory in the layers, "
+            f"{largest.neuron_count:,} values for each row in this one alone; this machine has {format_bytes(memory)}",
+            where=f"layer {largest.name}",
+            hint="give fewer filters or neurons, or a smaller batch size",
+        )
+
+
+def _machine_bytes() -> float:
+    """Return the machine's memory; infinity where the platform does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _output(target: TargetSpec) -> tuple[str, str]:
@@ -133,6 +170,11 @@ def _output(target: TargetSpec) -> tuple[str, str]:
     return "softmax", f"one probability for each of {len(target.classes)} classes, summing to 1"
 
 
+def describe_loss(loss: Loss, target: TargetSpec) -> str:
+    """Return what the loss is and why, in a sentence."""
+    return f"loss: {loss.name}, {loss.formula}: {_why_loss(loss, target)}"
+
+
 def _why_loss(loss: Loss, target: TargetSpec) -> str:
     if loss.on_logits:
         return "minus the log of the probability given to the right class"
@@ -141,7 +183,7 @@ def _why_loss(loss: Loss, target: TargetSpec) -> str:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Lengths:
     """How long and in what portions to learn."""
 
     batch_size: int
@@ -149,12 +191,12 @@ class Schedule:
     patience: int
 
 
-def choose_schedule(rows: int, *, batch_size: int | None, epochs: int | None, patience: int | None) -> Schedule:
+def choose_lengths(rows: int, *, batch_size: int | None, epochs: int | None, patience: int | None) -> Lengths:
     """Return batch size, epochs and patience for so many training rows; what is given stays."""
     batch = batch_size if batch_size is not None else (32 if rows < 5_000 else 64)
     # Small data needs many passes; early stopping ends most trainings long before.
     planned = epochs if epochs is not None else max(20, min(200, 4_000_000 // max(rows, 1)))
-    return Schedule(batch, planned, patience if patience is not None else max(5, min(20, planned // 5)))
+    return Lengths(batch, planned, patience if patience is not None else max(5, min(20, planned // 5)))
 
 
 def check_settings(options: Any) -> None:
@@ -167,6 +209,7 @@ def check_settings(options: Any) -> None:
         UsageError: Naming the argument.
     """
     make_optimizer(options.optimizer, options.learning_rate, options.weight_decay)
+    get_schedule(options.schedule, warm_up=options.warm_up)
     parse_layers(options.layers)
     _hidden_activation(options.hidden)
     for name, least, most in (("batch_size", 1, 2**31), ("epochs", 1, 2**31), ("patience", 1, 2**31)):

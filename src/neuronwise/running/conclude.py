@@ -13,7 +13,7 @@ from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run
-from neuronwise.running.scores import baselines, score
+from neuronwise.running.scores import answers, baselines, score
 from neuronwise.running.tracked import Tracking
 
 
@@ -61,11 +61,10 @@ def conclude(
     run.save()
     if failure is None:
         reporter.working("evaluating on held-out rows")
-        X, y = data.X[data.test], data.y[data.test]
-        run.metrics = score(data.target, y, network.predict(X))
+        run.metrics = score(data.target, data.y[data.test], answers(network, data.X, data.test))
         if with_baselines and result.status != "interrupted":
             known = np.concatenate([data.train, data.validation])
-            run.baselines = baselines(data.target, data.X[known], data.y[known], X, y, network.seed)
+            run.baselines = baselines(data.target, data.X, data.y, known, data.test, network.seed)
         run.save()
     reporter.working("sending to MLflow" if tracking.uri else "saving")
     tracking.complete(run, data, failure)

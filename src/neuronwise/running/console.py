@@ -36,6 +36,23 @@ class ConsoleReporter(Reporter):
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console, self.quiet = console, quiet
         self._warned: set[str] = set()
+        self._stage, self._stage_began, self._stage_shown = "", 0.0, 0.0
+
+    def reading(self, what: str, rows: int, total: int) -> None:
+        """Print how far the reading of a long table is: in one line that changes, and one that stays at its end."""
+        if self.quiet:
+            return
+        now = time.perf_counter()
+        if what != self._stage:
+            self._stage, self._stage_began = what, now
+        ended = rows >= total
+        if ended:
+            self._stage = ""
+            text = f"  {what}: {rows:,} rows in {duration(now - self._stage_began)}"
+            self.console.print(f"{text:<60}", highlight=False)
+        elif self.console.is_terminal and now - self._stage_shown > 0.2:
+            self._stage_shown = now
+            self.console.print(f"{f'  {what}: {rows:,} of {total:,} rows':<60}", end="\r", highlight=False)
 
     def understood(self, data: Prepared) -> None:
         """Print what was understood of the data; if quiet only what was left out for want of advice."""
@@ -102,7 +119,11 @@ class ConsoleReporter(Reporter):
         for message in run.not_logged:
             self.warned(message)
         if run.status == "interrupted":
-            out.print(f"[bold]Interrupted[/] after {run.steps:,} steps; what was learned is kept.", highlight=False)
+            out.print(
+                f"[bold]Interrupted[/] after {run.steps:,} steps; what was learned is kept. "
+                f"To go on: neuronwise train --resume {run.id[:8]}",
+                highlight=False,
+            )
         out.print()
         rows = int(run.data["test_rows"])
         out.print(f"[bold]Result[/] on {rows:,} held-out row{'s' * (rows != 1)}", highlight=False)
@@ -204,7 +225,7 @@ class _Progress(Observer):
         self._task = self._progress.add_task(
             "", total=state.epochs * state.steps_per_epoch, epoch=0, epochs=state.epochs, said=""
         )
-        self._began = time.perf_counter()
+        self._began, self._first = time.perf_counter(), state.step
         self._progress.start()
 
     def on_step_end(self, state: TrainingState) -> None:
@@ -224,7 +245,7 @@ class _Progress(Observer):
 
     def _show(self, state: TrainingState) -> None:
         self._shown = time.perf_counter()
-        said = measured(state, self._shown - self._began)
+        said = measured(state, self._shown - self._began, self._first)
         self._progress.update(self._task, completed=state.step, epoch=state.epoch, said=said)
 
 
@@ -236,7 +257,7 @@ class _PlainProgress(Observer):
 
     def on_fit_begin(self, state: TrainingState) -> None:
         """Note the time."""
-        self._began = time.perf_counter()
+        self._began, self._first = time.perf_counter(), state.step
         self._every = max(1, state.epochs // 10)
         self._printed = 0
 
@@ -260,21 +281,21 @@ class _PlainProgress(Observer):
     def _print(self, state: TrainingState, more: str = "") -> None:
         self._printed = state.epoch
         seconds = time.perf_counter() - self._began
-        said = measured(state, seconds)
-        left = seconds / max(state.step, 1) * (state.epochs * state.steps_per_epoch - state.step)
+        said = measured(state, seconds, self._first)
+        left = seconds / max(state.step - self._first, 1) * (state.epochs * state.steps_per_epoch - state.step)
         if state.status == "running" and state.epoch < state.epochs:
             said += f"  {duration(left)} left at most"
         self._console.print(f"epoch {state.epoch}/{state.epochs}  {said}{more}", highlight=False)
 
 
-def measured(state: TrainingState, seconds: float) -> str:
-    """Return loss, validation metric and speed as text."""
+def measured(state: TrainingState, seconds: float, first: int = 0) -> str:
+    """Return loss, validation metric and speed as text; the seconds are those since step `first`."""
     parts = [f"loss {state.metrics.get('loss', state.loss):.4g}"]
     for key in ("val_loss", "val_accuracy", "val_r2"):
         if key in state.metrics:
             parts.append(f"{key} {state.metrics[key]:.4g}")
     if seconds > 0:
-        parts.append(f"{state.step / seconds:,.0f} steps/s")
+        parts.append(f"{(state.step - first) / seconds:,.0f} steps/s")
     return "  ".join(parts)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from neuronwise.network import Dense, Summary, SummaryRow
+from neuronwise.errors import NotFoundError
+from neuronwise.network import Dense, Summary, layer_names, read_json, read_layers, summarize_layers
 
 
 def count_parameters(sizes: Sequence[int], hidden: str = "relu", output: str = "identity") -> Summary:
@@ -15,14 +17,23 @@ def count_parameters(sizes: Sequence[int], hidden: str = "relu", output: str = "
         hidden: Activation of the hidden layers.
         output: Activation of the output layer.
     """
-    rows = [SummaryRow("input", "", str(sizes[0]), sizes[0], "", 0, "x")]
-    n_in = sizes[0]
-    for position, units in enumerate(sizes[1:], start=1):
-        last = position == len(sizes) - 1
-        layer = Dense(units, output if last else hidden)
-        layer.build((n_in,), "output" if last else f"hidden{position}")
-        rows.append(
-            SummaryRow(layer.name, "Dense", str(units), units, layer.formula(), layer.parameter_count, layer.algebra())
-        )
-        n_in = units
-    return Summary(tuple(rows))
+    layers = [*(Dense(units, hidden) for units in sizes[1:-1]), Dense(sizes[-1], output)]
+    shape: tuple[int, ...] = (sizes[0],)
+    for layer, name in zip(layers, layer_names(layers), strict=True):
+        layer.build(shape, name)
+        shape = layer.output_shape
+    return summarize_layers((sizes[0],), layers)
+
+
+def count_network_file(path: str | Path) -> Summary:
+    """Return the summary of the network that a JSON file describes.
+
+    Raises:
+        NotFoundError: There is no such file.
+        FormatError: It describes no network; the message names the key.
+    """
+    if not Path(path).is_file():
+        raise NotFoundError(f"there is no file {str(path)!r}", where="argument network")
+    description = read_json(Path(path), "network")
+    layers = read_layers(description, str(path))
+    return summarize_layers(tuple(description["input_shape"]), layers)

@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuronwise.data import FeatureEncoder, TargetSpec, describe_columns, describe_target, is_image_source, read_table
+from neuronwise.data import (
+    FeatureEncoder,
+    StreamedTable,
+    TargetSpec,
+    describe_columns,
+    describe_target,
+    is_image_source,
+    open_table,
+)
 from neuronwise.errors import UsageError
 
 # Of a one-hot group only the neurons that are not 0 are shown, and how many more there are.
@@ -102,8 +110,16 @@ def encode_row(
             f"encode shows a row of a table, and {str(data)!r:.200} names pictures, whose pixels are the inputs",
             where="argument data",
         )
-    table = read_table(data)
-    table.check_row(row)
+    table = open_table(data)
+    if isinstance(table, StreamedTable):
+        # Of a long table its sample tells what the columns are, and the row stands alone.
+        table.look_through([] if target is None else [target])
+        known, targets, shown, place = table.sample, table.sample, table.row(row), 0
+        if target is not None:
+            targets = table.column(target)
+    else:
+        table.check_row(row)
+        known, targets, shown, place = table, table, table, row
     spec: TargetSpec | None = None
     if run is not None:
         from neuronwise.running.find import load
@@ -114,17 +130,17 @@ def encode_row(
         encoder = fitted.encoder
         spec = fitted.target if fitted.target.name in table.column_names else None
     else:
-        spec = describe_target(table, target) if target is not None else None
-        described = describe_columns(table, target=target, category=category, numeric=numeric, drop=drop)
-        encoder = FeatureEncoder.fit(table, described)
+        spec = describe_target(targets, target) if target is not None else None
+        described = describe_columns(known, target=spec, category=category, numeric=numeric, drop=drop)
+        encoder = FeatureEncoder.fit(known, described)
     columns = [*(encoding.column for encoding in encoder.encodings), *encoder.left_out]
     kinds = {column.name: column.kind for column in columns}
     cells = [
         EncodedCell(cell.column, kinds.get(cell.column, ""), _text(cell.cell), list(cell.inputs), cell.note)
-        for cell in encoder.explain_row(table, row)
+        for cell in encoder.explain_row(shown, place)
     ]
-    notes = encoder.check(table, [row]) if run is not None else []
-    return EncodedRow(table.name, row, cells, None if spec is None else _target(table, spec, row), notes)
+    notes = encoder.check(shown, [place]) if run is not None else []
+    return EncodedRow(table.name, row, cells, None if spec is None else _target(shown, spec, place), notes)
 
 
 def _target(table: Any, spec: TargetSpec, row: int) -> tuple[str, str, str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from neuronwise.errors import FormatError, NotFoundError, TrackingError
 from neuronwise.files import folder_size_bytes, user_cache_folder
+from neuronwise.running.checkpointing import FOLDER as CHECKPOINT
+from neuronwise.running.checkpointing import SavedTraining, begun_trainings, can_resume, find_begun, name_of
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.run import Run, local_runs, not_a_run, runs_folder
 
@@ -67,7 +69,8 @@ class Listed:
         id: Its identifier.
         name: Its name.
         started: When it was begun, or None.
-        status: As `Run.status`; for a run that has not ended, MLflow's word in lower case: ``"running"``, ``"killed"``.
+        status: As `Run.status`; for a run that has not ended, MLflow's word in lower case, ``"running"`` or
+            ``"killed"``, or ``"unfinished"`` where it is not in MLflow.
         data: Name of the data.
         parameters: Number of weights and biases, or None.
         result: The first metric of its result with its name, or None.
@@ -103,6 +106,7 @@ def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[List
     known = {one.id for one in listed}
     if experiment is None:
         listed += [_listed(folder) for folder in local_runs()[:limit] if folder.name not in known]
+        listed += [_listed_begun(folder) for folder in _unfinished()[:limit] if folder.name not in known]
     oldest = datetime.fromtimestamp(0).astimezone()
     listed.sort(key=lambda one: one.started or oldest, reverse=True)
     return listed[:limit], problem
@@ -123,6 +127,34 @@ def _listed(folder: Path) -> Listed:
         next(((str(key), float(value)) for key, value in results if type(value) in (int, float)), None),
         folder_size_bytes(folder),
         "",
+    )
+
+
+def _unfinished() -> list[Path]:
+    """Return the folders of the local runs that still learn or were killed, the last begun first."""
+    return [folder for folder in begun_trainings() if not (folder / "run.json").is_file()]
+
+
+def _listed_begun(folder: Path) -> Listed:
+    """Return such a run as listed; one that cannot be read is listed as damaged."""
+    path = folder / CHECKPOINT / "training.json"
+    started, size = datetime.fromtimestamp(path.stat().st_mtime).astimezone(), folder_size_bytes(folder)
+    try:
+        saved = SavedTraining.load(folder)
+    except FormatError:
+        return Listed(folder.name, "", started, "damaged", "", None, None, size, "")
+    return Listed(folder.name, saved.run_name, started, "unfinished", saved.data_name, None, None, size, "")
+
+
+def _left_no_network(text: str) -> NotFoundError | None:
+    """Return the error for a run that is on this machine, but has no network; None if there is no such run."""
+    folder = find_begun(text)
+    if folder is None or (folder / "run.json").is_file():
+        return None
+    return NotFoundError(
+        f"the run {name_of(folder)!r} left no network: it still learns, or ended before one was saved",
+        where=f"run {folder.name}",
+        hint=f"it can go on: neuronwise train --resume {folder.name[:8]}" if can_resume(folder) else None,
     )
 
 
@@ -162,6 +194,8 @@ def _fetch(text: str) -> Path:
     """Return the folder of a run that only the MLflow store has."""
     from neuronwise.running.tracked import fetch_run
 
+    if (unfinished := _left_no_network(text)) is not None:
+        raise unfinished
     try:
         folder = fetch_run(text, user_cache_folder() / "runs")
     except NotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -14,11 +15,15 @@ from neuronwise.data import (
     ArrayEncoder,
     FeatureEncoder,
     PixelEncoder,
+    StreamedTable,
     TargetSpec,
     is_image_source,
+    open_table,
     read_images,
-    read_table,
 )
+from neuronwise.data.inputs import Unusual
+from neuronwise.data.scratch import large_array
+from neuronwise.data.stream_encoding import transform_parts
 from neuronwise.errors import FormatError, UnseenDataWarning, UsageError
 from neuronwise.files import write_atomically
 from neuronwise.network import Network, read_json
@@ -62,7 +67,9 @@ class FittedNetwork:
         """
         self._check_source(data)
         if isinstance(self.encoder, FeatureEncoder):
-            table = read_table(data)
+            table = open_table(data)
+            if isinstance(table, StreamedTable):
+                return self._encode_long(table, self.encoder)
             return self.encoder.transform(table), self.encoder.check(table)
         if isinstance(self.encoder, PixelEncoder):
             images = self._stack(data)
@@ -70,6 +77,27 @@ class FittedNetwork:
         if np.ndim(data) > 2:
             data = np.reshape(data, (len(data), -1))
         return self.encoder.transform(data), self.encoder.check(data)
+
+    def _encode_long(self, table: StreamedTable, encoder: FeatureEncoder) -> tuple[NDArray[np.float32], list[str]]:
+        X, _ = large_array((table.n_rows, encoder.n_inputs), table.options.budget)
+        unusual: list[Unusual] = []
+        for first, part in transform_parts(table, encoder, unusual):
+            X[first : first + len(part)] = part
+        return X, [str(found) for found in unusual]
+
+    def _outputs(self, data: Any, unseen: list[str]) -> Iterator[NDArray[Any]]:
+        """Yield the activations of the output layer for raw data, part by part; `unseen` takes what was never seen."""
+        self._check_source(data)
+        table = open_table(data) if isinstance(self.encoder, FeatureEncoder) else None
+        if not isinstance(table, StreamedTable) or not isinstance(self.encoder, FeatureEncoder):
+            x, said = self.encode(data if table is None else table)
+            unseen += said
+            yield self.network.predict(x)
+            return
+        unusual: list[Unusual] = []
+        for _, X in transform_parts(table, self.encoder, unusual):
+            yield self.network.predict(X)
+        unseen += map(str, unusual)
 
     def _check_source(self, data: Any) -> None:
         """Refuse what is named of another kind than the network learned from."""
@@ -102,7 +130,7 @@ class FittedNetwork:
 
     def raw(self, data: Any) -> NDArray[Any]:
         """Return the activations of the output layer, (rows, outputs), for raw data."""
-        return self.network.predict(self.encode(data)[0])
+        return np.concatenate(list(self._outputs(data, [])))
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Return an answer per row: numbers in the original unit, or class names (of arrays, the labels as given).
@@ -115,11 +143,12 @@ class FittedNetwork:
         Raises:
             DataError: The data cannot be read, or lacks a column.
         """
-        x, unseen = self.encode(data)
+        unseen: list[str] = []
+        y_hat = np.concatenate(list(self._outputs(data, unseen)))
         if unseen:
             more = f"; and {len(unseen) - _MAX_TOLD} more" if len(unseen) > _MAX_TOLD else ""
             warnings.warn("; ".join(unseen[:_MAX_TOLD]) + more, UnseenDataWarning, stacklevel=2)
-        answers = self.target.decode(self.network.predict(x))
+        answers = self.target.decode(y_hat)
         if isinstance(self.encoder, ArrayEncoder) and self.target.task != "regression":
             return self.encoder.as_given(answers)
         return answers
@@ -145,19 +174,54 @@ class FittedNetwork:
         """
         import pandas as pd
 
-        x, unseen = self.encode(data)
-        y_hat = self.network.predict(x)
-        answers = self.target.decode(y_hat)
-        if self.target.task == "regression" and (lost := int((~np.isfinite(answers)).sum())):
+        unseen: list[str] = []
+        frames = list(self._frames(data, unseen))
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True), unseen
+
+    def predict_file(self, data: Any, path: str | Path) -> tuple[int, list[str]]:
+        """Write predictions to `path`, CSV or Parquet by its ending, whole or not at all.
+
+        A table too large to be read whole is answered part by part, and its answers are never all in memory.
+
+        Returns:
+            How many there are, and sentences about what was never seen in training.
+
+        Raises:
+            DataError: As for `encode`.
+            OSError: The file cannot be written.
+        """
+        from neuronwise.files import atomic_file
+
+        unseen: list[str] = []
+        rows = 0
+        with atomic_file(path) as file:
+            if Path(path).suffix.lower() == ".parquet":
+                rows = _write_parquet(file, self._frames(data, unseen))
+            else:
+                for frame in self._frames(data, unseen):
+                    frame.to_csv(file, index=False, header=not rows)
+                    rows += len(frame)
+        return rows, unseen
+
+    def _frames(self, data: Any, unseen: list[str]) -> Iterator[pd.DataFrame]:
+        import pandas as pd
+
+        lost = rows = 0
+        for y_hat in self._outputs(data, unseen):
+            answers = self.target.decode(y_hat)
+            rows += len(answers)
+            frame = pd.DataFrame({"prediction": answers})
+            if self.target.task == "regression":
+                lost += int((~np.isfinite(answers)).sum())
+            else:
+                for name, column in zip(self.target.classes, self._probabilities(y_hat).T, strict=True):
+                    frame[f"P({name})"] = column
+            yield frame
+        if lost:
             unseen.append(
-                f"{lost:,} of {len(answers):,} predictions are not finite: the network's weights are far too large, "
+                f"{lost:,} of {rows:,} predictions are not finite: the network's weights are far too large, "
                 "as they are after a training that diverged"
             )
-        frame = pd.DataFrame({"prediction": answers})
-        if self.target.task != "regression":
-            for name, column in zip(self.target.classes, self._probabilities(y_hat).T, strict=True):
-                frame[f"P({name})"] = column
-        return frame, unseen
 
     def save(self, folder: str | Path) -> None:
         """Write network.json, network.safetensors and encoder.json into `folder`."""
@@ -205,6 +269,23 @@ class FittedNetwork:
 
     def __repr__(self) -> str:
         return f"<FittedNetwork {self.target.name} ({self.target.task}) from {self.network!r}>"
+
+
+def _write_parquet(file: Any, frames: Iterator[pd.DataFrame]) -> int:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows, writer = 0, None
+    try:
+        for frame in frames:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            writer = writer or parquet.ParquetWriter(file, table.schema)
+            writer.write_table(table.cast(writer.schema))
+            rows += len(frame)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
 
 
 def _images(source: Any, size: tuple[int, int], channels: int) -> NDArray[Any]:

@@ -16,15 +16,19 @@ from neuronwise.data import (
     FeatureEncoder,
     ImageData,
     RawTable,
+    StreamedTable,
     TargetSpec,
     check_arrays,
     describe_columns,
     describe_target,
     is_image_source,
+    memory_budget,
+    open_table,
     read_images,
     read_table,
     split_rows,
 )
+from neuronwise.data.streaming import Told
 from neuronwise.errors import DataError, UsageError
 from neuronwise.running.fitted import Encoder, FittedNetwork, Kind
 
@@ -44,6 +48,8 @@ class DataOptions:
         test: Share of the rows held out for the result.
         validation: Share of the remaining rows held out for early stopping.
         image_size: (height, width) to which pictures are brought.
+        memory: Bytes that the data may take, or a size such as ``"2GB"``; None: `NEURONWISE_MEMORY`, else 1 GB. A table
+            on disk that would take more when read whole is read in parts.
     """
 
     target: str | None = None
@@ -56,12 +62,14 @@ class DataOptions:
     test: float = 0.15
     validation: float = 0.1
     image_size: tuple[int, int] | None = None
+    memory: int | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("test", "validation"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
                 raise UsageError(f"expected a share between 0 and 1, got {value!r}", where=f"argument {name}")
+        memory_budget(self.memory)
 
 
 @dataclass
@@ -84,7 +92,10 @@ class Prepared:
         columns: What was understood of each column (tables).
         notes: Sentences about the reading of the data.
         source_rows: Row of the data for each row of X (rows without a target are left out).
-        table: The raw table, or None.
+        table: The table itself, whole or to be read in parts; None where there is none.
+        memory_bytes: About how much memory the data takes, at most, while it is prepared and learned from; 0: as much
+            as X and y.
+        disk_bytes: How much of X lies in a temporary file.
     """
 
     name: str
@@ -102,10 +113,17 @@ class Prepared:
     columns: list[Column] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     source_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    table: RawTable | None = None
+    table: RawTable | StreamedTable | None = None
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.memory_bytes = self.memory_bytes or self.X.nbytes + self.y.nbytes
 
 
-def prepare(data: Any, options: DataOptions, seed: int, start: FittedNetwork | None = None) -> Prepared:
+def prepare(
+    data: Any, options: DataOptions, seed: int, start: FittedNetwork | None = None, reading: Told | None = None
+) -> Prepared:
     """Read, understand, split and encode data.
 
     Args:
@@ -113,6 +131,7 @@ def prepare(data: Any, options: DataOptions, seed: int, start: FittedNetwork | N
         options: How to understand and split it.
         seed: Seed of the splits.
         start: A fitted network whose encoder is to be used again, so that its inputs keep their meaning.
+        reading: Hears of the progress of a long table: what is done, rows done, rows in all.
 
     Raises:
         UsageError: The data or an option cannot be used; says where and how to mend it.
@@ -127,46 +146,59 @@ def prepare(data: Any, options: DataOptions, seed: int, start: FittedNetwork | N
         )
     if isinstance(data, ImageData) or (isinstance(data, (str, Path)) and is_image_source(data)):
         return _prepare_images(data, options, seed, start)
-    return _prepare_table(read_table(data), options, seed, start)
+    table = open_table(data, options.memory, reading)
+    if isinstance(table, StreamedTable):
+        from neuronwise.running.prepare_long import prepare_long
+
+        return prepare_long(table, options, seed, start)
+    return _prepare_table(table, options, seed, start)
 
 
-def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: FittedNetwork | None) -> Prepared:
+def check_table_options(names: list[str], options: DataOptions) -> str:
+    """Return the name of the target's column; refuse what does not go with a table of these columns."""
     if options.target is None:
-        names = ", ".join(map(str, list(table.frame.columns)[:12]))
         raise UsageError(
             "a table needs a column to predict",
             where="argument target",
-            hint=f"--target COLUMN; the columns are {names}",
+            hint=f"--target COLUMN; the columns are {', '.join(names[:12])}",
         )
     if options.image_size is not None:
         raise UsageError(f"a table has no pictures, got {options.image_size!r}", where="argument image_size")
     column = _column_name(options.target)
+    if options.group == column:
+        raise UsageError(f"column {column!r} is the target, so it cannot group rows", where="argument group")
+    return column
+
+
+def columns_to_drop(options: DataOptions) -> list[str]:
+    """Return the columns to leave out: a column that groups rows (the house of a sale) says nothing of a new row."""
+    return [*options.drop, *([options.group] if options.group and options.group not in options.drop else [])]
+
+
+def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: FittedNetwork | None) -> Prepared:
+    column = check_table_options(table.column_names, options)
     target = describe_target(table, column, task=options.task, log=options.log)
     rows = target.rows_with_target(table)
     groups = None
     if options.group is not None:
-        if options.group == column:
-            raise UsageError(f"column {column!r} is the target, so it cannot group rows", where="argument group")
         table.check_column(options.group)
         table.cells(options.group)  # refuses a column of lists and the like
-        # A column that groups rows (the house of a sale) says nothing of a new row: it is no feature.
         groups = table.frame[options.group].to_numpy(dtype=object)[rows]
-    train, validation, test = _split(target, table, rows, groups, options, seed)
+    train, validation, test = split_table(target, table, rows, groups, options, seed)
     encoder: FeatureEncoder
     if start is not None:
-        encoder, target, columns = _start_encoder(start, "table"), start.target, []
+        encoder, target, columns = start_encoder(start, "table"), start.target, []
         if column != target.name:
             raise UsageError(f"the run predicts {target.name!r}, not {column!r}", where="argument target")
     else:
-        drop = [*options.drop, *([options.group] if options.group and options.group not in options.drop else [])]
         columns = describe_columns(
-            table, target=target.name, category=options.category, numeric=options.numeric, drop=drop
+            table, target=target.name, category=options.category, numeric=options.numeric, drop=columns_to_drop(options)
         )
         encoder = FeatureEncoder.fit(table, columns, rows=rows[train])
         target = target.fit(table, rows[train])
     notes = list(table.notes)
     if options.group is None and not len(options.drop):
-        notes += _repeats(table, columns)
+        notes += repeats(table, columns)
     return Prepared(
         table.name,
         str(table.source),
@@ -187,7 +219,7 @@ def _prepare_table(table: RawTable, options: DataOptions, seed: int, start: Fitt
     )
 
 
-def _repeats(table: RawTable, columns: list[Column]) -> list[str]:
+def repeats(table: RawTable, columns: list[Column]) -> list[str]:
     """Say where an identifier repeats: the same thing could stand on both sides of the split."""
     notes = []
     for column in columns:
@@ -205,7 +237,7 @@ def _prepare_images(data: Any, options: DataOptions, seed: int, start: FittedNet
     images = read_images(data, image_size=options.image_size)
     if images.labels is None:
         raise DataError("the images have no labels, so there is nothing to learn", where=images.source)
-    encoder = images.encoder() if start is None else _start_encoder(start, "image")
+    encoder = images.encoder() if start is None else start_encoder(start, "image")
     stacks = [images.images] if images.test_images is None else [images.images, images.test_images]
     X = (
         np.concatenate([encoder.transform(stack) for stack in stacks])
@@ -301,11 +333,11 @@ def _prepare_arrays(X: Any, y: Any, options: DataOptions, seed: int, start: Fitt
     table = read_table(pd.DataFrame({"y": labels}))
     target = describe_target(table, "y", task=options.task, log=options.log)
     rows = target.rows_with_target(table)
-    train, validation, test = _split(target, table, rows, None, options, seed)
+    train, validation, test = split_table(target, table, rows, None, options, seed)
     if start is None:
         encoder, target = ArrayEncoder.fit(values[rows[train]], labels), target.fit(table, rows[train])
     else:
-        encoder, target = _start_encoder(start, "array"), start.target
+        encoder, target = start_encoder(start, "array"), start.target
     return Prepared(
         "array",
         f"array of shape {np.shape(X)}",
@@ -325,13 +357,14 @@ def _prepare_arrays(X: Any, y: Any, options: DataOptions, seed: int, start: Fitt
     )
 
 
-def _start_encoder(start: FittedNetwork, kind: Kind) -> Any:
+def start_encoder(start: FittedNetwork, kind: Kind) -> Any:
+    """Return the encoder of the run that is started from, if it is one for this kind of data."""
     if start.kind != kind:
         raise UsageError(f"the run learned from {start.kind} data, this is {kind} data", where="argument from_run")
     return start.encoder
 
 
-def _split(
+def split_table(
     target: TargetSpec,
     table: RawTable,
     rows: NDArray[np.int64],

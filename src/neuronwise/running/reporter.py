@@ -37,6 +37,9 @@ class Plan:
 class Reporter:
     """Hears of every stage of a training; override what is to be shown."""
 
+    def reading(self, what: str, rows: int, total: int) -> None:
+        """A long table is being read: ``"reading"`` or ``"encoding"``, rows done, rows in all (at first estimated)."""
+
     def understood(self, data: Prepared) -> None:
         """The data was read and understood."""
 

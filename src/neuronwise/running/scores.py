@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.data import TargetSpec
+from neuronwise.network import Network
 
 # A linear model of more rows than this says the same and takes longer than the network did.
 _MAX_LINEAR_ROWS = 20_000
 _MAX_LOGISTIC_ROWS = 5_000
+# Rows whose inputs are copied at once.
+_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -87,37 +91,56 @@ def _r2(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
     return float(r2_score(truth, predicted)) if len(truth) > 1 else float("nan")
 
 
+def answers(network: Network, X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the network's output for some rows of X, (rows, outputs); a few thousand of them are copied at a time."""
+    if not len(rows):
+        return network.predict(X[rows])
+    parts = (network.predict(X[rows[start : start + _ROWS]]) for start in range(0, len(rows), _ROWS))
+    return np.concatenate(list(parts))
+
+
 def baselines(
     target: TargetSpec,
     X: NDArray[Any],
     y: NDArray[Any],
-    X_test: NDArray[Any],
-    y_test: NDArray[Any],
+    known: NDArray[np.int64],
+    test: NDArray[np.int64],
     seed: int,
 ) -> list[Score]:
     """Return what the mean (or majority) and a linear (or logistic) regression reach on the same rows.
 
     Both learn from the same encoded inputs as the network, from the rows it learned and validated on; of very
     many rows a sample, which the note says.
+
+    Args:
+        target: The target.
+        X: Encoded inputs of all rows.
+        y: Encoded targets of all rows.
+        known: Rows to learn from.
+        test: Rows to be measured on.
+        seed: Of the sample.
     """
     from neuronwise.network import generator
 
     regression = target.task == "regression"
-    simple = _mean(target, y, len(y_test)) if regression else _majority(target, y, len(y_test))
+    y_known, y_test = y[known], y[test]
+    simple = _mean(y_known, len(test)) if regression else _majority(target, y_known, len(test))
     scores = [Score("mean" if regression else "majority class", score(target, y_test, simple))]
-    if not regression and len(np.unique(y)) < 2:  # the rows of all other classes are held out
+    if not regression and len(np.unique(y_known)) < 2:  # the rows of all other classes are held out
         return scores
     limit = _MAX_LINEAR_ROWS if regression else _MAX_LOGISTIC_ROWS
     note = ""
-    if len(X) > limit:
-        rows = np.sort(generator(seed, "baseline rows").choice(len(X), limit, replace=False))
-        X, y, note = X[rows], y[rows], f"learned from {limit:,} of {len(X):,} rows"
-    predicted = _linear(X, y, X_test) if regression else _logistic(target, X, y, X_test)
+    if len(known) > limit:
+        drawn = np.sort(generator(seed, "baseline rows").choice(len(known), limit, replace=False))
+        note = f"learned from {limit:,} of {len(known):,} rows"
+        known = known[drawn]
+    model = _linear(X[known], y[known]) if regression else _logistic(target, X[known], y[known])
+    predicted = np.concatenate([model(X[test[start : start + _ROWS]]) for start in range(0, len(test), _ROWS)])
     name = "linear regression" if regression else "logistic regression"
     return [*scores, Score(name, score(target, y_test, predicted), note)]
 
 
-def _mean(target: TargetSpec, y: NDArray[Any], rows: int) -> NDArray[Any]:
+def _mean(y: NDArray[Any], rows: int) -> NDArray[Any]:
     """Predict the mean of what is learned (of the logarithm, where that is)."""
     return np.full((rows, 1), y.mean(dtype=np.float64))
 
@@ -128,22 +151,25 @@ def _majority(target: TargetSpec, y: NDArray[Any], rows: int) -> NDArray[Any]:
     return np.tile(shares, (rows, 1))
 
 
-def _linear(X: NDArray[Any], y: NDArray[Any], X_test: NDArray[Any]) -> NDArray[Any]:
+def _linear(X: NDArray[Any], y: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     from sklearn.linear_model import Ridge
 
     # Least squares; the trace of ridge only makes it solvable where one-hot columns add up to 1.
     model = Ridge(alpha=1e-3).fit(X.astype(np.float64), y.reshape(-1))
-    predicted: NDArray[Any] = np.asarray(model.predict(X_test.astype(np.float64))).reshape(-1, 1)
-    return predicted
+    return lambda X: np.asarray(model.predict(X.astype(np.float64))).reshape(-1, 1)
 
 
-def _logistic(target: TargetSpec, X: NDArray[Any], y: NDArray[Any], X_test: NDArray[Any]) -> NDArray[Any]:
+def _logistic(target: TargetSpec, X: NDArray[Any], y: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are plenty for a comparison
         model = LogisticRegression(max_iter=100).fit(X, y)
-    probabilities = np.zeros((len(X_test), len(target.classes)))
-    probabilities[:, model.classes_] = model.predict_proba(X_test)
-    return probabilities
+
+    def predict(X: NDArray[Any]) -> NDArray[Any]:
+        probabilities = np.zeros((len(X), len(target.classes)))
+        probabilities[:, model.classes_] = model.predict_proba(X)
+        return probabilities
+
+    return predict

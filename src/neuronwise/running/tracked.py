@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,19 @@ from numpy.typing import NDArray
 from neuronwise.errors import NotFoundError, TrainingDiverged
 from neuronwise.explaining import histograms_over_time, png, weight_histograms, weight_images
 from neuronwise.files import folder_size_bytes, write_atomically
-from neuronwise.network import Dense, Flatten
+from neuronwise.network import Conv2D, Flatten, Network
+from neuronwise.running.checkpointing import can_resume
 from neuronwise.running.names import new_local_id, new_local_name
-from neuronwise.tracking import DatasetInfo, RunInfo, Tracker, download_artifacts, find_run, list_runs, resolve_store
+from neuronwise.tracking import (
+    DatasetInfo,
+    RunInfo,
+    Tracker,
+    download_artifacts,
+    find_run,
+    list_runs,
+    resolve_store,
+)
+from neuronwise.tracking.store import store_again
 
 if TYPE_CHECKING:
     from neuronwise.recording import RecordedHistory
@@ -43,16 +55,19 @@ class Tracking:
         ui_command: Command that opens the store, or None.
         run_url: Page of the run, or None.
         where: Where the run is kept, in a sentence.
+        sent_step: The last step of which a run that goes on has metrics already; 0 for a new one.
     """
 
     def __init__(self, tracker: Tracker | None, name: str | None) -> None:
         self._tracker = tracker
+        self.sent_step = 0
         online = tracker is not None and tracker.is_online
         self.run_id = (tracker.run_id if tracker else None) or new_local_id()
         self.run_name = (tracker.run_name if tracker else None) or name or new_local_name(self.run_id)
         self.uri = tracker.store.display_uri if tracker and online else None
         self.ui_command = tracker.store.ui_command if tracker and online else None
         self.run_url = tracker.run_url if tracker and online else None
+        self._is_complete = False
         self.where = f"tracked by MLflow in {self.uri}" if self.uri else "kept in a local folder only, not in MLflow"
 
     @classmethod
@@ -75,6 +90,25 @@ class Tracking:
         tracker.log_input(_dataset(data))
         return cls(tracker, options.name)
 
+    @classmethod
+    def rejoin(cls, run_id: str, run_name: str, uri: str | None, step: int) -> Tracking:
+        """Go on with a run that was begun before, or stay local if it was.
+
+        Args:
+            run_id: Its id.
+            run_name: Its name.
+            uri: The store that it was kept in, or None.
+            step: The step at which the training goes on.
+        """
+        tracker = None
+        if uri is not None:
+            tracker = Tracker.start(store_again(uri), rejoin=run_id, tags={"neuronwise.resumed_at_step": step})
+        tracking = cls(tracker, run_name)
+        if tracker is not None:
+            tracking.sent_step = tracker.last_step("loss")
+        tracking.run_id, tracking.run_name = run_id, run_name
+        return tracking
+
     @property
     def not_logged(self) -> list[str]:
         """What could not be sent, in sentences."""
@@ -85,10 +119,15 @@ class Tracking:
         if self._tracker:
             self._tracker.log_metrics(metrics, step)
 
-    def abandon(self, status: Any) -> None:
-        """End the run at once, after an error or a second Ctrl-C."""
-        if self._tracker:
-            self._tracker.finish(status, timeout_s=3.0)
+    @contextmanager
+    def ended_on_error(self) -> Iterator[None]:
+        """End the run at once after an error or a second Ctrl-C: none is left behind as if it were still running."""
+        try:
+            yield
+        except BaseException as error:
+            if self._tracker and not self._is_complete:
+                self._tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", timeout_s=3.0)
+            raise
 
     def complete(self, run: Run, data: Prepared, failure: TrainingDiverged | None) -> None:
         """Send result, recording, pictures and model, and end the run."""
@@ -116,6 +155,7 @@ class Tracking:
         tracker.log_file(run.folder / "run.json", "neuronwise/run.json")
         columns = [column.name for column in data.columns if column.is_input] or None
         tracker.log_model(run.folder / "model", columns=columns, step=run.best_step or run.steps)
+        self._is_complete = True
         tracker.finish(_STATUS.get(run.status, "FINISHED"), timeout_s=30.0)  # type: ignore[arg-type]
 
 
@@ -127,7 +167,7 @@ def _dataset(data: Prepared) -> DatasetInfo:
             name=data.name,
             digest=data.fingerprint,
             source=data.source,
-            rows=len(data.table.frame),
+            rows=data.table.n_rows,
             columns=tuple((name, kinds.get(name, "string")) for name in data.table.column_names),
             target=data.target.name,
         )
@@ -137,7 +177,7 @@ def _dataset(data: Prepared) -> DatasetInfo:
 def _send_pictures(tracker: Tracker, run: Run) -> None:
     """Send histograms of weights over time and, for images, first-layer weights, each with its step."""
     history = run.history_on_disk
-    layers = [layer for layer in run.network.layers if isinstance(layer, Dense)][:_LAYERS_WITH_PICTURES]
+    layers = [layer for layer in run.network.layers if "W" in layer.parameters][:_LAYERS_WITH_PICTURES]
     steps = spread(history.steps, _PICTURES)
     if not steps:
         return
@@ -145,12 +185,12 @@ def _send_pictures(tracker: Tracker, run: Run) -> None:
     for name, matrices in of_layers.items():
         for step, picture in zip(steps, weight_histograms(name, steps, matrices), strict=True):
             tracker.log_image(picture, f"{name}/weights", step)
-    shape = image_shape(run)
-    if shape is not None:
+    if (shape := image_shape(run.network)) is not None:
         first = layers[0].name
         largest = float(max(np.abs(W[np.isfinite(W)]).max(initial=0.0) for W in of_layers[first]))
         for step, W in zip(steps, of_layers[first], strict=True):
-            tracker.log_image(weight_images(W, shape, largest=largest), f"{first}/weights_as_images", step)
+            picture = weight_images(_as_rows(W), shape, largest=largest)
+            tracker.log_image(picture, f"{first}/weights_as_images", step)
     course = _course(history, [layer.name for layer in layers])
     path = run.folder / "recording" / "weights_over_time.png"
     write_atomically(path, png(course))
@@ -161,10 +201,21 @@ def _course(history: RecordedHistory, names: list[str]) -> NDArray[np.uint8]:
     return histograms_over_time(steps, {name: [history.layer(step, name)["W"] for step in steps] for name in names})
 
 
-def image_shape(run: Run) -> tuple[int, ...] | None:
-    """Return the shape of the pictures that the first dense layer looks at, or None where it sees no picture."""
-    shape = run.network.input_shape
-    return shape if len(shape) in (2, 3) and isinstance(run.network.layers[0], Flatten) else None
+def image_shape(network: Network) -> tuple[int, ...] | None:
+    """Return the shape of the weights of one neuron of the first layer with weights, if they can be seen as a picture.
+
+    A dense layer must look at the picture itself; the patch of a convolution must have one channel, or three.
+    """
+    shape, first = network.input_shape, next((layer for layer in network.layers if "W" in layer.parameters), None)
+    if isinstance(first, Conv2D):
+        channels, *patch = first.W.shape[1:]
+        return {1: (*patch,), 3: (*patch, 3)}.get(channels)
+    return shape if len(shape) in (2, 3) and isinstance(network.layers[0], Flatten) else None
+
+
+def _as_rows(W: NDArray[Any]) -> NDArray[Any]:
+    """Return weights as a row for each neuron, a convolution's in the order rows, columns, channels."""
+    return W if W.ndim == 2 else np.moveaxis(W, 1, -1).reshape(len(W), -1)
 
 
 def spread(steps: Any, count: int) -> list[int]:
@@ -177,8 +228,7 @@ def spread(steps: Any, count: int) -> list[int]:
 
 def _description(run: Run, failure: TrainingDiverged | None) -> str:
     """Return the run's description for MLflow's page, in Markdown."""
-    sizes = "-".join(str(n) for n in [run.data["inputs"], *run.settings["layers"], run.network.output_size])
-    lines = [f"Neuronwise: {sizes} network, {run.network.parameter_count:,} weights and biases."]
+    lines = [f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases."]
     if failure is not None:
         lines.append(f"**Diverged** at step {failure.step} in layer {failure.layer}.")
     lines.append(
@@ -242,5 +292,6 @@ def fetch_run(text: str, cache: Path) -> Path | None:
             raise NotFoundError(
                 f"the run {info.name!r} ({info.status.lower()}) left no network: it ended before one was saved",
                 where=f"run {info.run_id}",
+                hint=f"it can go on: neuronwise train --resume {info.run_id[:8]}" if can_resume(local) else None,
             ) from None
     return folder

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neuronwise.errors import TrainingDiverged
-from neuronwise.learning import FitResult, Observer, Optimizer, TrainingState, estimate_training, fit
-from neuronwise.learning.targets import example_weights, prepare_targets
-from neuronwise.recording import RecordingWriter, expected_bytes
-from neuronwise.running.architecture import Choice, check_settings, choose_network, choose_schedule, make_optimizer
-from neuronwise.running.conclude import conclude
+from neuronwise.errors import UsageError
+from neuronwise.learning import Observer, Schedule
+from neuronwise.network import Network
+from neuronwise.running.architecture import Choice, check_settings, choose_lengths, choose_network
+from neuronwise.running.checkpointing import SavedTraining, source_of, training_lock
 from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.given_network import choose_given_network, read_description
+from neuronwise.running.learning_task import LearningTask
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
-from neuronwise.running.reporter import Plan, Reporter
+from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import Run, make_runs_folder
 from neuronwise.running.start import held_out_alike, start_from
 from neuronwise.running.tracked import Tracking
@@ -45,6 +42,9 @@ class TrainOptions:
     experiment: str | None = None
     name: str | None = None
     track: bool = True
+    network: str | Path | dict[str, Any] | Network | None = None
+    schedule: str | Schedule | None = None
+    warm_up: int | None = None
 
 
 def train(
@@ -53,8 +53,11 @@ def train(
     *,
     layers: str | Sequence[int] = "64,32",
     hidden: str = "relu",
+    network: str | Path | dict[str, Any] | Network | None = None,
     optimizer: str = "adam",
     learning_rate: float | None = None,
+    schedule: str | Schedule | None = None,
+    warm_up: int | None = None,
     weight_decay: float | None = None,
     batch_size: int | None = None,
     epochs: int | None = None,
@@ -73,6 +76,7 @@ def train(
     test: float = 0.15,
     validation: float = 0.1,
     image_size: tuple[int, int] | None = None,
+    memory: int | str | None = None,
     experiment: str | None = None,
     name: str | None = None,
     from_run: str | Path | Run | None = None,
@@ -88,8 +92,13 @@ def train(
         target: Column to predict; needed for tables.
         layers: Neurons of each hidden layer, ``"64,32"`` or ``[64, 32]``; ``"none"`` or ``[]`` for a linear model.
         hidden: Activation of the hidden layers.
+        network: Instead of `layers` and `hidden`: a JSON file that describes a network of any layers, its content, or a
+            `Network`, which is copied with its weights.
         optimizer: ``"sgd"``, ``"momentum"``, ``"nesterov"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"``.
         learning_rate: Default that of the optimizer.
+        schedule: How the learning rate changes: ``"constant"`` (default), ``"step"``, ``"cosine"``, ``"plateau"``, or a
+            `neuronwise.learning.Schedule`.
+        warm_up: Steps over which the rate rises to its value first; default none.
         weight_decay: Default 0.001 for tables, else that of the optimizer.
         batch_size: Rows per step; default 32, or 64 from 5,000 rows.
         epochs: Passes over the data at most; default 20 to 200 by the number of rows.
@@ -109,6 +118,8 @@ def train(
         test: Share of the rows held out for the result; an official test split is used instead where there is one.
         validation: Share of the remaining rows for early stopping.
         image_size: (height, width) to which pictures are brought.
+        memory: Bytes that the data may take, or a size such as ``"2GB"``; default that of the environment variable
+            `NEURONWISE_MEMORY`, else 1 GB. A table in a file that would take more is read in parts.
         experiment: MLflow experiment; default the user's, else ``neuronwise``.
         name: Name of the run; default made up by MLflow.
         from_run: A run (id, name, ``"latest"``, folder or `Run`) whose weights and encoder to start from. On the same
@@ -124,17 +135,29 @@ def train(
     """
     options = TrainOptions(
         layers, hidden, optimizer, learning_rate, weight_decay, batch_size, epochs, patience, clip_norm,
-        class_weights, loss, seed, threads, experiment, name, track,
+        class_weights, loss, seed, threads, experiment, name, track, network, schedule, warm_up,
     )  # fmt: skip
-    data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size)
+    data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size, memory)
+    if network is not None and from_run is not None:
+        raise UsageError("the network is that of the run to start from", where="argument network")
     check_settings(options)  # before data is read
+    if network is not None and not isinstance(network, Network):
+        read_description(network)
     start, earlier = (None, None) if from_run is None else start_from(from_run, data_options)
     reporter = reporter or Reporter()
-    prepared = prepare(data, data_options, seed, start)
+    prepared = prepare(data, data_options, seed, start, reporter.reading)
     if start is not None:
         prepared = held_out_alike(prepared, earlier)
     reporter.understood(prepared)
-    return train_prepared(prepared, options, start=start, observers=observers, reporter=reporter)
+    return train_prepared(
+        prepared,
+        options,
+        start=start,
+        observers=observers,
+        reporter=reporter,
+        source=source_of(data),
+        data_options=data_options,
+    )
 
 
 def train_prepared(
@@ -145,169 +168,77 @@ def train_prepared(
     observers: Sequence[Observer] = (),
     reporter: Reporter,
     with_baselines: bool = True,
+    source: str | None = None,
+    data_options: DataOptions | None = None,
 ) -> Run:
-    """Train on data that was prepared; see `train`."""
-    optimizer = make_optimizer(options.optimizer, options.learning_rate, options.weight_decay, data.kind)
+    """Train on data that was prepared; see `train`.
+
+    Args:
+        data: The data.
+        options: How to train.
+        start: The network to start from, or None.
+        observers: Further listeners.
+        reporter: Hears of every stage.
+        with_baselines: Whether to compare with simpler ways.
+        source: What names the data for a process that resumes the training, or None.
+        data_options: How the data was prepared, likewise; default `DataOptions` of the target.
+    """
     choice = _choose(data, options, start)
-    schedule = choose_schedule(
+    lengths = choose_lengths(
         len(data.train), batch_size=options.batch_size, epochs=options.epochs, patience=options.patience
     )
-    settings: dict[str, Any] = {
-        "layers": [layer.neuron_count for layer in choice.network.layers[:-1] if layer.parameter_count],
-        "hidden": options.hidden if start is None else _hidden(start),
-        "output": choice.network.layers[-1].activation.name if choice.network.layers[-1].activation else "",
-        "loss": choice.loss.name,
-        "optimizer": optimizer.name,
-        **optimizer.settings(),
-        "batch_size": schedule.batch_size,
-        "epochs": schedule.epochs,
-        "patience": schedule.patience,
-        "clip_norm": options.clip_norm,
-        "class_weights": options.class_weights,
-        "seed": options.seed,
-    }
-    y = data.y.astype(np.float32)[:, None] if data.target.task == "binary" else data.y
-    X = data.X.reshape(-1, *data.input_shape)
-    # What fit would refuse is refused before a run is begun.
-    targets = prepare_targets(choice.network, y, choice.loss, len(X))
-    example_weights(options.class_weights, targets, choice.loss, choice.network.output_size, choice.network.dtype)
-    sample = data.train[: 8 * schedule.batch_size]
-    estimate = estimate_training(
-        choice.network,
-        X[sample],
-        y[sample],
-        choice.loss,
-        optimizer,
-        rows=len(data.train),
-        epochs=schedule.epochs,
-        batch_size=schedule.batch_size,
-        threads=options.threads,
-    )
+    task = LearningTask.of(data, choice, options, lengths)
+    estimate = task.estimate(lengths.epochs)
     runs = make_runs_folder()
-    tracking = Tracking.begin(data, choice, settings, options)
-    try:
-        plan = Plan(
-            data,
-            choice,
-            settings,
-            replace(estimate, memory_bytes=estimate.memory_bytes + data.X.nbytes + data.y.nbytes),
-            expected_bytes(choice.network, estimate.steps, schedule.epochs),
-            tracking.where,
-        )
-        reporter.planned(plan)
-        for message in tracking.not_logged:
-            reporter.warned(message)
+    tracking = Tracking.begin(data, choice, task.settings, options)
+    with tracking.ended_on_error():
         folder = runs / tracking.run_id
-        result, failure = _learn(data, plan, optimizer, options, X, y, folder, tracking, observers, reporter)
-        run = conclude(plan, result, folder, tracking, reporter, failure, with_baselines=with_baselines)
-    except BaseException as error:
-        # Whatever happens, no run is left behind as if it were still running.
-        tracking.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    if failure is not None:
-        failure.run = run
-        raise failure
-    reporter.finished(run)
-    return run
+        with training_lock(folder):
+            _keep_beginning(task, folder, tracking, source, data_options or DataOptions(data.target.name))
+            return task.run(folder, tracking, estimate, observers, reporter, with_baselines=with_baselines)
 
 
-def _learn(
-    data: Prepared,
-    plan: Plan,
-    optimizer: Optimizer,
-    options: TrainOptions,
-    X: NDArray[np.float32],
-    y: NDArray[Any],
-    folder: Path,
-    tracking: Tracking,
-    observers: Sequence[Observer],
-    reporter: Reporter,
-) -> tuple[FitResult, TrainingDiverged | None]:
-    """Fit the network, recorded and watched; return how it went, and the error if it diverged."""
-    recorder = RecordingWriter(
-        folder / "recording",
-        split={"train": data.train, "validation": data.validation, "test": data.test},
-        data={"name": data.name, "source": data.source, "fingerprint": data.fingerprint, "target": data.target.name},
-    )
-    listeners: list[Observer] = [recorder, _MetricsLogger(tracking, recorder)]
-    if (progress := reporter.progress()) is not None:
-        listeners.append(progress)
-    settings: Any = plan.settings
-    try:
-        result = fit(
-            plan.choice.network,
-            X,
-            y,
-            loss=plan.choice.loss,
-            optimizer=optimizer,
-            epochs=settings["epochs"],
-            batch_size=settings["batch_size"],
-            validation=data.validation,
-            training_rows=data.train,
-            class_weights=options.class_weights,
-            clip_norm=options.clip_norm,
-            patience=settings["patience"],
-            seed=options.seed,
-            threads=options.threads,
-            observers=[*listeners, *observers],
-        )
-    except TrainingDiverged as error:
-        return error.result, error
-    finally:
-        for problem in recorder.problems:
-            reporter.warned(problem)
-    return result, None
-
-
-class _MetricsLogger(Observer):
-    """Sends the metrics of every epoch, and the layer summaries that the recorder made, to MLflow."""
-
-    def __init__(self, tracking: Tracking, recorder: RecordingWriter) -> None:
-        self._tracking, self._recorder = tracking, recorder
-        self._began = time.perf_counter()
-
-    def on_epoch_end(self, state: TrainingState) -> None:
-        """Send one batch of metrics, at the step that ends the epoch."""
-        values = dict(state.metrics)
-        for layer, summary in self._recorder.summaries.items():
-            values |= {f"{layer}/{key}": value for key, value in summary.items() if _is_sent(key, value)}
-        seconds = time.perf_counter() - self._began
-        values["steps_per_second"] = state.step / seconds if seconds > 0 else 0.0
-        self._tracking.log_metrics(values, state.step)
-
-
-# What MLflow's page shows of each layer; the recording holds more. Twelve keys a layer would only slow the page.
-_SENT = frozenset({"weight_norm", "bias_mean", "grad_norm", "update_ratio", "zero_fraction"})
-
-
-def _is_sent(key: str, value: float) -> bool:
-    """Return whether a layer's summary goes to MLflow: the five of every layer, and counts of NaN if there are any."""
-    return key in _SENT or (key.endswith("_nonfinite") and value > 0)
+def _keep_beginning(
+    task: LearningTask, folder: Path, tracking: Tracking, source: str | None, data_options: DataOptions
+) -> None:
+    """Write down how the training begins, so that it can go on should the process end."""
+    data = task.data
+    SavedTraining(
+        folder,
+        tracking.run_id,
+        tracking.run_name,
+        tracking.uri,
+        source,
+        data.fingerprint,
+        data.name,
+        data.kind,
+        data_options,
+        task.settings | {"threads": task.options.threads},
+    ).save(FittedNetwork(task.choice.network, data.encoder, data.target, data.kind))
 
 
 def _choose(data: Prepared, options: TrainOptions, start: FittedNetwork | None) -> Choice:
-    choice = choose_network(
-        data.target,
-        data.input_shape,
-        data.encoder.input_names,
-        layers=options.layers if start is None else [
-            layer.neuron_count for layer in start.network.layers[:-1] if layer.parameter_count
-        ],
-        hidden=options.hidden if start is None else _hidden(start),
-        seed=options.seed,
-        loss=options.loss,
-    )  # fmt: skip
+    if options.network is not None:
+        return choose_given_network(
+            options.network,
+            data.target,
+            data.input_shape,
+            data.encoder.input_names,
+            seed=options.seed,
+            loss=options.loss,
+        )
     if start is None:
-        return choice
-    network = start.network.copy()
-    return Choice(
-        network,
-        choice.loss,
-        ["the network and its weights are those of the run given with --from", *choice.reasons[1:]],
+        return choose_network(
+            data.target,
+            data.input_shape,
+            data.encoder.input_names,
+            layers=options.layers,
+            hidden=options.hidden,
+            seed=options.seed,
+            loss=options.loss,
+        )
+    choice = choose_given_network(
+        start.network, data.target, data.input_shape, data.encoder.input_names, seed=options.seed, loss=options.loss
     )
-
-
-def _hidden(start: FittedNetwork) -> str:
-    """Return the activation of the hidden layers of a network; that of the output where there is none hidden."""
-    activations = [layer.activation.name for layer in start.network.layers if layer.activation]
-    return activations[0] if len(activations) > 1 else "identity"
+    reasons = ["the network and its weights are those of the run given with --from", *choice.reasons[1:]]
+    return replace(choice, reasons=reasons)

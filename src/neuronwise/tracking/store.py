@@ -124,6 +124,16 @@ def resolve_store(uri: str | Path | None = None) -> Store:
     return Store(_sqlite_uri(folder / "mlflow.db"), "default", folder / "mlartifacts")
 
 
+def store_again(uri: str) -> Store | None:
+    """Return the store that a run was kept in, by its `display_uri`; None for the user's, if that one is gone.
+
+    A password is not kept: for such a store the user's address is taken.
+    """
+    store = resolve_store(uri)
+    gone = store.path is not None and not store.path.exists()
+    return None if "***@" in uri or gone else store
+
+
 def open_store(store: Store, *, say: Callable[[str], None] = _log.info) -> Any:
     """Return an `mlflow.MlflowClient` of a store that works, creating a sqlite file if it is new.
 

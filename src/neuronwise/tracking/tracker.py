@@ -95,6 +95,7 @@ class Tracker:
         name: str | None = None,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
+        rejoin: str | None = None,
         interval_s: float = 1.0,
     ) -> Tracker:
         """Return a tracker with a new run, or with the run that the user has open.
@@ -109,6 +110,7 @@ class Tracker:
             name: Name of the run; default: MLflow makes one.
             params: Parameters; names and values are shortened and cleaned to what MLflow takes.
             tags: Tags, likewise. `neuronwise.version` is added.
+            rejoin: Id of a run of ours that goes on; it is marked as running again, and its tags are replaced.
             interval_s: Metrics are sent at most this often.
         """
         try:
@@ -120,7 +122,7 @@ class Tracker:
         tracker = cls(resolved)
         tracker._settings.enter()
         try:
-            tracker._open(experiment, name, tags or {})
+            tracker._open(experiment, name, tags or {}, rejoin)
         except NeuronwiseError as error:
             tracker._go_offline(error)
             return tracker
@@ -133,18 +135,22 @@ class Tracker:
             tracker.log_params(params)
         return tracker
 
-    def _open(self, experiment: str | None, name: str | None, tags: Mapping[str, Any]) -> None:
+    def _open(self, experiment: str | None, name: str | None, tags: Mapping[str, Any], rejoin: str | None) -> None:
         from neuronwise import __version__
 
         cleaned = _clean_tags({"neuronwise.version": __version__, **tags})
         self._client = open_store(self.store, say=self._say)
-        joined = users_run(self.store)
+        joined = users_run(self.store) if rejoin is None else rejoin
 
         def attach() -> None:
             with calling_mlflow():
                 manifest = Manifest()
                 if joined is not None:
                     manifest = self._join_run(joined, cleaned)
+                    if rejoin is not None:
+                        self._set_tags(cleaned)
+                        self._client.update_run(rejoin, status="RUNNING")
+                        self.owns_run = True
                 else:
                     self._create_run(experiment, name, cleaned)
                 self._uploads = Uploads(self._client, str(self.run_id), manifest)
@@ -249,6 +255,19 @@ class Tracker:
                 points.append((key, number, now, int(step)))
         if points:
             background.add(points)
+
+    def last_step(self, metric: str) -> int:
+        """Return the last step at which the store has a metric of the run; 0 if it has none, or gives no answer."""
+
+        def ask() -> int:
+            try:
+                return max((one.step for one in self._client.get_metric_history(self.run_id, metric)), default=0)
+            except Exception as error:  # noqa: BLE001 - points that are sent twice do no harm
+                _log.debug("the history of %s could not be read", metric, exc_info=error)
+                return 0
+
+        job = self._submit(ask, f"the history of {metric!r}")
+        return int(job.result) if job is not None and self._wait(job) else 0
 
     def _send(self, points: list[Point]) -> None:
         from mlflow.entities import Metric

@@ -85,7 +85,7 @@ def test_a_training_step_without_its_mask_does_not_pass_for_one() -> None:
 
 
 def test_the_gradient_flows_where_values_did() -> None:
-    network, space = _space(0.4, rows=6, dtype="float64", shape=(3, 4))
+    _, space = _space(0.4, rows=6, dtype="float64", shape=(3, 4))
     y = np.random.default_rng(2).normal(size=(6, 3))
     loss = get_loss("squared_error", "identity")
     space.draw(5, 7)

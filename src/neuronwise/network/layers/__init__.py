@@ -7,14 +7,19 @@ from typing import Final
 from neuronwise.network.layers.activation import ActivationLayer
 from neuronwise.network.layers.base import Layer, Pass, Shape, UnitNames
 from neuronwise.network.layers.batch_norm import BatchNorm
+from neuronwise.network.layers.conv2d import Conv2D
 from neuronwise.network.layers.dense import Dense, DensePass
 from neuronwise.network.layers.dropout import Dropout
 from neuronwise.network.layers.flatten import Flatten, FlattenPass
-from neuronwise.network.layers.views import Neurons, NeuronView
+from neuronwise.network.layers.pooling import AveragePool2D, MaxPool2D
+from neuronwise.network.layers.views import Channel, Neurons, NeuronView, PlacedNeuron
 
 LAYERS: Final[dict[str, type[Layer]]] = {
     "Dense": Dense,
     "Flatten": Flatten,
+    "Conv2D": Conv2D,
+    "MaxPool2D": MaxPool2D,
+    "AveragePool2D": AveragePool2D,
     "Dropout": Dropout,
     "BatchNorm": BatchNorm,
     "Activation": ActivationLayer,
@@ -24,16 +29,21 @@ LAYERS: Final[dict[str, type[Layer]]] = {
 __all__ = [
     "LAYERS",
     "ActivationLayer",
+    "AveragePool2D",
     "BatchNorm",
+    "Channel",
+    "Conv2D",
     "Dense",
     "DensePass",
     "Dropout",
     "Flatten",
     "FlattenPass",
     "Layer",
+    "MaxPool2D",
     "NeuronView",
     "Neurons",
     "Pass",
+    "PlacedNeuron",
     "Shape",
     "UnitNames",
 ]

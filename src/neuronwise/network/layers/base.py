@@ -33,9 +33,16 @@ ACTIVATION_PROPERTY: Final[dict[str, Any]] = {
 }
 INITIALIZER_PROPERTY: Final[dict[str, Any]] = {
     "type": ["string", "object", "null"],
-    "enum": [*sorted(INITIALIZERS), None],
-    "properties": {"name": {"enum": sorted(INITIALIZERS)}, "value": {"type": ["number", "null"]}},
-    "description": "first weights; null or absent: the usual one for the activation",
+    "anyOf": [
+        {"enum": [*sorted(INITIALIZERS), None]},
+        {
+            "type": "object",
+            "properties": {"name": {"enum": sorted(INITIALIZERS)}, "value": {"type": ["number", "null"]}},
+            "required": ["name"],
+            "additionalProperties": False,
+        },
+    ],
+    "description": f"first weights ({', '.join(INITIALIZERS)}); null or absent: the usual one for the activation",
 }
 
 
@@ -230,9 +237,7 @@ class Layer(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the description as JSON values: ``type``, ``name``, then the settings of `properties`."""
-        return {"type": _type_name(type(self)), "name": self.name} | {
-            key: self._setting(key) for key in self.properties
-        }
+        return {"type": type_name(type(self)), "name": self.name} | {key: self._setting(key) for key in self.properties}
 
     def _setting(self, key: str) -> Any:
         """Return a setting as a JSON value."""
@@ -273,6 +278,6 @@ class Layer(ABC):
         return self.neurons[index]
 
 
-def _type_name(layer: type[Layer]) -> str:
+def type_name(layer: type[Layer]) -> str:
     """Return the type's name in files: that of the class, without the ending that keeps it apart in Python."""
     return layer.__name__.removesuffix("Layer")

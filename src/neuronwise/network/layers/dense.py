@@ -13,6 +13,7 @@ from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.initializers import Initializer, get_initializer
 from neuronwise.network.layers.base import ACTIVATION_PROPERTY, INITIALIZER_PROPERTY, Array, Layer, Pass, Shape
 from neuronwise.network.layers.views import Neurons
+from neuronwise.network.products import product
 
 
 class Dense(Layer):
@@ -107,7 +108,7 @@ class Dense(Layer):
     @property
     def neurons(self) -> Neurons:
         """The neurons, each a view of the layer that sees later changes."""
-        return Neurons(self)
+        return Neurons(self, self.units)
 
     def __repr__(self) -> str:
         return f"Dense({self.units}, {self.activation.name!r}{f', name={self.name!r}' if self.name else ''})"
@@ -123,22 +124,25 @@ class DensePass(Pass):
     def __init__(self, layer: Dense, x: Array, gradients: dict[str, Array] | None) -> None:
         m = len(x)
         self.layer, self.x = layer, x
-        self.W, self.W_T, self.b = layer.W, layer.W.T, layer.b
+        self.W, self.b = layer.W, layer.b
         shape = (m, layer.units)
         self.z, self.a = empty_buffer(shape, x.dtype), empty_buffer(shape, x.dtype)
+        self._multiply_z = product(x, self.W.T, self.z)
         self._activate = layer.activation.forward
         self._unbend = layer.activation.backward
         self.delta = None
+        self._dx: Array | None = None
         if gradients is not None:
-            self._dW, self._db = gradients["W"], gradients["b"]
+            self._db = gradients["b"]
             self.delta = self.da = empty_buffer(shape, x.dtype)
-            self._delta_T, self._ones = self.da.T, np.ones(m, dtype=x.dtype)
+            self._multiply_dW = product(self.da.T, x, gradients["W"])
+            self._ones = np.ones(m, dtype=x.dtype)
             self._scratch = empty_buffer(shape, x.dtype)
 
     def forward(self) -> None:
         """z = x W.T + b, a = f(z)."""
         z = self.z
-        np.dot(self.x, self.W_T, z)
+        self._multiply_z()
         np.add(z, self.b, z)
         self._activate(z, self.a)
 
@@ -146,7 +150,9 @@ class DensePass(Pass):
         """delta = dL/da · f'(z), dW = delta.T x, db = sum of delta over the batch, dL/dx = delta W."""
         if not from_logits:
             self._unbend(self.da, self.z, self.a, self._scratch)
-        np.dot(self._delta_T, self.x, self._dW)
+        self._multiply_dW()
         np.dot(self._ones, self.da, self._db)
         if dx is not None:
-            np.dot(self.da, self.W, dx)
+            if dx is not self._dx:
+                self._dx, self._multiply_dx = dx, product(self.da, self.W, dx)
+            self._multiply_dx()
