@@ -28,7 +28,7 @@ check: $(VENV)/.developed  ## style and types
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.developed  ## measure speed and quality; reads mnist/ and housing/ from the folder NEURONWISE_DATA
-	$(PIP) install --group benchmarks
+	$(PIP) install --editable ".[benchmarks]" --constraint constraints.txt
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/mnist.py
 	$(BIN)/python benchmarks/mnist_race.py

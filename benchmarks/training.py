@@ -4,7 +4,7 @@
 
 A step is all that a training does for one mini-batch: gather its rows in shuffled order, forward, loss, backward,
 update. The contenders are those of `contenders.py`; one that is not installed is skipped, with a note (`pip install
---group benchmarks` has them all). All get the same float32 rows, batch size, optimizer and rate.
+'.[benchmarks]'` has them all). All get the same float32 rows, batch size, optimizer and rate.
 
 Each is a process of its own with one thread, without what tunes OpenBLAS, all on the same core, and only one works at
 a time. In every round each does one block in turn, in a new order; a block is a training of 1 + k epochs less a

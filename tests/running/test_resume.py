@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save
 
 import neuronwise
-from neuronwise.data import make_houses
+from neuronwise.data import StreamedTable, make_houses
 from neuronwise.errors import FormatError, NotFoundError, TrainingDiverged, UsageError
 from neuronwise.learning import Observer, Schedule, TrainingState
 from neuronwise.network import BatchNorm, Dense, Dropout, Flatten, Network
-from neuronwise.running import Run, resume, train
+from neuronwise.running import DataOptions, Run, prepare, resume, train
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import runs_folder
 
@@ -207,6 +209,31 @@ def test_a_run_of_before_or_a_damaged_one_says_what_is_wrong(houses: Path) -> No
         resume(stopped)
     with pytest.raises(NotFoundError, match="there is no run 'nonsense'"):
         resume("nonsense")
+
+
+def test_without_its_recording_a_run_still_goes_on_and_records_what_follows(houses: Path) -> None:
+    stopped = train(houses, "price", observers=[StopAt(13)], **QUICK)
+    shutil.rmtree(stopped.folder / "recording")
+    run = resume(stopped)
+    _same(run, train(houses, "price", **QUICK))
+    assert run.history_on_disk.scalars["step"].tolist() == list(range(14, run.steps + 1))
+
+
+def test_a_damaged_split_is_refused(houses: Path) -> None:
+    stopped = train(houses, "price", observers=[StopAt(5)], **QUICK)
+    path = stopped.folder / "checkpoint" / "split.safetensors"
+    whole = load_file(path)
+    for changed in (
+        {"train": whole["train"][:-1]},
+        {"train": np.full_like(whole["train"], 3)},
+        {"train": whole["train"].astype(np.float64)},
+    ):
+        path.write_bytes(save(whole | changed))
+        with pytest.raises(FormatError, match=r"split\.safetensors: it does not split the data's 600 rows"):
+            resume(stopped)
+    path.write_bytes(b"")
+    with pytest.raises(FormatError, match="not a whole safetensors file"):
+        resume(stopped)
 
 
 def test_a_training_that_still_runs_is_not_resumed_beside_it(houses: Path) -> None:
@@ -399,3 +426,10 @@ def test_a_checkpoint_that_cannot_be_written_does_not_cost_what_was_learned(
     run = train(houses, "price", reporter=Told(), **QUICK)
     _same(Run.load(run.folder), whole)
     assert [one for one in warnings if "the checkpoint was not written" in one and "No space left" in one]
+
+
+def test_a_table_read_in_parts_goes_on_too(houses: Path) -> None:
+    options = QUICK | {"memory": "200kB"}
+    stopped = train(houses, "price", observers=[StopAt(13)], **options)
+    assert isinstance(prepare(houses, DataOptions("price", memory="200kB"), 0).table, StreamedTable)
+    _same(resume(stopped), train(houses, "price", **options))

@@ -131,6 +131,8 @@ def _resume(run: str, data: str | None, reporter: Any, as_json: bool, options: d
 
     if wrong := _given() - {"data", "resume", "epochs", "patience", "as_json", "quiet"}:
         name = min(wrong).replace("_run", "").replace("_", "-")
+        if name == "track" and not options["track"]:
+            name = "no-track"
         raise UsageError(
             "a training that goes on keeps its settings; only --epochs and --patience may change",
             where=f"--{name}",

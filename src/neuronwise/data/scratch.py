@@ -69,7 +69,7 @@ def _reserve(descriptor: int, size: int, folder: Path) -> None:
         raise NeuronwiseError(
             f"the encoded table takes {format_bytes(size)}, and {format_bytes(free)} are free",
             where=str(folder),
-            hint="Free some space, let NEURONWISE_HOME name a folder on another disk, or raise NEURONWISE_MEMORY.",
+            hint="Free some space, let NEURONWISE_HOME name a folder on another disk, or grant more: --memory SIZE.",
         ) from None
 
 

@@ -161,7 +161,7 @@ class StreamedTable:
         said = [
             *sample.notes,
             f"read in parts: read whole it would take about {format_bytes(self.needed_bytes)} of memory, and "
-            f"{format_bytes(self.options.budget)} are granted (NEURONWISE_MEMORY changes that)",
+            f"{format_bytes(self.options.budget)} are granted (--memory or NEURONWISE_MEMORY changes that)",
         ]
         if not self.survey.is_whole:
             said.append(

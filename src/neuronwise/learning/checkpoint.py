@@ -7,6 +7,7 @@ compared with one another before any array is read.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,9 @@ class Checkpoint:
         """
         from safetensors.numpy import save
 
-        write_atomically(path, save(self._tensors(), metadata={"format": FORMAT, "checkpoint": self._to_json()}))
+        tensors, text = self._tensors(), self._to_json()
+        metadata = {"format": FORMAT, "checkpoint": text, "crc": checksum(text, tensors)}
+        write_atomically(path, save(tensors, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
@@ -162,6 +165,8 @@ class Checkpoint:
         best_epoch = _optional(content, "best_epoch", content.whole)
         _check_shapes(shapes, len(columns), best_epoch is not None, where)
         arrays = {name: file.get_tensor(name) for name in shapes}
+        if metadata.get("crc") != checksum(metadata["checkpoint"], arrays):
+            raise FormatError("its checksum is not that of its content: the file is damaged", where=where)
         found = cls(
             settings=_mapping(content, "settings"),
             epochs=content.whole("epochs"),
@@ -200,6 +205,14 @@ class Checkpoint:
             raise FormatError("its epochs are not numbered from 1", where=where)
         if self.history and not {"epoch", "step", "seconds", "loss"} <= set(self.history[0]):
             raise FormatError("its history lacks one of epoch, step, seconds and loss", where=where)
+
+
+def checksum(text: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return CRC-32 over the text and the bytes of all arrays in the order of their names, as 8 hexadecimal digits."""
+    crc = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(np.ascontiguousarray(tensors[name]).data if tensors[name].size else b"", crc)
+    return f"{crc:08x}"
 
 
 def _shapes(file: Any, where: str) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:

@@ -144,7 +144,7 @@ def network_schema() -> dict[str, Any]:
             "class_names": names | {"description": "a name for each output"},
             "layers": {"type": "array", "minItems": 1, "maxItems": _MAX_LAYERS, "items": {"oneOf": layers}},
         },
-        "required": ["format", "version", "input_shape", "layers"],
+        "required": ["format", "version", "layers"],  # the shape may be that of the data
         "additionalProperties": False,
     }  # fmt: skip
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neuronwise.data.checked import Checked
 from neuronwise.errors import FormatError, NotFoundError, UsageError
@@ -24,7 +27,9 @@ FORMAT = "neuronwise-training"
 VERSION = 1
 
 FOLDER = "checkpoint"
+PARTS = ("train", "validation", "test")
 _STATE = "state.safetensors"
+_SPLIT = "split.safetensors"
 _CONCLUDED = "concluded"
 # Of the time between two checkpoints at most this share goes into writing one.
 _SHARE = 0.01
@@ -61,10 +66,13 @@ class SavedTraining:
     data_options: DataOptions
     settings: dict[str, Any]
 
-    def save(self, model: FittedNetwork) -> None:
-        """Write it, and the network before its first step with its encoder."""
+    def save(self, model: FittedNetwork, split: Mapping[str, NDArray[np.int64]]) -> None:
+        """Write it, the network before its first step with its encoder, and the rows of each part of the data."""
+        from safetensors.numpy import save
+
         place = self.folder / FOLDER
         model.save(place / "model")
+        write_atomically(place / _SPLIT, save({part: np.ascontiguousarray(split[part]) for part in PARTS}))
         content = asdict(self) | {"format": FORMAT, "version": VERSION}
         del content["folder"]
         write_atomically(place / "training.json", json.dumps(content, ensure_ascii=True, indent=1) + "\n")
@@ -112,6 +120,28 @@ class SavedTraining:
     def model(self) -> FittedNetwork:
         """Return the network before its first step, with its encoder."""
         return FittedNetwork.load(self.folder / FOLDER / "model")
+
+    def split(self, rows: int) -> list[NDArray[np.int64]]:
+        """Return which of so many rows are learned from, validated and tested on.
+
+        Raises:
+            FormatError: The file is damaged or missing, or its rows are not those of the data.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.folder / FOLDER / _SPLIT
+        try:
+            with safe_open(path, framework="numpy") as file:
+                found = {part: file.get_slice(part) for part in PARTS}
+                right = all(one.get_dtype() == "I64" and len(one.get_shape()) == 1 for one in found.values())
+                if not right or sum(one.get_shape()[0] for one in found.values()) != rows:
+                    raise FormatError(f"it does not split the data's {rows:,} rows", where=str(path))
+                split = [file.get_tensor(part) for part in PARTS]
+        except (SafetensorError, OSError) as error:
+            raise FormatError(f"not a whole safetensors file: {error}", where=str(path)) from None
+        if not np.array_equal(np.sort(np.concatenate(split)), np.arange(rows)):
+            raise FormatError(f"it does not split the data's {rows:,} rows", where=str(path))
+        return split
 
     def checkpoint(self) -> Checkpoint:
         """Return where the training stands.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from neuronwise.errors import TrainingDiverged
 from neuronwise.learning import FitResult
+from neuronwise.network import Network
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
@@ -39,25 +41,7 @@ def conclude(
         with_baselines: Whether to compare with simpler ways.
     """
     data, network = plan.data, plan.choice.network
-    run = Run(
-        id=tracking.run_id,
-        name=tracking.run_name,
-        folder=folder,
-        status=result.status,
-        model=FittedNetwork(network, data.encoder, data.target, data.kind),
-        metrics={},
-        baselines=[],
-        settings=dict(plan.settings),
-        data=_describe(data),
-        history=result.history,
-        best_epoch=result.best_epoch,
-        best_step=result.best_step,
-        steps=result.steps,
-        duration_s=result.duration_s,
-        tracking_uri=tracking.uri,
-        ui_command=tracking.ui_command,
-        run_url=tracking.run_url,
-    )
+    run = run_of(data, network, plan.settings, result, folder, tracking)
     run.save()
     if failure is None:
         reporter.working("evaluating on held-out rows")
@@ -70,6 +54,36 @@ def conclude(
     tracking.complete(run, data, failure)
     run.not_logged = tracking.not_logged
     return run
+
+
+def run_of(
+    data: Prepared,
+    network: Network,
+    settings: Mapping[str, Any],
+    result: FitResult,
+    folder: Path,
+    tracking: Tracking,
+) -> Run:
+    """Return the run of a training, not yet evaluated or saved."""
+    return Run(
+        id=tracking.run_id,
+        name=tracking.run_name,
+        folder=folder,
+        status=result.status,
+        model=FittedNetwork(network, data.encoder, data.target, data.kind),
+        metrics={},
+        baselines=[],
+        settings=dict(settings),
+        data=_describe(data),
+        history=result.history,
+        best_epoch=result.best_epoch,
+        best_step=result.best_step,
+        steps=result.steps,
+        duration_s=result.duration_s,
+        tracking_uri=tracking.uri,
+        ui_command=tracking.ui_command,
+        run_url=tracking.run_url,
+    )
 
 
 def _describe(data: Prepared) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import TrainingDiverged
+from neuronwise.errors import FormatError, NotFoundError, TrainingDiverged
 from neuronwise.learning import (
     Checkpoint,
     Estimate,
@@ -172,7 +172,7 @@ class LearningTask:
             },
             resume=resume is not None,
         )  # fmt: skip
-        recorded = [] if resume is None else read_recording(recorder.folder).epochs
+        recorded = [] if resume is None else _recorded_epochs(recorder.folder)
         listeners: list[Observer] = [recorder, MetricsLogger(tracking, recorder, recorded), CheckpointKeeper(folder)]
         if (progress := reporter.progress()) is not None:
             listeners.append(progress)
@@ -207,6 +207,14 @@ class LearningTask:
         except OSError as error:  # a full disk: what was learned, which is smaller, may still be saved
             reporter.warned(f"the checkpoint was not written, so that the training cannot go on from its end: {error}")
         return result, None
+
+
+def _recorded_epochs(folder: Path) -> list[dict[str, Any]]:
+    """Return the epochs that a recording holds; none where it is gone, or damaged beyond reading."""
+    try:
+        return read_recording(folder).epochs
+    except (FormatError, NotFoundError):
+        return []
 
 
 class MetricsLogger(Observer):

@@ -9,14 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from neuronwise.data import FeatureEncoder
 from neuronwise.errors import FormatError, NotFoundError, UsageError
 from neuronwise.learning import SCHEDULES, Checkpoint, Observer, Schedule, schedule_from_settings
 from neuronwise.learning.identity import check_lengths
 from neuronwise.network import get_loss
-from neuronwise.recording import read_recording
 from neuronwise.running.architecture import Choice, Lengths
 from neuronwise.running.checkpointing import (
     FOLDER,
@@ -114,18 +111,10 @@ def _prepare(saved: SavedTraining, data: Any, reporter: Reporter) -> Prepared:
             where="argument data",
             hint=f"name its new place: neuronwise train PLACE --resume {saved.run_id[:8]}",
         )
-    history = read_recording(saved.folder / "recording")
     source = saved.source if data is None else data
     prepared = prepare(source, saved.data_options, _seed(saved), saved.model(), reporter.reading)
     check_same_data(saved, prepared)
-    train, validation, test = (history.split(part) for part in ("train", "validation", "test"))
-    if not np.array_equal(np.sort(np.concatenate([train, validation, test])), np.arange(len(prepared.X))):
-        raise FormatError(
-            f"the recorded split, {len(train) + len(validation) + len(test):,} rows, is not one of the data's "
-            f"{len(prepared.X):,} rows",
-            where=str(saved.folder / "recording"),
-            hint="a file split-….npy is damaged",
-        )
+    train, validation, test = saved.split(len(prepared.X))
     columns = prepared.columns
     if isinstance(prepared.encoder, FeatureEncoder) and not columns:
         columns = [*(encoding.column for encoding in prepared.encoder.encodings), *prepared.encoder.left_out]

@@ -214,7 +214,10 @@ def _keep_beginning(
         data.kind,
         data_options,
         task.settings | {"threads": task.options.threads},
-    ).save(FittedNetwork(task.choice.network, data.encoder, data.target, data.kind))
+    ).save(
+        FittedNetwork(task.choice.network, data.encoder, data.target, data.kind),
+        {"train": data.train, "validation": data.validation, "test": data.test},
+    )
 
 
 def _choose(data: Prepared, options: TrainOptions, start: FittedNetwork | None) -> Choice:

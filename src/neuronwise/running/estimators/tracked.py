@@ -12,15 +12,15 @@ from neuronwise.data import MAX_CLASSES, Column, FeatureEncoder, TargetSpec
 from neuronwise.errors import TrainingDiverged, UsageError
 from neuronwise.learning import FitResult
 from neuronwise.recording import RecordingWriter
+from neuronwise.running.conclude import run_of
 from neuronwise.running.estimators.task import Task
-from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.learning_task import MetricsLogger
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run, make_runs_folder
 from neuronwise.running.tracked import Tracking
 
 if TYPE_CHECKING:
     from neuronwise.running.training import TrainOptions
-from neuronwise.running.learning_task import MetricsLogger
 
 
 def learn_tracked(task: Task, options: TrainOptions) -> tuple[FitResult, Run]:
@@ -59,29 +59,7 @@ def learn_tracked(task: Task, options: TrainOptions) -> tuple[FitResult, Run]:
             result = task.learn([recorder, MetricsLogger(tracking, recorder)])
         except TrainingDiverged as error:
             result, failure = error.result, error
-        run = Run(
-            id=tracking.run_id,
-            name=tracking.run_name,
-            folder=folder,
-            status=result.status,
-            model=FittedNetwork(task.choice.network, task.encoder, data.target, data.kind),
-            metrics={},
-            baselines=[],
-            settings=settings,
-            data={
-                "kind": data.kind, "name": data.name, "source": data.source, "fingerprint": data.fingerprint,
-                "target": data.target.name, "task": data.target.task, "train_rows": len(data.train),
-                "validation_rows": len(data.validation), "test_rows": 0, "inputs": data.X.shape[1],
-            },
-            history=result.history,
-            best_epoch=result.best_epoch,
-            best_step=result.best_step,
-            steps=result.steps,
-            duration_s=result.duration_s,
-            tracking_uri=tracking.uri,
-            ui_command=tracking.ui_command,
-            run_url=tracking.run_url,
-        )  # fmt: skip
+        run = run_of(data, task.choice.network, settings, result, folder, tracking)
         run.save()
         tracking.complete(run, data, failure)
         run.not_logged = [*tracking.not_logged, *recorder.problems]
