@@ -1,6 +1,7 @@
 """What a network is: neurons, layers, activations, losses. The ground floor; needs NumPy only."""
 
 from neuronwise.network.activations import ACTIVATIONS, Activation, get_activation
+from neuronwise.network.assembly import layer_names
 from neuronwise.network.description import network_schema, read_layers
 from neuronwise.network.initializers import INITIALIZERS, Initializer, get_initializer
 from neuronwise.network.layers import (
@@ -21,7 +22,7 @@ from neuronwise.network.layers import (
     PlacedNeuron,
 )
 from neuronwise.network.losses import LOSSES, Loss, get_loss
-from neuronwise.network.network import Network, layer_names
+from neuronwise.network.network import Network
 from neuronwise.network.neuron import Neuron, NeuronExplanation, Term
 from neuronwise.network.randomness import generator
 from neuronwise.network.storage import read_json

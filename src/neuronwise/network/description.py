@@ -12,8 +12,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from neuronwise.errors import FormatError, UsageError, did_you_mean
+from neuronwise.network.assembly import layer_names
 from neuronwise.network.layers import LAYERS, Layer
-from neuronwise.network.network import Network, layer_names
+from neuronwise.network.network import Network
 
 FORMAT = "neuronwise-network"
 VERSION = 1

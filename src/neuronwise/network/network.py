@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError
+from neuronwise.network.assembly import check_names, check_shape, copied, layer_names, views_of
 from neuronwise.network.buffers import empty_buffer
-from neuronwise.network.layers import Channel, Dense, Layer, NeuronView, Shape, UnitNames
+from neuronwise.network.layers import Channel, Dense, Layer, NeuronView, UnitNames
 from neuronwise.network.randomness import generator
 from neuronwise.network.summary import Summary, summarize
 from neuronwise.network.trace import LayerTrace, Trace, no_such_layer
@@ -27,8 +28,6 @@ Array = NDArray[np.floating[Any]]
 # Of a forward pass on many rows: rows at a time, and values of all layers together, which should stay in a cache.
 _MOST_ROWS, _LEAST_ROWS = 2048, 32
 _MOST_VALUES = 2**20
-_MAX_AXES = 32  # NumPy's own limit, 64, less the batch and some room
-_LAYER_NAME = re.compile(r"[^\[\]\s/]{1,100}")
 
 
 class Network:
@@ -81,7 +80,7 @@ class Network:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise UsageError(f"the seed must be a whole number from 0, got {seed!r}", where="argument seed")
         self.layers = list(layers)
-        self.input_shape = _check_shape(input_shape)
+        self.input_shape = check_shape(input_shape)
         self.seed = int(seed)
         self.dtype = np.dtype(dtype)
         free = [layer for layer in self.layers if not layer.is_built]
@@ -147,8 +146,8 @@ class Network:
         Raises:
             UsageError: A number of names that does not fit, or names that are no text.
         """
-        self.input_names = _check_names(input_names, math.prod(self.input_shape), "input_names")
-        self.class_names = _check_names(class_names, self.output_size, "class_names")
+        self.input_names = check_names(input_names, math.prod(self.input_shape), "input_names")
+        self.class_names = check_names(class_names, self.output_size, "class_names")
         names: Sequence[str] = self.input_names or UnitNames("input", math.prod(self.input_shape))
         for layer in self.layers:
             layer.input_names = names
@@ -162,11 +161,11 @@ class Network:
 
     def views(self, flat: Array) -> list[dict[str, Array]]:
         """Return, for each layer, views of its parameters in an array laid out as `parameters`."""
-        return _views(flat, [layer.parameter_shapes() for layer in self.layers])
+        return views_of(flat, [layer.parameter_shapes() for layer in self.layers])
 
     def buffer_views(self, flat: Array) -> list[dict[str, Array]]:
         """Return, for each layer, views of its buffers in an array laid out as `buffers`."""
-        return _views(flat, [layer.buffer_shapes() for layer in self.layers])
+        return views_of(flat, [layer.buffer_shapes() for layer in self.layers])
 
     def offset(self, layer: str) -> int:
         """Return where the parameters of a layer begin in `parameters`."""
@@ -405,74 +404,5 @@ class Network:
         return f"<Network {self.sizes}, {self.parameter_count:,} parameters, {self.dtype}>"
 
 
-def layer_names(layers: Sequence[Layer]) -> list[str]:
-    """Return the name of each layer: the given one, else ``hidden1``, ``conv1`` … and ``output`` for the last.
-
-    Raises:
-        UsageError: A name is used twice or cannot be one.
-    """
-    counts: dict[str, int] = {}
-    names: list[str] = []
-    used: set[str] = {"input"}
-    for position, layer in enumerate(layers):
-        counts[layer.prefix] = counts.get(layer.prefix, 0) + 1
-        default = "output" if position == len(layers) - 1 else f"{layer.prefix}{counts[layer.prefix]}"
-        name = layer.given_name or default
-        if name in used or not name.isprintable() or not _LAYER_NAME.fullmatch(name):
-            why = "is used twice" if name in names else "cannot be used"
-            raise UsageError(
-                f"the layer name {name!r:.100} {why}",
-                where=f"layer {position}",
-                hint="names are unique, not 'input', and have no space, bracket or slash",
-            )
-        names.append(name)
-        used.add(name)
-    return names
-
-
 def _rebuild(layers: list[Layer], options: dict[str, Any], parameters: Array, buffers: Array) -> Network:
-    return Network(layers, **options, _parameters=_copied(parameters), _buffers=_copied(buffers))
-
-
-def _copied(values: Array) -> Array:
-    own = empty_buffer(values.shape, values.dtype)
-    np.copyto(own, values)
-    return own
-
-
-def _views(flat: Array, shapes: list[dict[str, Shape]]) -> list[dict[str, Array]]:
-    """Return views of a flat array: those of the first layer first, each in its shape."""
-    views: list[dict[str, Array]] = []
-    offset = 0
-    for own in shapes:
-        views.append({})
-        for key, shape in own.items():
-            size = math.prod(shape)
-            views[-1][key] = flat[offset : offset + size].reshape(shape)
-            offset += size
-    return views
-
-
-def _check_shape(input_shape: int | Sequence[int]) -> Shape:
-    sizes = tuple(input_shape) if isinstance(input_shape, (Sequence, np.ndarray)) else (input_shape,)
-    if len(sizes) > _MAX_AXES:
-        raise UsageError(f"an input has at most {_MAX_AXES} axes, got {len(sizes)}", where="argument input_shape")
-    valid = sizes and all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in sizes)
-    if not valid:
-        raise UsageError(
-            f"the shape of an input is made of whole numbers from 1, got {input_shape!r}",
-            where="argument input_shape",
-        )
-    return tuple(int(n) for n in sizes)
-
-
-def _check_names(names: Sequence[str] | None, count: int, argument: str) -> list[str] | None:
-    if names is None:
-        return None
-    if isinstance(names, str) or not isinstance(names, (Sequence, np.ndarray)) or len(names) != count:
-        found = repr(names)[:100] if isinstance(names, str) or not hasattr(names, "__len__") else len(names)
-        raise UsageError(f"expected {count} names, got {found}", where=f"argument {argument}")
-    for name in names:
-        if not isinstance(name, str):
-            raise UsageError(f"names must be text, got {name!r:.100}", where=f"argument {argument}")
-    return list(names)
+    return Network(layers, **options, _parameters=copied(parameters), _buffers=copied(buffers))

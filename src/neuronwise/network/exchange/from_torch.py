@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuronwise.errors import UsageError
+from neuronwise.network.assembly import layer_names
 from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.exchange.to_torch import import_torch
 from neuronwise.network.exchange.torch_modules import KNOWN, check_kind, refusal, told
 from neuronwise.network.exchange.torch_reader import ModuleReader
 from neuronwise.network.layers import Flatten, Layer, Shape
-from neuronwise.network.network import Network, layer_names
+from neuronwise.network.network import Network
 
 if TYPE_CHECKING:
     from torch import nn

@@ -278,6 +278,33 @@ class Layer(ABC):
         return self.neurons[index]
 
 
+class WeightedLayer(Layer):
+    """A layer whose neurons each have weights and a bias.
+
+    Attributes:
+        W: Weights, the neurons along the first axis: a view of the network's flat buffer. Assigning copies into it.
+        b: Biases, (neurons,): likewise.
+    """
+
+    @property
+    def W(self) -> Array:
+        """Weights, (neurons, …)."""
+        return self._parameter("W")
+
+    @W.setter
+    def W(self, value: ArrayLike) -> None:
+        self._assign("W", value)
+
+    @property
+    def b(self) -> Array:
+        """Biases, (neurons,)."""
+        return self._parameter("b")
+
+    @b.setter
+    def b(self, value: ArrayLike) -> None:
+        self._assign("b", value)
+
+
 def type_name(layer: type[Layer]) -> str:
     """Return the type's name in files: that of the class, without the ending that keeps it apart in Python."""
     return layer.__name__.removesuffix("Layer")

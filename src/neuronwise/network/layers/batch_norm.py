@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuronwise.errors import UsageError
 from neuronwise.network.activations import Activation, get_activation
 from neuronwise.network.layers.base import ACTIVATION_PROPERTY, Array, Layer, Pass, Shape
-
-_FORMATS = ("channels_last", "channels_first")
+from neuronwise.network.layers.images import DATA_FORMAT_PROPERTY, check_data_format
 
 
 class BatchNorm(Layer):
@@ -45,7 +44,7 @@ class BatchNorm(Layer):
         "momentum": {"type": "number", "minimum": 0, "maximum": 1, "description": "weight of a batch in the averages"},
         "epsilon": {"type": "number", "exclusiveMinimum": 0, "description": "added to the variance"},
         "activation": ACTIVATION_PROPERTY,
-        "data_format": {"type": "string", "enum": list(_FORMATS), "description": "where pictures have their channels"},
+        "data_format": DATA_FORMAT_PROPERTY,
     }
     activation: Activation
 
@@ -62,11 +61,7 @@ class BatchNorm(Layer):
         self.momentum = _number(momentum, "momentum", "a number from 0 to 1", lambda v: 0 <= v <= 1)
         self.epsilon = _number(epsilon, "epsilon", "a number above 0", lambda v: 0 < v < math.inf)
         self.activation = get_activation(activation)
-        if data_format not in _FORMATS:
-            raise UsageError(
-                f"expected {' or '.join(map(repr, _FORMATS))}, got {data_format!r:.100}", where="argument data_format"
-            )
-        self.data_format = data_format
+        self.data_format = check_data_format(data_format)
 
     def _output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) > 3:

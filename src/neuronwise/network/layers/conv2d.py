@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from neuronwise.errors import UsageError
 from neuronwise.network.activations import Activation, get_activation
 from neuronwise.network.initializers import Initializer, get_initializer
-from neuronwise.network.layers.base import ACTIVATION_PROPERTY, INITIALIZER_PROPERTY, Array, Layer, Shape
+from neuronwise.network.layers.base import ACTIVATION_PROPERTY, INITIALIZER_PROPERTY, Array, Shape, WeightedLayer
 from neuronwise.network.layers.conv2d_pass import Conv2DPass
 from neuronwise.network.layers.images import (
     DATA_FORMAT_PROPERTY,
@@ -28,7 +28,7 @@ from neuronwise.network.layers.images import (
 from neuronwise.network.layers.views import Channels
 
 
-class Conv2D(Layer):
+class Conv2D(WeightedLayer):
     """z = W ⋆ x + b, a = f(z): the sum of a patch's pixels times the filter's weights, at every place of the picture.
 
     As in torch (and nearly all others) it is a cross-correlation: the kernel is not turned round.
@@ -142,24 +142,6 @@ class Conv2D(Layer):
         shapes = self.parameter_shapes()
         W = self.initializer.draw(shapes["W"], self.channels * pixels, self.filters * pixels, rng)
         return {"W": W, "b": np.zeros(self.filters)}
-
-    @property
-    def W(self) -> Array:
-        """Weights, (filters, channels, kernel_rows, kernel_columns)."""
-        return self._parameter("W")
-
-    @W.setter
-    def W(self, value: ArrayLike) -> None:
-        self._assign("W", value)
-
-    @property
-    def b(self) -> Array:
-        """Biases, (filters,)."""
-        return self._parameter("b")
-
-    @b.setter
-    def b(self, value: ArrayLike) -> None:
-        self._assign("b", value)
 
     def start(self, x: Array, gradients: dict[str, Array] | None, *, training: bool = False) -> Conv2DPass:
         """See `Layer.start`; a convolution is the same in training."""

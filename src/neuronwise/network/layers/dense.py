@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from neuronwise.errors import UsageError
 from neuronwise.network.activations import Activation, get_activation
 from neuronwise.network.buffers import empty_buffer
 from neuronwise.network.initializers import Initializer, get_initializer
-from neuronwise.network.layers.base import ACTIVATION_PROPERTY, INITIALIZER_PROPERTY, Array, Layer, Pass, Shape
+from neuronwise.network.layers.base import ACTIVATION_PROPERTY, INITIALIZER_PROPERTY, Array, Pass, Shape, WeightedLayer
 from neuronwise.network.layers.views import Neurons
 from neuronwise.network.products import product
 
 
-class Dense(Layer):
+class Dense(WeightedLayer):
     """Every input feeds every neuron: z = W x + b, a = f(z).
 
     Args:
@@ -73,24 +73,6 @@ class Dense(Layer):
         n_in = self.input_shape[0]
         W = self.initializer.draw((self.units, n_in), n_in, self.units, rng)
         return {"W": W, "b": np.zeros(self.units)}
-
-    @property
-    def W(self) -> Array:
-        """Weights, (units, n_in)."""
-        return self._parameter("W")
-
-    @W.setter
-    def W(self, value: ArrayLike) -> None:
-        self._assign("W", value)
-
-    @property
-    def b(self) -> Array:
-        """Biases, (units,)."""
-        return self._parameter("b")
-
-    @b.setter
-    def b(self, value: ArrayLike) -> None:
-        self._assign("b", value)
 
     def start(self, x: Array, gradients: dict[str, Array] | None, *, training: bool = False) -> DensePass:
         """See `Layer.start`; a dense layer is the same in training."""
