@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         resume,
         train,
     )
+    from neuronwise.running import open_recording as open
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load",
+    "open",
     "resume",
     "train",
 ]
@@ -46,6 +48,10 @@ _LAZY = dict.fromkeys(
 
 def __getattr__(name: str) -> Any:
     """Find a lazily loaded public name (PEP 562)."""
+    if name == "open":  # its own name in the package: `open` there would hide Python's
+        from neuronwise.running import open_recording
+
+        return open_recording
     if name in _LAZY:
         import importlib
 

@@ -164,7 +164,7 @@ def fit(
     stepper = Stepper(
         network, X_all, y_all, weights, settings.loss, chosen, settings.clip_norm, schedule=rates, seed=settings.seed
     )  # fmt: skip
-    state.gradients, state.update = stepper.gradients, chosen.update
+    state.gradients, state.update, state.optimizer_state = stepper.gradients, chosen.update, chosen.state
     loop = Loop(settings, stepper, state, training, evaluator, listeners, identity, resume)
 
     try:

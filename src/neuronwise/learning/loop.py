@@ -16,9 +16,9 @@ from neuronwise.learning.divergence import Divergence, locate_divergence
 from neuronwise.learning.evaluation import Evaluator
 from neuronwise.learning.interrupt import InterruptGuard
 from neuronwise.learning.observers import Observers, TrainingState
+from neuronwise.learning.rows import batches
 from neuronwise.learning.settings import Settings
 from neuronwise.learning.stepping import Stepper
-from neuronwise.network import generator
 
 Array = NDArray[np.floating[Any]]
 
@@ -57,6 +57,7 @@ class Loop:
             stepper.schedule.start(self._planned_steps, state.steps_per_epoch)
             if resume is not None:
                 stepper.schedule.restore(resume.schedule_state)
+            state.schedule_state = stepper.schedule.snapshot()
         self._loss_sum = 0.0
         self._best_loss = math.inf
         self._best: tuple[Array, Array] | None = None
@@ -118,12 +119,11 @@ class Loop:
         return divergence
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[NDArray[np.int64]]:
-        """Yield the rows of each step of an epoch but the first ones; the same whenever it is asked."""
-        rows, size = self.training, self.settings.batch_size
-        if self.settings.shuffle:
-            rows = rows[generator(self.settings.seed, "shuffle", epoch).permutation(len(rows))]
-        for start in range(skip * size, len(rows), size):
-            yield rows[start : start + size]
+        """Return the rows of each step of an epoch but the first ones; the same whenever it is asked."""
+        settings = self.settings
+        return batches(
+            self.training, settings.batch_size, settings.seed, epoch, shuffle=settings.shuffle, skip=skip
+        )  # fmt: skip
 
     def checkpoint(self) -> Checkpoint:
         """Return a copy of all that decides how the training goes on; at its end, the state before the best weights.
@@ -205,6 +205,7 @@ class Loop:
                 state.best_epoch, state.best_step = state.epoch, state.step
         if self.stepper.schedule is not None:
             self.stepper.schedule.end_epoch(state.epoch, state.metrics)
+            state.schedule_state = self.stepper.schedule.snapshot()
         self.history.append({"epoch": state.epoch, "step": state.step, "seconds": state.elapsed_s, **state.metrics})
         self.observers.epoch_end(state)
 

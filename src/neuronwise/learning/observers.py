@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,6 +40,8 @@ class TrainingState:
         batch_indices: Rows of X in this batch.
         gradients: Gradients of the mean loss (after clipping), laid out as `network.parameters`.
         update: What this step subtracted from the parameters, laid out likewise.
+        optimizer_state: The arrays that the optimizer remembers between steps, by name.
+        schedule_state: `Schedule.snapshot` at the end of the last epoch; empty where the schedule notes nothing.
         passes: For each layer its x, z, a and delta on this batch, with the weights before the step.
         metrics: At the end of an epoch: ``loss`` (mean over its steps) and, with validation, ``val_loss`` and
             ``val_accuracy`` or ``val_r2``.
@@ -61,6 +63,8 @@ class TrainingState:
         self.batch_indices: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.gradients: Array = np.empty(0)
         self.update: Array = np.empty(0)
+        self.optimizer_state: Mapping[str, Array] = {}
+        self.schedule_state: dict[str, Any] = {}
         self.passes: Sequence[Pass] = ()
         self.metrics: dict[str, float] = {}
         self.best_epoch: int | None = None

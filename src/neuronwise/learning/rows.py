@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from neuronwise.data import check_arrays, split_rows
 from neuronwise.errors import UsageError
 from neuronwise.learning.evaluation import Evaluator
 from neuronwise.learning.targets import ClassWeights, example_weights, prepare_targets, sample_weights
-from neuronwise.network import Loss, Network
+from neuronwise.network import Loss, Network, generator
 
 Validation = float | tuple[ArrayLike, ArrayLike] | NDArray[np.int64]
 
@@ -141,3 +142,22 @@ def _rows(values: ArrayLike, n: int, argument: str) -> NDArray[np.int64]:
             f"row numbers go from 0 to {n - 1}, got {rows.min()} to {rows.max()}", where=f"argument {argument}"
         )
     return rows.astype(np.int64)
+
+
+def batches(
+    rows: NDArray[np.int64], size: int, seed: int, epoch: int, *, shuffle: bool = True, skip: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each step of an epoch but the first ones; the same whenever it is asked.
+
+    Args:
+        rows: The rows to learn from.
+        size: Rows of a batch; the last one of an epoch may have fewer.
+        seed: Of the order.
+        epoch: The epoch, from 1.
+        shuffle: Whether each epoch has an order of its own.
+        skip: Batches to leave out.
+    """
+    if shuffle:
+        rows = rows[generator(seed, "shuffle", epoch).permutation(len(rows))]
+    for start in range(skip * size, len(rows), size):
+        yield rows[start : start + size]

@@ -45,6 +45,7 @@ class RecordedHistory:
     Attributes:
         folder: Where it lies.
         description: The content of recording.json.
+        optimizer_names: What the optimizer remembers for each parameter.
         network_dict: The network as a description, for `Network.from_dict`.
         steps: Steps whose weights are stored, ascending, (n,) int64; 0 is the network before training.
         epochs: One dict per recorded epoch: ``epoch``, ``step``, ``elapsed_s``, ``metrics`` (name to number)
@@ -75,7 +76,11 @@ class RecordedHistory:
         if not 0 <= self.buffer_count <= _MAX_PARAMETERS:
             raise FormatError(f"{self.buffer_count:,} values of buffers", where=self._where)
         self._buffers = _read_layers(buffers, self.buffer_count, self._where)
-        row = keyframe_dtype(self.parameter_count, self.dtype, self.buffer_count)
+        states = self.description.get("optimizer", [])  # absent in older recordings
+        if not isinstance(states, list) or len(states) > 8 or not all(isinstance(name, str) for name in states):
+            raise FormatError(f"the key 'optimizer' should be a list of names, is {states!r:.100}", where=self._where)
+        self.optimizer_names: tuple[str, ...] = tuple(states)
+        row = keyframe_dtype(self.parameter_count, self.dtype, self.buffer_count, len(states))
         self._keyframes = read_stream(self.folder, "keyframes", row, self.problems)
         self._scalars = read_stream(self.folder, "scalars", SCALARS_DTYPE, self.problems)
         self._index = self._index_keyframes()
@@ -97,6 +102,7 @@ class RecordedHistory:
 
     def _read_events(self) -> None:
         self.status = "unfinished"
+        self._schedule_states: list[tuple[int, Any]] = []
         self.epochs: list[dict[str, Any]] = []
         self.delivered_step: int | None = None
         self.best_step: int | None = None
@@ -113,6 +119,8 @@ class RecordedHistory:
                         "layers": {name: numbers(values) for name, values in layers.items()},
                     }
                 )
+            elif event.get("kind") == "schedule":
+                self._schedule_states.append((_whole(event.get("step")) or 0, event.get("state")))
             elif event.get("kind") == "resume":
                 # What was recorded beyond the step that the training went on from was recorded again.
                 step = _whole(event.get("step")) or 0
@@ -158,6 +166,18 @@ class RecordedHistory:
             return np.empty(0, self.dtype)
         return self._field(step, "buffers")
 
+    def optimizer_state(self, step: int) -> dict[str, NDArray[Any]]:
+        """Return what the optimizer remembered after a step, by name, each laid out as `Network.parameters`.
+
+        It is NaN for weights that were put back at the end: nothing can be repeated from there.
+
+        Raises:
+            NotFoundError: Nothing is stored of that step; the message names the nearest that is.
+        """
+        if not self.optimizer_names:
+            return {}
+        return dict(zip(self.optimizer_names, self._field(step, "optimizer"), strict=True))
+
     def _field(self, step: int, name: str) -> NDArray[Any]:
         if (place := self._index.get(int(step))) is None:
             raise NotFoundError(
@@ -165,6 +185,14 @@ class RecordedHistory:
             )
         segment, row = place
         return np.array(self._keyframes[segment][row][name], dtype=self.dtype)
+
+    def schedule_state(self, step: int) -> dict[str, Any]:
+        """Return `Schedule.snapshot` as it was after a step; empty where the schedule notes nothing."""
+        found: Any = {}
+        for noted, state in self._schedule_states:
+            if noted <= step:
+                found = state
+        return found if isinstance(found, dict) else {}
 
     def _nearest(self, step: int) -> str:
         if not len(self.steps):

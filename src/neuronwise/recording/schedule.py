@@ -114,9 +114,15 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan_recording(network: Network, steps: int, epochs: int, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Plan:
-    """Return what is stored of a training of so many steps and epochs within `max_bytes`."""
-    row_bytes = 16 + (network.parameter_count + network.buffer_count) * network.dtype.itemsize
+def plan_recording(
+    network: Network, steps: int, epochs: int, *, states: int = 0, max_bytes: int = DEFAULT_MAX_BYTES
+) -> Plan:
+    """Return what is stored of a training of so many steps and epochs within `max_bytes`.
+
+    `states` is the number of arrays that the optimizer remembers for each parameter.
+    """
+    values = (1 + states) * network.parameter_count + network.buffer_count
+    row_bytes = 16 + values * network.dtype.itemsize
     event_bytes = _EVENT_BYTES + _EVENT_BYTES_PER_LAYER * sum(1 for layer in network.layers if layer.parameters)
     scalars = Schedule.fitting(steps, int(max_bytes * _SCALARS_SHARE) // SCALARS_DTYPE.itemsize)
     events = Schedule.fitting(epochs, int(max_bytes * _EVENTS_SHARE) // event_bytes)
@@ -154,28 +160,36 @@ def plan_recording(network: Network, steps: int, epochs: int, *, max_bytes: int 
     return Plan(keyframes, scalars, events, early, room if room >= 2 else 0, size, tuple(notes))
 
 
-def expected_bytes(network: Network, steps: int, epochs: int, *, max_bytes: int = DEFAULT_MAX_BYTES) -> int:
+def expected_bytes(
+    network: Network, steps: int, epochs: int, *, states: int = 0, max_bytes: int = DEFAULT_MAX_BYTES
+) -> int:
     """Return about how many bytes the recording of a training will take on disk.
 
     Args:
         network: The network to be trained.
         steps: Optimizer steps planned, all epochs together.
         epochs: Epochs planned.
+        states: Arrays that the optimizer remembers for each parameter.
         max_bytes: Bytes allowed.
     """
-    return plan_recording(network, steps, epochs, max_bytes=max_bytes).size_bytes
+    return plan_recording(network, steps, epochs, states=states, max_bytes=max_bytes).size_bytes
 
 
-def keyframe_dtype(parameter_count: int, dtype: np.dtype[np.generic], buffer_count: int = 0) -> np.dtype[np.void]:
-    """Return the row of a keyframe: step, epoch, all parameters as one flat field (little-endian), and all buffers.
+def keyframe_dtype(
+    parameter_count: int, dtype: np.dtype[np.generic], buffer_count: int = 0, states: int = 0
+) -> np.dtype[np.void]:
+    """Return the row of a keyframe: all that decides the next step, little-endian.
 
-    A network without buffers has no field for them. Without room in a row (2 GiB) both fields are empty: such networks
-    have no keyframes.
+    Step, epoch, all parameters as one flat field, all buffers, and what the optimizer remembers, (states, parameters).
+    A network without buffers has no field for them, an optimizer that remembers nothing none for that. Without room in
+    a row (2 GiB) the fields are empty: such networks have no keyframes.
     """
-    if 16 + (parameter_count + buffer_count) * dtype.itemsize > MAX_ROW_BYTES:
-        parameter_count, buffer_count = 0, 0
+    if 16 + ((1 + states) * parameter_count + buffer_count) * dtype.itemsize > MAX_ROW_BYTES:
+        parameter_count, buffer_count, states = 0, 0, 0
     number = dtype.newbyteorder("<")
     fields: list[Any] = [("step", "<i8"), ("epoch", "<i8"), ("params", number, (parameter_count,))]
     if buffer_count:
         fields.append(("buffers", number, (buffer_count,)))
+    if states:
+        fields.append(("optimizer", number, (states, parameter_count)))
     return np.dtype(fields)

@@ -157,9 +157,13 @@ class RecordingWriter(Observer):
         network = state.network
         self.folder.mkdir(parents=True, exist_ok=True)
         self.plan = plan_recording(
-            network, state.epochs * state.steps_per_epoch, state.epochs, max_bytes=self.max_bytes
+            network,
+            state.epochs * state.steps_per_epoch,
+            state.epochs,
+            states=len(state.optimizer_state),
+            max_bytes=self.max_bytes,
         )
-        self._row = np.zeros(1, keyframe_dtype(network.parameter_count, network.dtype, network.buffer_count))
+        self._row = np.zeros(1, _row_dtype(state))
         self._stored: set[int] = set()
         index = {"scalars": 0, "keyframes": 0}
         resumed = self._resume and (self.folder / "recording.json").exists()
@@ -177,6 +181,7 @@ class RecordingWriter(Observer):
         self._events = EventWriter(self.folder)
         event = {"kind": "resume", "step": state.step} if resumed else {"kind": "begin"}
         self._events.write(event | {"epochs": state.epochs, "notes": list(self.plan.notes)})
+        self._schedule_state = dict(state.schedule_state)
         self._active = True
         self._keyframe(state, state.step, state.epoch)
         self._early = list(reversed(self.plan.early_steps))
@@ -204,7 +209,7 @@ class RecordingWriter(Observer):
         self._scalars.append(memoryview(self._buffer)[: self._offset])
         self._offset = 0
 
-    def _keyframe(self, state: TrainingState, step: int, epoch: int) -> None:
+    def _keyframe(self, state: TrainingState, step: int, epoch: int, *, weights_only: bool = False) -> None:
         assert self.plan is not None
         if step in self._stored or len(self._stored) >= self.plan.max_keyframes:
             return
@@ -213,6 +218,8 @@ class RecordingWriter(Observer):
         row["step"], row["epoch"], row["params"] = step, epoch, state.network.parameters
         if state.network.buffer_count:
             row["buffers"] = state.network.buffers
+        for place, values in enumerate(state.optimizer_state.values()):
+            row["optimizer"][place] = np.nan if weights_only else values
         self._keyframes.append(self._row.view(np.uint8).data)
         self._stored.add(step)
 
@@ -231,6 +238,9 @@ class RecordingWriter(Observer):
                     "layers": self.summaries,
                 }
             )
+        if state.schedule_state != self._schedule_state:
+            self._schedule_state = dict(state.schedule_state)
+            self._events.write({"kind": "schedule", "step": state.step, "state": self._schedule_state})
         # One place is kept for the network that is delivered at the end.
         if self.plan.keyframes.stores(state.epoch) and len(self._stored) < self.plan.max_keyframes - 1:
             self._keyframe(state, state.step, state.epoch)
@@ -239,7 +249,8 @@ class RecordingWriter(Observer):
         self._flush()
         delivered = self._delivered(state)
         if delivered is not None:
-            self._keyframe(state, *delivered)
+            # Weights that were put back have not the optimizer's state of their step beside them.
+            self._keyframe(state, *delivered, weights_only=delivered[0] != state.step or state.divergence is not None)
         self._events.write(
             {
                 "kind": "end",
@@ -270,6 +281,11 @@ class RecordingWriter(Observer):
         self._events.close()
 
 
+def _row_dtype(state: TrainingState) -> np.dtype[np.void]:
+    network = state.network
+    return keyframe_dtype(network.parameter_count, network.dtype, network.buffer_count, len(state.optimizer_state))
+
+
 def describe(
     state: TrainingState, *, split: Sequence[str] = (), data: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -292,6 +308,10 @@ def describe(
             "count": network.buffer_count,
             "layers": _places({layer.name: layer.buffers for layer in network.layers if layer.buffers}),
         },
+        "optimizer": list(state.optimizer_state),
+        # What must be the same for a step to be repeated: settings, and fingerprints of the data.
+        "training": state.checkpoint().settings if state.make_checkpoint is not None else None,
+        "planned_steps": state.epochs * state.steps_per_epoch,
         "seed": network.seed,
         "epochs": state.epochs,
         "steps_per_epoch": state.steps_per_epoch,

@@ -17,6 +17,7 @@ from neuronwise.running.drawing import draw_activation
 from neuronwise.running.encoding import EncodedCell, EncodedRow, encode_row
 from neuronwise.running.find import Listed, find_folder, find_run, list_runs, load
 from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.opening import open_recording
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.resuming import resume
@@ -60,6 +61,7 @@ __all__ = [
     "list_runs",
     "load",
     "metric",
+    "open_recording",
     "parse_layers",
     "parse_trials",
     "prepare",

@@ -74,7 +74,7 @@ class LearningTask:
         check_batch_memory(network, min(lengths.batch_size, len(data.train)))
         optimizer = make_optimizer(options.optimizer, options.learning_rate, options.weight_decay, data.kind)
         schedule = get_schedule(options.schedule, warm_up=options.warm_up)
-        y = data.y.astype(np.float32)[:, None] if data.target.task == "binary" else data.y
+        y = targets_to_fit(data)
         X = data.X.reshape(-1, *network.input_shape)
         targets = prepare_targets(network, y, choice.loss, len(X))
         example_weights(options.class_weights, targets, choice.loss, network.output_size, network.dtype)
@@ -131,7 +131,8 @@ class LearningTask:
             TrainingDiverged: The run is kept all the same.
         """
         network = self.choice.network
-        size = expected_bytes(network, estimate.steps, self.settings["epochs"])
+        states = len(self.optimizer.state_names())
+        size = expected_bytes(network, estimate.steps, self.settings["epochs"], states=states)
         plan = Plan(self.data, self.choice, self.settings, estimate, size, tracking.where)
         reporter.planned(plan)
         for message in tracking.not_logged:
@@ -207,6 +208,11 @@ class LearningTask:
         except OSError as error:  # a full disk: what was learned, which is smaller, may still be saved
             reporter.warned(f"the checkpoint was not written, so that the training cannot go on from its end: {error}")
         return result, None
+
+
+def targets_to_fit(data: Prepared) -> NDArray[Any]:
+    """Return the targets as `fit` takes them: of two classes 0 and 1 as numbers, (rows, 1)."""
+    return data.y.astype(np.float32)[:, None] if data.target.task == "binary" else data.y
 
 
 def _recorded_epochs(folder: Path) -> list[dict[str, Any]]:

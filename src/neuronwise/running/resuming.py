@@ -67,7 +67,7 @@ def resume(
         ended = _why_ended(checkpoint, epochs, patience)
         if ended is not None and is_concluded(saved.folder):
             raise ended
-        prepared = _prepare(saved, data, reporter)
+        prepared = prepare_again(saved, data, reporter)
         reporter.understood(prepared)
         task = _task(saved, prepared, checkpoint, epochs, patience)
         if ended is None:
@@ -97,8 +97,13 @@ def _why_ended(checkpoint: Checkpoint, epochs: int | None, patience: int | None)
     return None
 
 
-def _prepare(saved: SavedTraining, data: Any, reporter: Reporter) -> Prepared:
-    """Return the data as it was when the run began, split as then."""
+def prepare_again(saved: SavedTraining, data: Any, reporter: Reporter) -> Prepared:
+    """Return the data as it was when the run began, split as then.
+
+    Raises:
+        NotFoundError: It is not to be found.
+        UsageError: It is not the same.
+    """
     if data is None and saved.source is None:
         raise UsageError(
             f"the run learned from {saved.data_name!r}, which was handed in by a program",

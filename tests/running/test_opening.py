@@ -1,0 +1,130 @@
+"""neuronwise.open: the recording of a run, with any step at hand."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import neuronwise
+from neuronwise.data import make_houses
+from neuronwise.errors import NotFoundError, UsageError
+from neuronwise.learning import Observer, TrainingState
+from neuronwise.running import Run, train
+
+QUICK: dict[str, Any] = {"layers": "6", "epochs": 4, "batch_size": 64, "track": False}
+
+
+class Weights(Observer):
+    def __init__(self) -> None:
+        self.of: dict[int, np.ndarray] = {}
+
+    def on_step_end(self, state: TrainingState) -> None:
+        self.of[state.step] = state.network.parameters.copy()
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Path:
+    path = tmp_path / "houses.csv"
+    make_houses(500, seed=2).to_csv(path, index=False)
+    return path
+
+
+def _trained(data: Any, target: str | None = None, **options: Any) -> tuple[Run, Weights]:
+    weights = Weights()
+    return train(data, target, observers=[weights], **(QUICK | options)), weights
+
+
+@pytest.mark.parametrize("what", ["table", "classes", "two classes", "digits", "arrays"])
+def test_any_step_of_any_run_comes_back(houses: Path, what: str) -> None:
+    frame = pd.read_csv(houses)
+    data: Any = houses
+    target: str | None = "price"
+    given: Any = None
+    if what == "classes":
+        data = given = frame.assign(price=pd.cut(frame.price, 3, labels=["low", "middle", "high"]).astype(str))
+    elif what == "two classes":
+        data, target = houses, "waterfront"
+    elif what == "digits":
+        data, target = "digits", None
+    elif what == "arrays":
+        X = frame[["sqft_living", "bedrooms"]].to_numpy() / 1000
+        data, target, given = (X, (X[:, 0] > 2).astype(int)), None, (X, (X[:, 0] > 2).astype(int))
+    run, weights = _trained(data, target, class_weights="balanced" if "classes" in what else None)
+    recording = neuronwise.open(run.id, given)
+    assert len(recording.steps) == run.steps + 1
+    for step in (5, 1, run.steps, 3):
+        assert recording.at(step).parameters.tobytes() == weights.of[step].tobytes()
+    again = recording.step(2)
+    assert again.after.parameters.tobytes() == weights.of[2].tobytes()
+    assert recording.network.parameters.tobytes() == run.network.parameters.tobytes()
+    assert recording.best_step == run.best_step
+    np.testing.assert_array_equal(recording.trace(3, again.trace[0].x)[0].x, again.trace[0].x)
+
+
+def test_the_history_of_a_weight_and_a_bias(houses: Path) -> None:
+    run, weights = _trained(houses, "price")
+    recording = neuronwise.open(run)
+    bias = recording.history("hidden1[2].bias")
+    np.testing.assert_array_equal(bias.steps, recording.keyframes)
+    every = recording.history("hidden1[2].weights")
+    assert every.values.shape == (len(bias.steps), run.data["inputs"])
+    one = recording.history("hidden1[2].weights[sqft_living]")
+    place = run.network.input_names.index("sqft_living")
+    np.testing.assert_array_equal(one.values, every.values[:, place])
+    np.testing.assert_array_equal(recording.history(f"hidden1[2].weights[{place}]").values, one.values)
+    for at, step in enumerate(bias.steps.tolist()):
+        network = recording.at(step)
+        assert network["hidden1[2]"].bias == bias.values[at]
+        np.testing.assert_array_equal(network["hidden1[2]"].weights, every.values[at])
+    deeper = recording.history("output[0].weights[hidden1[2]]")
+    assert deeper.values[-1] == recording.at(int(deeper.steps[-1]))["output"].W[0, 2]
+    assert weights.of
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hidden1", "'hidden1' names no weight or bias"),
+        ("hidden1[99].bias", "'hidden1' has the neurons 0 to 5, got 99"),
+        ("hiden1[0].bias", "there is no layer 'hiden1'. Did you mean 'hidden1'?"),
+        ("hidden1[0].weights[sqft]", "has no input 'sqft'. Did you mean 'sqft_lot'?"),
+        ("hidden1[0].weights[999]", "has no input '999'"),
+    ],
+)
+def test_unknown_names_say_what_exists(houses: Path, name: str, message: str) -> None:
+    run, _ = _trained(houses, "price", epochs=1)
+    with pytest.raises(NotFoundError) as caught:
+        neuronwise.open(run).history(name)
+    assert message in str(caught.value)
+
+
+def test_without_the_data_what_is_stored_is_readable_and_the_rest_says_why(houses: Path) -> None:
+    run, _ = _trained(houses, "price")
+    moved = houses.rename(houses.with_name("moved.csv"))
+    recording = neuronwise.open(run.folder)
+    np.testing.assert_array_equal(recording.steps, recording.keyframes)
+    missing = next(step for step in range(run.steps) if step not in recording.keyframes)
+    with pytest.raises(NotFoundError, match="the data of the run is no longer at"):
+        recording.at(missing)
+    assert recording.at(int(recording.keyframes[-1])).parameter_count == run.network.parameter_count
+    assert len(neuronwise.open(run.id, moved).steps) == run.steps + 1
+    moved.write_text(moved.read_text().replace("1", "2", 1))
+    with pytest.raises(UsageError, match="is not what the run learned from"):
+        neuronwise.open(run.id, moved).at(missing)
+
+
+def test_a_recording_alone_can_be_opened(houses: Path, tmp_path: Path) -> None:
+    run, _ = _trained(houses, "price")
+    shutil.copytree(run.folder / "recording", tmp_path / "alone")
+    recording = neuronwise.open(tmp_path / "alone")
+    assert recording.network.parameters.tobytes() == run.network.parameters.tobytes()
+    missing = next(step for step in range(run.steps) if step not in recording.keyframes)
+    with pytest.raises(NotFoundError, match="the data they learned from is not at hand"):
+        recording.at(missing)
+    with pytest.raises(NotFoundError):
+        neuronwise.open("nonsense")
