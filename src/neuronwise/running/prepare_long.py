@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Beside X: y, its numbers while they are understood, which rows are whose, and the text of the target. Measured.
 _BYTES_PER_ROW = 120
-# The sample and its cells as text, or the part that is being encoded. Measured.
-_WORKING_BYTES = 280_000_000
+# The sample and its cells as text, or the part that is being encoded. Measured: up to 300 MB, and a fifth for luck.
+_WORKING_BYTES = 360_000_000
 
 
 def prepare_long(table: StreamedTable, options: DataOptions, seed: int, start: FittedNetwork | None) -> Prepared:
