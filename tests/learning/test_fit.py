@@ -26,6 +26,7 @@ from neuronwise.learning import (
     fit,
     prepare_targets,
 )
+from neuronwise.learning.threads import _libraries
 from neuronwise.network import LOSSES, Dense, Flatten, Network, generator
 
 from .helpers import spirals
@@ -183,7 +184,8 @@ def test_blas_threads_are_one_inside_and_restored_after() -> None:
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     inside: list[list[int]] = []
-    _train()  # what it imports may bring a BLAS of its own
+    _train()  # what it imports may bring a BLAS of its own,
+    _libraries.cache_clear()  # and so may what an earlier test imported after NumPy's was found
     before = pools()
     _train(observers=[Call(lambda state: inside.append(pools()))])
     assert set(functools.reduce(operator.iadd, inside, [])) == {1}

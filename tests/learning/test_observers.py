@@ -93,3 +93,71 @@ def test_an_observer_in_two_places_is_called_twice() -> None:
     watcher = Failing("never")
     _train(watcher, watcher)
     assert watcher.calls["on_step_end"] == 24
+
+
+class Sleepy(Observer):
+    """Wants steps 1, 10 and every one from 20 on."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.updates: list[np.ndarray] = []
+        self.losses: dict[int, float] = {}
+
+    def on_step_end(self, state: TrainingState) -> None:
+        self.steps.append(state.step)
+        self.updates.append(state.update.copy())
+
+    def next_step(self, step: int) -> float:
+        return 1 if step < 1 else 10 if step < 10 else max(20, step + 1)
+
+    def on_epoch_end(self, state: TrainingState) -> None:
+        first = (state.epoch - 1) * state.steps_per_epoch
+        self.losses |= {first + i + 1: loss for i, loss in enumerate(state.epoch_losses.tolist())}
+
+
+def test_an_observer_may_sleep_and_finds_the_losses_it_slept_through() -> None:
+    sleepy, awake = Sleepy(), Everyone()
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 300)).astype(np.float32), rng.integers(0, 3, 64)
+    # More weights than an optimizer handles at a time: what is subtracted is kept only where somebody looks.
+    network = Network.dense([300, 230, 3], output="softmax")
+    fit(network, X, y, epochs=3, batch_size=8, optimizer="sgd", observers=[sleepy, awake])
+    assert sleepy.steps == [1, 10, 20, 21, 22, 23, 24]
+    assert sleepy.losses == awake.losses
+    for step, update in zip(sleepy.steps, sleepy.updates, strict=True):
+        np.testing.assert_array_equal(update, awake.updates[step])
+    alone = Sleepy()
+    fit(
+        Network.dense([300, 230, 3], output="softmax"), X, y, epochs=3, batch_size=8, optimizer="sgd", observers=[alone]
+    )
+    assert alone.steps == sleepy.steps
+    np.testing.assert_array_equal(alone.updates, sleepy.updates)
+
+
+class Everyone(Observer):
+    def __init__(self) -> None:
+        self.losses: dict[int, float] = {}
+        self.updates: dict[int, np.ndarray] = {}
+
+    def on_step_end(self, state: TrainingState) -> None:
+        self.losses[state.step], self.updates[state.step] = state.loss, state.update.copy()
+
+
+def test_the_rates_of_an_epoch_are_those_of_its_steps() -> None:
+    class Rates(Observer):
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+            self.kept: list[float] = []
+
+        def on_step_end(self, state: TrainingState) -> None:
+            self.seen.append(state.learning_rate)
+
+        def on_epoch_end(self, state: TrainingState) -> None:
+            self.kept += state.epoch_rates.tolist()
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 3)), rng.integers(0, 3, 64)
+    for schedule in (None, "cosine", "plateau"):
+        rates = Rates()
+        fit(Network.dense([3, 3], output="softmax"), X, y, epochs=3, batch_size=8, observers=[rates], schedule=schedule)
+        assert rates.seen == rates.kept

@@ -160,7 +160,7 @@ def fit(
     if resume is not None:
         check_resumable(resume, settings, identity(), chosen, state.steps_per_epoch)
     chosen.start(network.parameters)
-    chosen.keeps_update = bool(observers)  # nobody else looks at it
+    chosen.keeps_update = False  # the loop sets it for the steps that an observer looks at
     stepper = Stepper(
         network, X_all, y_all, weights, settings.loss, chosen, settings.clip_norm, schedule=rates, seed=settings.seed
     )  # fmt: skip

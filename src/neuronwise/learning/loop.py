@@ -64,6 +64,7 @@ class Loop:
         if resume is not None:
             self._resume(resume)
         state.learning_rate = stepper.rate(state.step + 1)
+        state.epoch_rates.fill(stepper.base_rate)  # where a schedule varies it, each step notes its own
         state.make_checkpoint = self.checkpoint
         self._began = time.perf_counter() - state.elapsed_s
 
@@ -173,11 +174,19 @@ class Loop:
 
     def _epoch(self, guard: InterruptGuard) -> bool:
         """Take the steps of the epoch that are left; return whether all losses were finite."""
-        state, stepper, total = self.state, self.stepper, self._loss_sum
-        varies = stepper.schedule is not None
-        for rows in self.batches(state.epoch, state.step - (state.epoch - 1) * state.steps_per_epoch):
+        state, stepper, observers, total = self.state, self.stepper, self.observers, self._loss_sum
+        varies, watched = stepper.schedule is not None, bool(observers)
+        first = (state.epoch - 1) * state.steps_per_epoch
+        last, losses, rates = first + state.steps_per_epoch, state.epoch_losses, state.epoch_rates
+        for rows in self.batches(state.epoch, state.step - first):
+            step = state.step + 1
+            if watched:  # what a step subtracts is kept only for those who look at it
+                stepper.optimizer.keeps_update = step >= observers.due or step == last
             loss = stepper.step(rows)
-            state.step += 1
+            state.step = step
+            losses[step - first - 1] = loss
+            if varies:
+                rates[step - first - 1] = stepper.optimizer.learning_rate
             if not math.isfinite(loss):
                 return False
             total += loss * len(rows)
@@ -185,9 +194,9 @@ class Loop:
             state.loss, state.batch_indices, state.passes = loss, rows, stepper.space.passes
             if varies:
                 state.learning_rate = stepper.optimizer.learning_rate
-            if self.observers.watch_steps:
+            if step >= observers.due:
                 self._loss_sum = total
-                self.observers.step_end(state)
+                observers.step_end(state)
             if guard.requested or state.stop_requested:
                 break
         self._loss_sum = total

@@ -230,8 +230,11 @@ class _Progress(Observer):
 
     def on_step_end(self, state: TrainingState) -> None:
         """Move the bar, at most ten times a second."""
-        if not state.step & 127 and time.perf_counter() - self._shown > 0.1:
-            self._show(state)
+        self.on_epoch_end(state)
+
+    def next_step(self, step: int) -> float:
+        """Look at the clock at every 128th step only."""
+        return (step // 128 + 1) * 128
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Move the bar, at most ten times a second."""
