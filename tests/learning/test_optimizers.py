@@ -331,3 +331,168 @@ def test_without_weight_decay_small_weights_stay() -> None:
     for _ in range(256):
         optimizer.step(parameters, np.zeros_like(parameters))
     assert parameters.tolist() == np.array([1e-20, 0.5], dtype=np.float32).tolist()
+
+
+# --- the parts of an update
+
+PART_NAMES = {
+    "sgd": ["gradient"],
+    "momentum": ["gradient", "memory"],
+    "nesterov": ["gradient", "memory"],
+    "rmsprop": ["gradient"],
+    "adam": ["gradient", "memory"],
+    "adamw": ["gradient", "memory"],
+}
+DECAYS = (0.0, 0.1, 3.0)
+
+
+def _parts_by_the_papers(optimizer: Optimizer, weights: list[float], gradients: list[float]) -> dict[str, float]:
+    """Return the parts of the last update of one weight, from its history alone.
+
+    `weights` and `gradients` are those of every step; what pulls at step i is gᵢ = dWᵢ + λ Wᵢ (AdamW: dWᵢ). A running
+    sum is written out: Kingma and Ba 2015, section 3, v_t = (1-β₂) Σ β₂^(t-i) gᵢ².
+    """
+    own, t = optimizer.settings(), len(gradients)
+    eta, decay, adamw = own["learning_rate"], own["weight_decay"], optimizer.name == "adamw"
+    g = [dW + (0.0 if adamw else decay * W) for W, dW in zip(weights, gradients, strict=True)]
+    now, pull, earlier = gradients[-1], decay * weights[-1], range(t - 1)  # earlier[i] is step i + 1
+    if optimizer.name == "sgd":
+        parts = {"gradient": eta * now, "weight_decay": eta * pull}
+    elif optimizer.name == "momentum":  # W ← W - η v, v = Σ μ^(t-i) gᵢ
+        memory = sum(own["momentum"] ** (t - 1 - i) * g[i] for i in earlier)
+        parts = {"gradient": eta * now, "memory": eta * memory, "weight_decay": eta * pull}
+    elif optimizer.name == "nesterov":  # W ← W - η (g_t + μ v), v = Σ μ^(t-i) gᵢ
+        mu = own["momentum"]
+        memory = sum(mu * mu ** (t - 1 - i) * g[i] for i in earlier)
+        parts = {"gradient": eta * (now + mu * now), "memory": eta * memory, "weight_decay": eta * (pull + mu * pull)}
+    elif optimizer.name == "rmsprop":  # W ← W - η g_t / (√s + ε)
+        rho = own["decay"]
+        s = sum((1 - rho) * rho ** (t - 1 - i) * g[i] ** 2 for i in range(t))
+        below = math.sqrt(s) + own["epsilon"]
+        parts = {"gradient": eta * now / below, "weight_decay": eta * pull / below}
+    else:  # W ← W - η m̂ / (√v̂ + ε)
+        beta1, beta2 = own["beta1"], own["beta2"]
+        v_hat = sum((1 - beta2) * beta2 ** (t - 1 - i) * g[i] ** 2 for i in range(t)) / (1 - beta2**t)
+        share = (1 - beta1) / (1 - beta1**t)  # of m̂
+        below = math.sqrt(v_hat) + own["epsilon"]
+        memory = sum(share * beta1 ** (t - 1 - i) * g[i] for i in earlier)
+        parts = {"gradient": eta * share * now / below, "memory": eta * memory / below}
+        parts["weight_decay"] = eta * pull if adamw else eta * share * pull / below
+    return {name: value for name, value in parts.items() if decay or name != "weight_decay"}
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_parts_are_those_of_the_papers_weight_by_weight(name: str, settings: dict[str, float]) -> None:
+    optimizer, rng = OPTIMIZERS[name](**settings), np.random.default_rng(4)
+    parameters, weights, gradients = rng.normal(size=7), [], []
+    optimizer.start(parameters)
+    for step in range(1, 13):
+        dW = rng.normal(size=7) * [1, 1e-6, 1e6, 0, 1, -1, 1e-3]
+        dW[4] *= step == 3
+        weights.append(parameters.copy())
+        gradients.append(dW)
+        found = optimizer.parts(parameters, dW, optimizer.snapshot(), step)
+        for i in range(7):
+            expected = _parts_by_the_papers(optimizer, [float(W[i]) for W in weights], [float(g[i]) for g in gradients])
+            assert list(found) == list(expected)
+            assert {key: float(values[i]) for key, values in found.items()} == pytest.approx(expected, rel=1e-9)
+        optimizer.step(parameters, dW)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_add_up_to_what_the_step_subtracts(name: str, decay: float, dtype: str) -> None:
+    optimizer, rng = get_optimizer(name, 0.003, decay), np.random.default_rng(5)
+    n, info = 3000, np.finfo(dtype)
+    parameters = (rng.normal(size=n) * 10.0 ** rng.integers(-25, 3, n)).astype(dtype)
+    sizes = 10.0 ** rng.integers(-40, 15, n)  # the squares of the smallest are 0 in float32
+    sizes[:50] = 0
+    optimizer.start(parameters)
+    for step in range(1, optimizers._FLUSH_EVERY + 6):  # beyond a flush
+        with np.errstate(under="ignore"):
+            gradients = (rng.normal(size=n) * sizes * (rng.random(n) < 0.5)).astype(dtype)
+        arguments = parameters.copy(), gradients, optimizer.snapshot(), step
+        with np.errstate(under="ignore"):
+            optimizer.step(parameters, gradients)
+        found = optimizer.parts(*arguments)
+        assert list(found) == PART_NAMES[name] + ["weight_decay"] * bool(decay)
+        assert all(part.dtype == np.float64 and part.shape == (n,) for part in found.values())
+        # Each of the few operations of a step rounds; of parts that cancel, the rounding of the larger remains.
+        rounding = 8 * info.eps * sum(np.abs(part) for part in found.values()) + 8 * info.tiny
+        assert (np.abs(sum(found.values()) - optimizer.update) <= rounding).all()
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw"])
+def test_parts_of_a_gradient_whose_square_overflows_are_zero_as_the_update_is(name: str) -> None:
+    optimizer, parameters = get_optimizer(name, None, 0.0), np.ones(2, dtype=np.float32)
+    optimizer.start(parameters)
+    before, gradients = optimizer.snapshot(), np.array([1e25, 1.0], dtype=np.float32)
+    with np.errstate(over="ignore"):
+        optimizer.step(parameters, gradients)
+    assert optimizer.update[0] == 0
+    np.testing.assert_allclose(optimizer.parts(np.ones(2), gradients, before, 1)["gradient"], optimizer.update, 1e-6)
+
+
+def test_parts_worked_out_by_hand() -> None:
+    # v = 4, W = 10, dW = 1, rate 0.1, momentum 0.5, decay 0.2: v becomes 0.5·4 + 1 + 0.2·10 = 5, and 0.5 is subtracted.
+    found = Momentum(0.1, 0.2, momentum=0.5).parts(np.array([10.0]), np.array([1.0]), {"velocity": np.array([4.0])}, 9)
+    assert {key: float(part[0]) for key, part in found.items()} == pytest.approx(
+        {"gradient": 0.1, "memory": 0.2, "weight_decay": 0.2}
+    )
+    # Adam's first step is the rate, whatever the gradient; at rest after it, only memory moves: m̂ = 0.09 / 0.19,
+    # v̂ = 0.000999 / 0.001999, so 0.1 · 0.6699 …
+    adam, rest = Adam(0.1), {"gradient_sum": np.array([1.0]), "square_sum": np.array([1.0])}
+    first = adam.parts(np.zeros(1), np.array([5.0]), {key: np.zeros(1) for key in rest}, 1)
+    assert float(first["gradient"][0]) == pytest.approx(0.1)
+    found = adam.parts(np.zeros(1), np.zeros(1), rest, 2)
+    assert float(found["gradient"][0]) == 0
+    assert float(found["memory"][0]) == pytest.approx(0.1 * (0.09 / 0.19) / math.sqrt(0.000999 / 0.001999))
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_parts_change_nothing_and_can_be_asked_for_some_weights_alone(name: str, settings: dict[str, float]) -> None:
+    optimizer, rng = OPTIMIZERS[name](**settings), np.random.default_rng(6)
+    parameters = rng.normal(size=20)
+    optimizer.start(parameters)
+    optimizer.step(parameters, rng.normal(size=20))
+    state, gradients = optimizer.snapshot(), rng.normal(size=20)
+    for array in (parameters, gradients, *optimizer.state.values()):
+        array.flags.writeable = False
+    before = repr(optimizer), optimizer.steps, optimizer.update.copy()
+    whole = optimizer.parts(parameters, gradients, state, 2)
+    assert (repr(optimizer), optimizer.steps) == before[:2]
+    np.testing.assert_array_equal(optimizer.update, before[2])
+    some = {key: optimizer.state[key][4:8].reshape(2, 2) for key in optimizer.state}
+    found = optimizer.parts(parameters[4:8].reshape(2, 2), gradients[4:8].reshape(2, 2), some, 2)
+    for key, part in found.items():
+        assert part.flags.writeable
+        np.testing.assert_allclose(part.ravel(), whole[key][4:8], rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_are_in_proportion_to_the_rate_of_the_step(name: str) -> None:
+    optimizer, state = get_optimizer(name, 0.01, 0.1), {}
+    for key in optimizer.state_names():
+        state[key] = np.array([0.5, 2.0])
+    usual = optimizer.parts(np.ones(2), np.array([1.0, -2.0]), state, 3)
+    for rate in (0.0, 0.03):
+        found = optimizer.parts(np.ones(2), np.array([1.0, -2.0]), state, 3, learning_rate=rate)
+        for key, part in found.items():
+            np.testing.assert_allclose(part, usual[key] * (rate / 0.01), rtol=1e-12)
+
+
+def test_parts_without_what_they_need_are_refused() -> None:
+    adam, ones = Adam(), np.ones(3)
+    state = {"gradient_sum": ones, "square_sum": ones}
+    for arguments, text in (
+        ((ones, ones, {}, 1), "argument state: adam remembers gradient_sum, square_sum, got nothing"),
+        ((ones, ones, {"velocity": ones}, 1), "adam remembers gradient_sum, square_sum, got velocity"),
+        ((ones, np.ones(2), state, 1), "must have one shape, got (3,), (2,), (3,), (3,)"),
+        ((ones, ones, state | {"square_sum": np.ones(1)}, 1), "must have one shape, got (3,), (3,), (3,), (1,)"),
+        ((ones, ones, state, 0), "argument step: expected a whole number from 1, got 0"),
+        ((ones, ones, state, 1, -0.1), "argument learning_rate: expected a number from 0, got -0.1"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            adam.parts(*arguments)
+        assert text in str(caught.value)

@@ -161,3 +161,19 @@ def test_a_schedule_sets_the_rate_of_each_step() -> None:
         rates.append(stepper.optimizer.learning_rate)
         np.testing.assert_array_equal(stepper.network.parameters, before - rates[-1] * stepper.gradients)
     assert rates == [0.05, 0.05, 0.025, 0.025, 0.0125, 0.0125] == [stepper.rate(step) for step in range(1, 7)]
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_the_parts_of_a_clipped_and_scheduled_step_add_up_to_its_update(name: str) -> None:
+    network = _stepper().network
+    optimizer, schedule = get_optimizer(name, 0.05, 0.01), WarmUp(5)
+    optimizer.start(network.parameters)
+    schedule.start(6, 6)
+    other = _stepper()
+    stepper = Stepper(network, other.X, other.y, None, LOSS, optimizer, 0.1, schedule=schedule)
+    for step in range(1, 7):
+        before = stepper.snapshot()
+        stepper.step(np.arange(step, step + 8))
+        rate = stepper.rate(step)
+        parts = optimizer.parts(before.parameters, stepper.gradients, before.optimizer, step, rate)
+        np.testing.assert_allclose(sum(parts.values()), optimizer.update, rtol=1e-5, atol=1e-7)

@@ -5,6 +5,7 @@ from neuronwise.learning.checkpoint import Checkpoint
 from neuronwise.learning.divergence import Divergence
 from neuronwise.learning.estimate import Estimate, estimate_training
 from neuronwise.learning.evaluation import Evaluator
+from neuronwise.learning.examples import example_gradients, neuron_gradients
 from neuronwise.learning.fit import FitResult, fit
 from neuronwise.learning.observers import Observer, Observers, Status, TrainingState
 from neuronwise.learning.optimizers import (
@@ -63,10 +64,12 @@ __all__ = [
     "backpropagate",
     "clip_by_norm",
     "estimate_training",
+    "example_gradients",
     "example_weights",
     "fit",
     "get_optimizer",
     "get_schedule",
+    "neuron_gradients",
     "prepare_targets",
     "schedule_from_settings",
 ]

@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NotFoundError, UsageError, did_you_mean
-from neuronwise.files import format_bytes
 from neuronwise.learning.arguments import whole_number
+from neuronwise.learning.examples import check_own_gradients, example_gradients
 from neuronwise.learning.targets import prepare_targets
-from neuronwise.network import Dense, Loss, Network, Pass, get_loss
+from neuronwise.network import Loss, Network, get_loss
 
 Array = NDArray[np.floating[Any]]
-
-# Beyond this a per-example gradient is more likely a mistake than a wish.
-_MAX_PER_EXAMPLE_BYTES = 4_000_000_000
 
 
 @dataclass(frozen=True)
@@ -141,10 +138,10 @@ def backpropagate(
     if activation is not None:
         chosen.check_activation(activation)
     targets = prepare_targets(network, y, chosen, len(inputs))
-    if per_example:
-        _check_per_example(network, len(inputs), training)
     flat = np.zeros_like(network.parameters)
     space = network.workspace(len(inputs), flat, training=training, input_gradient=True)
+    if per_example:
+        check_own_gradients(space.passes, "argument per_example")
     if space.is_random:
         if step is None:
             raise UsageError(
@@ -158,50 +155,11 @@ def backpropagate(
         np.copyto(space.x, inputs)
         space.forward()
         value = space.backward(chosen, targets)
-        layers = []
-        for one, views in zip(space.passes, network.views(flat), strict=True):
-            if views and one.delta is not None:
-                alone = _per_example(one, views) if per_example else None
-                layers.append(LayerGradients(one.layer.name, one.delta, views, alone))
+    alone = example_gradients(space.passes) if per_example else {}
+    layers = [
+        LayerGradients(one.layer.name, one.delta, views, alone.get(one.layer.name))
+        for one, views in zip(space.passes, network.views(flat), strict=True)
+        if views and one.delta is not None
+    ]
     assert space.dx is not None
     return Gradients(value, tuple(layers), flat, space.dx)
-
-
-def _check_per_example(network: Network, rows: int, training: bool) -> None:
-    needed = rows * network.parameter_count * network.dtype.itemsize
-    if needed > _MAX_PER_EXAMPLE_BYTES:
-        raise UsageError(
-            f"the gradients of {rows:,} examples need {format_bytes(needed)}",
-            where="argument per_example",
-            hint="pass fewer examples at a time",
-        )
-    if training and network.buffer_count:
-        raise UsageError(
-            "in training, batch normalisation makes the loss of every example depend on the whole batch: "
-            "an example has no gradient of its own",
-            where="argument per_example",
-            hint="pass training=False, where the running statistics are used",
-        )
-
-
-def _per_example(one: Pass, views: dict[str, Array]) -> dict[str, Array]:
-    """Return, for each parameter of a layer, the gradient of each example's own loss, (batch, *shape)."""
-    m, delta = len(one.x), one.delta
-    assert delta is not None
-    if isinstance(one.layer, Dense):
-        # delta holds 1/batch; times batch it is the derivative of the example's own loss.
-        alone = delta * m
-        return {"W": np.einsum("mi,mj->mij", alone, one.x), "b": alone}
-    # Any other layer: a pass of its own for one example at a time, into which x and delta are put.
-    found = {key: np.empty((m, *values.shape), dtype=values.dtype) for key, values in views.items()}
-    buffers = {key: np.empty_like(values) for key, values in views.items()}
-    x = np.empty((1, *one.x.shape[1:]), dtype=one.x.dtype)
-    single = one.layer.start(x, buffers)
-    for i in range(m):
-        np.copyto(x, one.x[i])
-        single.forward()
-        np.multiply(delta[i], m, out=single.da[0])
-        single.backward(None, from_logits=True)
-        for key, values in buffers.items():
-            found[key][i] = values
-    return found

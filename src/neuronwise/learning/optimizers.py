@@ -1,24 +1,28 @@
 """Optimizers: how gradients move the weights. All work in place on one flat array of parameters.
 
 Formulas and defaults are those of torch.optim, so that a training can be repeated there. Each step writes
-into `update` what is subtracted from the parameters, so that it can be looked at.
+into `update` what is subtracted from the parameters, so that it can be looked at; `Optimizer.parts` says of what
+it is made.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import UsageError, did_you_mean
-from neuronwise.learning.arguments import fraction, not_negative, positive
+from neuronwise.learning.arguments import fraction, not_negative, positive, whole_number
 from neuronwise.network.buffers import empty_buffer, zeros_buffer
 
 Array = NDArray[np.floating[Any]]
+# Scale, weight and memory of an update that is learning rate · scale · (weight · gradients + memory), in float64;
+# without memory None.
+_Terms = tuple["float | NDArray[np.float64]", float, NDArray[np.float64] | None]
 
 # Parameters handled at a time: their few arrays then stay in a core's cache from one operation to the next.
 _BLOCK = 65_536
@@ -120,6 +124,72 @@ class Optimizer(ABC):
     def _compute_update(self, gradients: Array, update: Array, state: Sequence[Array]) -> None:
         """Fill `update` of one block, for step number `steps` (from 1); `state` in the order of `state_names`."""
 
+    def parts(
+        self,
+        parameters: Array,
+        gradients: Array,
+        state: Mapping[str, Any],
+        step: int,
+        learning_rate: float | None = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the parts of which a step's update is the sum; only the settings of the optimizer are used.
+
+        In this order, and only those that the optimizer has:
+
+        - ``"gradient"``: what the gradient of this step alone contributed.
+        - ``"memory"``: what those of earlier steps contributed, by the velocity of momentum, by Adam's first moment.
+        - ``"weight_decay"``: what this step's pull towards zero contributed. Where the pull is added to the gradient
+          (all but AdamW), that of earlier steps has become part of the memory.
+
+        What Adam and RMSprop divide by is common to the parts: they use it as it is after the step, as the step does.
+        The sum is the `update` of the step, but for the rounding of its dtype.
+
+        Args:
+            parameters: The parameters before the step.
+            gradients: Its gradients, as `step` takes them: after clipping.
+            state: The arrays of `state`, by name, copied **before** the step; `snapshot` has them. Others are ignored.
+            step: Its number, from 1.
+            learning_rate: That of this step, which a schedule may have changed; default `learning_rate`.
+
+        Every weight is for itself, so that all arrays may also be the same part of the whole, say one neuron's.
+
+        Returns:
+            Arrays in the shape of `parameters`, float64.
+
+        Raises:
+            UsageError: A state is missing, shapes differ, or the step or the rate is none.
+        """
+        own = [state[name] for name in self.state_names() if name in state]
+        if len(own) < len(self.state_names()):
+            raise UsageError(
+                f"{self.name} remembers {', '.join(self.state_names())}, got {', '.join(state) or 'nothing'}",
+                where="argument state",
+                hint="state = optimizer.snapshot(), taken before the step",
+            )
+        shapes = [array.shape for array in (parameters, gradients, *own)]
+        if len(set(shapes)) > 1:
+            raise UsageError(
+                f"parameters, gradients and state must have one shape, got {', '.join(map(str, shapes))}",
+                where="argument parameters",
+            )
+        count, decay = whole_number(step, "step", 1), self.weight_decay
+        rate = self.learning_rate if learning_rate is None else not_negative(learning_rate, "learning_rate")
+        with np.errstate(all="ignore"):
+            pulled = parameters * decay + gradients if decay and not self._decoupled else gradients
+            scale, weight, memory = self._terms(pulled, own, count)
+            scale = rate * scale
+            found = {"gradient": scale * weight * gradients.astype(np.float64)}
+            if memory is not None:
+                found["memory"] = scale * memory
+            if decay:
+                pull = decay * parameters.astype(np.float64)
+                found["weight_decay"] = rate * pull if self._decoupled else scale * weight * pull
+        return found
+
+    @abstractmethod
+    def _terms(self, gradients: Array, state: Sequence[Array], step: int) -> _Terms:
+        """Return the update of `_compute_update` as terms, for the state before the step; nothing is changed."""
+
     def settings(self) -> dict[str, float]:
         """Return the settings by name, for tracking."""
         return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
@@ -149,6 +219,9 @@ class SGD(Optimizer):
     def _compute_update(self, gradients: Array, update: Array, state: Sequence[Array]) -> None:
         np.multiply(gradients, self.learning_rate, out=update)
 
+    def _terms(self, gradients: Array, state: Sequence[Array], step: int) -> _Terms:
+        return 1.0, 1.0, None
+
 
 class Momentum(Optimizer):
     """v ← μ v + dW, W ← W - η v (Polyak 1964, in torch's form).
@@ -177,6 +250,10 @@ class Momentum(Optimizer):
         velocity += gradients
         np.multiply(velocity, self.learning_rate, out=update)
 
+    def _terms(self, gradients: Array, state: Sequence[Array], step: int) -> _Terms:
+        (velocity,) = state
+        return 1.0, 1.0, self.momentum * velocity.astype(np.float64)
+
     def settings(self) -> dict[str, float]:
         """See `Optimizer.settings`."""
         return super().settings() | {"momentum": self.momentum}
@@ -194,6 +271,11 @@ class Nesterov(Momentum):
         np.multiply(velocity, self.momentum, out=update)
         update += gradients
         update *= self.learning_rate
+
+    def _terms(self, gradients: Array, state: Sequence[Array], step: int) -> _Terms:
+        # dW + μ (μ v + dW) = (1 + μ) dW + μ² v
+        (velocity,) = state
+        return 1.0, 1.0 + self.momentum, self.momentum**2 * velocity.astype(np.float64)
 
 
 class RMSprop(Optimizer):
@@ -233,6 +315,12 @@ class RMSprop(Optimizer):
         update += self.epsilon
         np.divide(gradients, update, out=update)
         update *= self.learning_rate
+
+    def _terms(self, gradients: Array, state: Sequence[Array], step: int) -> _Terms:
+        # The squares in the dtype of the state, as in the step: one that overflows there counts as infinite here too.
+        (square,) = state
+        after = self.decay * square + (1.0 - self.decay) * (gradients * gradients)
+        return 1.0 / (np.sqrt(after.astype(np.float64)) + self.epsilon), 1.0, None
 
     def settings(self) -> dict[str, float]:
         """See `Optimizer.settings`."""
@@ -274,9 +362,7 @@ class Adam(Optimizer):
 
     def _compute_update(self, gradients: Array, update: Array, state: Sequence[Array]) -> None:
         first, second = state
-        # m̂ = first · mean_factor and v̂ = second · square_factor, in the letters of the paper.
-        mean_factor = (1.0 - self.beta1) / (1.0 - self.beta1**self.steps)
-        root_factor = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.steps))
+        mean_factor, root_factor = self._factors(self.steps)
         first *= self.beta1
         first += gradients
         np.multiply(gradients, gradients, out=update)
@@ -286,6 +372,18 @@ class Adam(Optimizer):
         update += self.epsilon / root_factor
         np.divide(first, update, out=update)
         update *= self.learning_rate * mean_factor / root_factor
+
+    def _terms(self, gradients: Array, state: Sequence[Array], step: int) -> _Terms:
+        first, second = state
+        mean_factor, root_factor = self._factors(step)
+        after = self.beta2 * second + gradients * gradients  # in the dtype of the state, as for RMSprop
+        scale = mean_factor / (root_factor * np.sqrt(after.astype(np.float64)) + self.epsilon)
+        return scale, 1.0, self.beta1 * first.astype(np.float64)
+
+    def _factors(self, step: int) -> tuple[float, float]:
+        """Return the factors with which, in the letters of the paper, first · factor = m̂ and √second · factor = √v̂."""
+        mean_factor = (1.0 - self.beta1) / (1.0 - self.beta1**step)
+        return mean_factor, math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**step))
 
     def settings(self) -> dict[str, float]:
         """See `Optimizer.settings`."""
