@@ -14,10 +14,15 @@ import re
 import sys
 from typing import Any
 
-from measuring import RESULTS, table
+from measuring import RESULTS
+from recording_report import aims_table
 
 # Tables that are not `as_table` of the benchmark they are named after: which benchmark, and which of its functions.
-OTHERS = {"mnist_convolution": ("mnist_race", "as_convolution_table")}
+OTHERS = {
+    "mnist_convolution": ("mnist_race", "as_convolution_table"),
+    "recording_tools": ("recording", "as_tools_table"),
+    "recording_reading": ("recording", "as_reading_table"),
+}
 PAGE = RESULTS.parent.parent / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -103,7 +108,9 @@ def aims() -> str:
             met["seconds_of_each_split"],
         ],
     ]
-    return table(["aim", "found", "met"], [[aim, found, "yes" if met else "**no**"] for aim, found, met in rows])
+    rows += importlib.import_module("recording").aims_rows(load("recording"))
+    rows += importlib.import_module("mlflow_away").aims_rows(load("mlflow_away"))
+    return aims_table(rows)
 
 
 if __name__ == "__main__":

@@ -1,128 +1,263 @@
-"""What recording costs: the same training with and without a `RecordingWriter`.
+"""What recording costs beside bare training and beside other tools, and how fast a recording is read.
 
     python benchmarks/recording.py [--quick]
 
-Both train 60,000 made rows of 784 inputs. In every round each kind trains once, in a new order, in one process on one
-core. Both times are given: CPU seconds, and wall seconds, which also hold the waiting for the disk. The weights of both
-are compared: they must be the same to the last bit.
+All train 64,000 made rows of 784 inputs from the same first weights, in one process on one core.
+
+*Cost*: bare training, the `RecordingWriter` as it is by default, with statistics of the neurons at every step, and
+`numpy.save` of the weights every 500 steps. Each training is planned for 100,000 steps, so that the writer chooses
+what to store as for so many; that of the larger network is ended after the first 20,000 of them, in which what comes
+once per training weighs more than it would in the end. Times are of the whole of `fit`, with opening and closing of
+the recording. In every round all train once, side by side: they take turns, an epoch each (`trainings.py`). Beside
+the ratio of whole trainings stands the median of the ratios of single epochs, which leaves out rare work and rare
+disturbances alike.
+
+*Tools*: all do one task, that of `recorders.py`: the loss of every step and, every 500 steps, all weights and biases in
+the form the tool offers. Seconds are those of a training of 2,500 steps less those of one of 500 steps, so that opening
+and closing, which may take longer than the steps, do not count. One that is not installed is skipped, with a note (`pip
+install '.[benchmarks]'` has them all). In every round, of three at most, each trains once, one after the other.
+
+Ratios are taken within a round, whose order is new each time. CPU seconds count the processes that a tool started; wall
+seconds also hold the waiting for the disk. At the end the weights of all kinds are compared: they must be those of bare
+training to the last bit.
+
+*Reading*: see `reading.py`. A recording of 100,000 steps, opened anew, is asked for random steps; one with 1,000 stored
+states for the history of single weights. The files are in the memory of the system, as they are after training.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import os
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from measuring import arguments, machine, pin, restart_clean, save, spread, table, timed
+from measuring import arguments, machine, pin, restart_clean, save, spread, timed
+from recording_report import (
+    BARE,
+    DEFAULT,
+    LARGE,
+    SMALL,
+    SPACED,
+    STATISTICS,
+    aims_rows,
+    aims_table,
+    as_reading_table,
+    as_table,
+    as_tools_table,
+    describe,
+    footnote,
+)
 
-# Sizes, batch size, epochs.
-CASES = [([784, 16, 16, 10], 32, 10), ([784, 128, 64, 10], 128, 4)]
+if TYPE_CHECKING:
+    from trainings import Observers, Training
+
+__all__ = ["aims_rows", "as_reading_table", "as_table", "as_tools_table", "footnote"]  # for quote.py
+
+PLANNED = 100_000
+ENDED_AFTER = {SMALL: 100_000, LARGE: 20_000}
+EVERY = 500  # steps between the states that the tools keep: 200 in 100,000 steps
+ROWS = 64_000
+
+Trained = tuple[float, float, int, Any]  # CPU seconds, wall seconds, bytes written, parameters
 
 
 def main() -> None:
     parser = arguments(__doc__, "recording.json")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of each case (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each case (default %(default)s)")
+    parser.add_argument("--core", type=int, help="the core to measure on (default the last)")
     options = parser.parse_args()
     restart_clean()
-    pin()
-    import numpy as np
+    pin(options.core)
+    with tempfile.TemporaryDirectory(prefix="neuronwise-recording-") as folder:
+        result = measure_all(options, Path(folder))
+    tables = [as_table(result), as_tools_table(result), as_reading_table(result), aims_table(aims_rows(result))]
+    print("\n" + "\n\n".join(tables))
+    print("\n".join(["", *result["notes"]]))
+    save(result, options.out)
 
-    rows = 1_000 if options.quick else 60_000
-    rng = np.random.default_rng(0)
-    X = rng.random((rows, 784), dtype=np.float32)
-    X *= rng.random((rows, 784), dtype=np.float32) < 0.2
-    y = ((X - X.mean(axis=0)) @ rng.standard_normal((784, 10)).astype(np.float32)).argmax(axis=1)
+
+def measure_all(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return the result; files go to `folder`."""
+    from reading import measure_history, measure_seeks
+    from recorders import environment, load_all
+    from trainings import BATCHES, LEARNING_RATES, Training
+
+    X, y = make_data(1_280 if options.quick else ROWS)
+    planned, rounds = (40, 1) if options.quick else (PLANNED, options.rounds)
     result: dict[str, Any] = {
         "benchmark": "recording",
         "command": "python benchmarks/recording.py",
         "quick": options.quick,
         "machine": machine(),
-        "rows": rows,
-        "cases": [],
+        "rows": len(X),
+        "planned_steps": planned,
+        "cost": [],
+        "seeks": [],
+        "histories": [],
+        "tools": [],
     }
-    for sizes, batch, epochs in CASES:
-        case = measure(X, y, sizes, batch, 1 if options.quick else epochs, 1 if options.quick else options.rounds)
-        result["cases"].append(case)
-        print(f"{case['network']} batch {batch}: {case['ratio_cpu']['median']:.4f} of the CPU time", flush=True)
-    print("\n" + as_table(result))
-    save(result, options.out)
+
+    def fresh() -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(dir=folder)
+
+    for network in BATCHES:
+        for optimizer in LEARNING_RATES:
+            training = Training(X, y, network, optimizer, planned, planned if options.quick else ENDED_AFTER[network])
+            case = measure_cost(training, rounds, fresh)
+            result["cost"].append(case)
+            print(f"cost, {describe(case)}", flush=True)
+    for network, optimizer in ((SMALL, "sgd"), (LARGE, "sgd"), (LARGE, "adam")):
+        with fresh() as place:
+            training = Training(X, y, network, optimizer, planned)
+            found = measure_seeks(training, Path(place), 20 if options.quick else 200)
+        result["seeks"].append(found)
+        print(f"seek, {network}, {optimizer}: first {found['first_visit_ms']}, warm {found['warm_ms']}", flush=True)
+    for network in BATCHES:
+        with fresh() as place:
+            training = Training(X, y, network, "sgd", planned // 10)
+            found = measure_history(training, Path(place), 1 if options.quick else 10, 50)
+        result["histories"].append(found)
+        print(f"history, {network}: {found['further_ms']} ms", flush=True)
+    # Last, so that what these libraries load is not in the process before.
+    os.environ.update(environment(folder))
+    tools, result["notes"] = load_all(folder)
+    result["machine"]["versions"] |= {kind.package: kind.version() for kind in tools.values()}
+    result["machine"]["versions"] |= machine(["torch"])["versions"] if "TensorBoard" in tools else {}
+    for network in [SMALL] if options.quick else BATCHES:
+        case = measure_tools(X, y, network, tools, options, fresh)
+        result["tools"].append(case)
+        result["notes"] += case.pop("notes")
+        print(f"tools, {describe(case)}", flush=True)
+    result["aims"] = [{"aim": aim, "found": found, "met": met} for aim, found, met in aims_rows(result)]
+    return result
 
 
-def measure(X: Any, y: Any, sizes: list[int], batch: int, epochs: int, rounds: int) -> dict[str, Any]:
-    """Return one case: seconds of fit with and without the writer, and the bytes written."""
+def make_data(rows: int) -> tuple[Any, Any]:
+    """Return float32 inputs, one in five not 0 as in MNIST's pictures, and what a random linear map says of them."""
+    from training import make_data
+
+    return make_data([784, 10], rows)
+
+
+def measure_cost(training: Training, rounds: int, fresh: Callable[[], Any]) -> dict[str, Any]:
+    """Return one case of what recording costs: the seconds of whole trainings."""
+    from neuronwise.files import folder_size_bytes
+    from neuronwise.recording import RecordingWriter, read_recording
+    from recorders import NumpySave
+    from trainings import take_turns
+
+    kinds: dict[str, Observers] = {
+        BARE: lambda _: [],
+        DEFAULT: lambda folder: [RecordingWriter(folder / "recording")],
+        STATISTICS: lambda folder: [RecordingWriter(folder / "recording", statistics_every=1)],
+        "numpy.save": lambda folder: [NumpySave(folder, EVERY)],
+    }
+    states: dict[str, int] = {}
+    epochs: dict[str, list[float]] = {name: [] for name in kinds}
+
+    def one_round(shuffler: random.Random) -> dict[str, Trained]:
+        with contextlib.ExitStack() as stack:
+            places = {name: Path(stack.enter_context(fresh())) for name in kinds}
+            trainings = {
+                name: lambda turn, make=make, place=places[name]: training.train(lambda _: [*make(place), turn], place)
+                for name, make in kinds.items()
+            }
+            turns = take_turns(trainings, shuffler)
+            for name in (DEFAULT, STATISTICS):
+                states[name] = len(read_recording(places[name] / "recording").steps)
+            for name, turn in turns.items():
+                epochs[name] += [a / b for a, b in zip(turn.cpu_s[:-1], turns[BARE].cpu_s[:-1], strict=True)]
+            return {
+                name: (sum(turn.cpu_s), sum(turn.wall_s), folder_size_bytes(places[name]), turn.result)
+                for name, turn in turns.items()
+            }
+
+    training.train(kinds[BARE], Path())  # warms up
+    case = race(training.description | {"steps": training.steps}, rounds, one_round)
+    for name, kind in case["kinds"].items():
+        kind["ratio_of_epochs_cpu"] = spread(epochs[name])
+        kind["keyframes"] = states.get(name, "")
+    return case
+
+
+def measure_tools(
+    X: Any, y: Any, network: str, tools: dict[str, Any], options: argparse.Namespace, fresh: Callable[[], Any]
+) -> dict[str, Any]:
+    """Return one case of the tools: seconds of the steps that the longer of two trainings has more.
+
+    A tool that fails is left out, with a note under ``notes``.
+    """
+    from neuronwise.files import folder_size_bytes
+    from neuronwise.recording import RecordingWriter
+    from trainings import Training
+
+    rows, every = (320, 10) if options.quick else (ROWS // 4, EVERY)
+    short, long = (Training(X[:rows], y[:rows], network, "sgd", factor * every) for factor in (1, 5))
+    kinds: dict[str, Observers] = {
+        BARE: lambda _: [],
+        SPACED: lambda folder: [RecordingWriter(folder / "recording", keyframe_every=every)],
+    }
+    kinds |= {name: lambda folder, kind=kind: [kind(folder, every)] for name, kind in tools.items()}
+
+    def one(name: str) -> Trained:
+        with fresh() as place:
+            short_cpu, short_wall, _ = timed(lambda: short.train(kinds[name], Path(place)))
+        with fresh() as place:
+            everything = Path(place).parent  # MLflow keeps its runs in one place
+            before = folder_size_bytes(everything)
+            cpu, wall, parameters = timed(lambda: long.train(kinds[name], Path(place)))
+            return cpu - short_cpu, wall - short_wall, folder_size_bytes(everything) - before, parameters
+
+    def one_round(shuffler: random.Random) -> dict[str, Trained]:
+        found = {name: one(name) for name in shuffler.sample(list(kinds), len(kinds))}
+        return {name: found[name] for name in kinds}
+
+    notes = []
+    for name in tools:
+        try:
+            with fresh() as place:
+                short.train(kinds[name], Path(place))  # warms up, the libraries first of all
+        except Exception as error:  # noqa: BLE001 - whatever one tool fails at, the others are measured
+            notes.append(f"{name} failed on {network}: {type(error).__name__}: {error}")
+            del kinds[name]
+    case = race(
+        long.description | {"steps": long.steps - short.steps, "notes": notes},
+        1 if options.quick else min(3, options.rounds),
+        one_round,
+    )
+    for name, kind in case["kinds"].items():
+        kind["weights"] = tools[name].weights if name in tools else "values"
+    return case
+
+
+def race(case: dict[str, Any], rounds: int, one_round: Callable[[random.Random], dict[str, Trained]]) -> dict[str, Any]:
+    """Let every kind train once in each round, and return seconds, ratios to bare training and whether bits agree."""
     import numpy as np
 
-    from neuronwise.files import folder_size_bytes
-    from neuronwise.learning import fit
-    from neuronwise.network import Network
-    from neuronwise.recording import RecordingWriter
-
-    times: dict[bool, dict[str, list[float]]] = {kind: {"cpu": [], "wall": []} for kind in (False, True)}
-    weights: dict[bool, Any] = {}
-    written = 0
-    order, shuffler = [False, True], random.Random(0)
-    fit(Network.dense(sizes, output="softmax", seed=0), X[: 10 * batch], y[: 10 * batch], optimizer="sgd", epochs=1)
-    for _ in range(rounds):
-        shuffler.shuffle(order)
-        for recorded in order:
-            network = Network.dense(sizes, output="softmax", seed=0)
-            with tempfile.TemporaryDirectory() as folder:
-                observers = [RecordingWriter(Path(folder) / "recording")] if recorded else []
-                settings = {"optimizer": "sgd", "learning_rate": 0.05, "epochs": epochs, "batch_size": batch}
-                cpu, wall, result = timed(lambda: fit(network, X, y, observers=observers, **settings))  # noqa: B023
-                if recorded:
-                    written = folder_size_bytes(Path(folder))
-            times[recorded]["cpu"].append(cpu)
-            times[recorded]["wall"].append(wall)
-            weights[recorded] = network.parameters
-    ratios = {
-        kind: spread([a / b for a, b in zip(times[True][kind], times[False][kind], strict=True)])
-        for kind in ("cpu", "wall")
-    }
-    return {
-        "network": "-".join(map(str, sizes)),
-        "batch": batch,
-        "epochs": epochs,
-        "steps": result.steps,
-        "ratio_cpu": ratios["cpu"],
-        "ratio_wall": ratios["wall"],
-        "without_cpu_s": spread(times[False]["cpu"]),
-        "with_cpu_s": spread(times[True]["cpu"]),
-        "without_wall_s": spread(times[False]["wall"]),
-        "with_wall_s": spread(times[True]["wall"]),
-        "bytes": written,
-        "bytes_per_step": written / result.steps,
-        "same_weights": bool(np.array_equal(weights[False], weights[True])),
-    }
-
-
-def as_table(result: dict[str, Any]) -> str:
-    """Return the result as a Markdown table."""
-    rows = []
-    for case in result["cases"]:
-        ratios = [case["ratio_cpu"], case["ratio_wall"]]
-        rows.append(
-            [
-                f"{case['network']}, {case['batch']}, {case['epochs']} epochs",
-                f"{case['steps']:,}",
-                *(f"**{r['median']:.3f}** ({r['min']:.3f} to {r['max']:.3f})" for r in ratios),
-                f"{case['bytes'] / 1e6:.2f} MB",
-                f"{case['bytes_per_step']:.0f}",
-                "yes" if case["same_weights"] else "**no**",
-            ]
-        )
-    header = [
-        "network, batch",
-        "steps",
-        "CPU, with / without",
-        "wall, with / without",
-        "written",
-        "bytes per step",
-        "same bits",
-    ]
-    return table(header, rows)
+    times: dict[str, dict[str, list[float]]] = {}
+    shuffler = random.Random(0)
+    for number in range(rounds):
+        trained = one_round(shuffler)
+        for name, (cpu, wall, _, _) in trained.items():
+            clocks = times.setdefault(name, {"cpu": [], "wall": []})
+            clocks["cpu"].append(cpu)
+            clocks["wall"].append(wall)
+        print(f"  round {number + 1} of {rounds}", flush=True)
+    kinds: dict[str, Any] = {}
+    for name, found in times.items():
+        kinds[name] = {f"{clock}_s": spread(values) for clock, values in found.items()}
+        kinds[name]["same_weights"] = bool(np.array_equal(trained[name][3], trained[BARE][3]))
+        kinds[name]["bytes"] = trained[name][2]
+        for clock, values in found.items():
+            ratios = [a / b for a, b in zip(values, times[BARE][clock], strict=True)]
+            kinds[name][f"ratio_{clock}"] = spread(ratios) | {"rounds": ratios}
+    return case | {"rounds": rounds, "kinds": kinds}
 
 
 if __name__ == "__main__":

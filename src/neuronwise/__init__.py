@@ -11,6 +11,7 @@ from neuronwise.network import Network, Neuron
 
 if TYPE_CHECKING:
     from neuronwise.network.exchange import from_sklearn, from_torch
+    from neuronwise.recording import from_checkpoints
     from neuronwise.running import (
         FittedNetwork,
         NeuralNetworkClassifier,
@@ -32,6 +33,7 @@ __all__ = [
     "Neuron",
     "Run",
     "__version__",
+    "from_checkpoints",
     "from_sklearn",
     "from_torch",
     "load",
@@ -44,6 +46,7 @@ _LAZY = dict.fromkeys(
     ("FittedNetwork", "NeuralNetworkClassifier", "NeuralNetworkRegressor", "Run", "load", "resume", "train"),
     "neuronwise.running",
 ) | dict.fromkeys(("from_sklearn", "from_torch"), "neuronwise.network.exchange")
+_LAZY["from_checkpoints"] = "neuronwise.recording"
 
 
 def __getattr__(name: str) -> Any:

@@ -91,6 +91,10 @@ class UnseenDataWarning(UserWarning):
     """A prediction rests on categories or values that training has never seen."""
 
 
+class ReplayWarning(UserWarning):
+    """A step taken again differs from what was recorded: another processor, BLAS kernel or number of threads."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return ``" Did you mean 'price'?"``, or ``""`` when nothing is close.
 

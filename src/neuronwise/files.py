@@ -47,6 +47,36 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def write_exclusively(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` whole, unless there is such a file: of several processes one succeeds.
+
+    Raises:
+        FileExistsError: There is one; it is left as it is.
+        OSError: The folder does not exist or cannot be written; nothing is left behind.
+    """
+    import tempfile
+
+    path = Path(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        try:
+            os.link(temporary, path)  # which unlike a rename never replaces
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: its name is taken first, then the content put there
+            with path.open("xb"):
+                pass
+            os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
 def user_data_folder() -> Path:
     """Return the folder that holds runs and the default store: `NEURONWISE_HOME`, else the platform's own."""
     if home := os.environ.get("NEURONWISE_HOME"):
@@ -83,6 +113,11 @@ def folder_size_bytes(folder: Path) -> int:
             with contextlib.suppress(FileNotFoundError):
                 total += os.lstat(os.path.join(parent, name)).st_size
     return total
+
+
+def folder_mode() -> int:
+    """Return the permissions of a new folder: `tempfile` makes private ones, a result is as readable as others."""
+    return 0o777 & ~_umask()
 
 
 def _umask() -> int:

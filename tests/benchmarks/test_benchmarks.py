@@ -112,13 +112,54 @@ def test_a_contender_that_is_missing_is_skipped_with_a_note(tmp_path: Path) -> N
     assert "mean_ratio_to_torch" not in result["aims"]
 
 
-def test_recording_is_measured_and_changes_no_weight(tmp_path: Path) -> None:
+TOOLS = {"numpy.save", "MLflow, each step", "MLflow, 500 at once"}
+if importlib.util.find_spec("wandb"):
+    TOOLS.add("wandb, offline")
+if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("torch"):
+    TOOLS.add("TensorBoard")
+
+
+def test_recording_is_measured_beside_other_tools_and_changes_no_weight(tmp_path: Path) -> None:
     result = _measure("recording.py", tmp_path / "r.json")
-    assert [case["network"] for case in result["cases"]] == ["784-16-16-10", "784-128-64-10"]
-    for case in result["cases"]:
-        assert case["same_weights"] is True
-        assert case["bytes"] > 4 * 13_002
-        assert set(case["ratio_cpu"]) == {"median", "min", "max"}
+    networks = ["784-16-16-10", "784-128-64-10"]
+    assert [(case["network"], case["optimizer"]) for case in result["cost"]] == [
+        (network, optimizer) for network in networks for optimizer in ("sgd", "adam")
+    ]
+    ours = {"recording", "recording, statistics_every=1"}
+    for case in result["cost"]:
+        assert set(case["kinds"]) == {"bare", "numpy.save"} | ours
+        assert all(case["kinds"][name]["bytes"] > 4 * 13_002 * case["kinds"][name]["keyframes"] for name in ours)
+    assert [case["network"] for case in result["tools"]] == networks[:1]
+    for case in result["tools"]:
+        assert set(case["kinds"]) == {"bare", "recording, keyframe_every=500"} | TOOLS
+        assert all(kind["bytes"] > 0 for name, kind in case["kinds"].items() if name != "bare")
+    for case in result["cost"] + result["tools"]:
+        assert all(kind["same_weights"] for kind in case["kinds"].values())
+        assert all({"median", "min", "max"} < set(kind["ratio_wall"]) for kind in case["kinds"].values())
+    for case in result["seeks"]:
+        assert case["same_bits"] == case["seeks"] == 20
+    assert [case["keyframes"] for case in result["histories"]] == [41, 11]
+    assert {type(aim["met"]) for aim in result["aims"]} == {bool}
+    assert len(result["notes"]) == 5 - len(TOOLS)
+
+
+def test_a_tool_that_is_missing_is_skipped_with_a_note(tmp_path: Path) -> None:
+    for name in ("torch", "mlflow", "wandb"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no module named {name}')")
+    code = (
+        "import pathlib, recorders; tools, notes = recorders.load_all(pathlib.Path()); print(*tools, *notes, sep='\\n')"
+    )
+    path = os.pathsep.join(map(str, (tmp_path, BENCHMARKS, REPOSITORY / "src")))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False
+    )
+    assert done.stdout.splitlines() == [
+        "numpy.save",
+        "TensorBoard was skipped: no module named torch",
+        "wandb, offline was skipped: no module named wandb",
+        "MLflow, each step was skipped: no module named mlflow",
+        "MLflow, 500 at once was skipped: no module named mlflow",
+    ], done.stderr
 
 
 def test_house_sales_are_measured_beside_the_contenders(tmp_path: Path) -> None:
@@ -164,3 +205,10 @@ def test_the_results_kept_are_of_whole_runs(name: str) -> None:
 def test_the_page_on_performance_quotes_the_results_kept() -> None:
     done = _run("quote.py", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.full
+def test_training_is_measured_while_mlflow_is_away(tmp_path: Path) -> None:
+    result = _measure("mlflow_away.py", tmp_path / "r.json")
+    assert list(result["kinds"]) == ["in a folder only", "MLflow away from the start", "MLflow killed in the middle"]
+    assert all(kind["same_weights"] for kind in result["kinds"].values())

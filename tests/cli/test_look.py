@@ -1,11 +1,15 @@
-"""history and step, from the user's side."""
+"""history, step, export and show --neuron, from the user's side."""
 
 from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from neuronwise.files import user_data_folder
 
 from .conftest import Command
 
@@ -42,7 +46,7 @@ def test_a_step_is_told_in_words_and_numbers(trained: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["history", "digits", "hidden1"], "'hidden1' names no weight or bias"),
+        (["history", "digits", "hidden1"], "'hidden1' names nothing that was recorded"),
         (["history", "digits", "hidden1[8].bias"], "'hidden1' has the neurons 0 to 7, got 8"),
         (["step", "digits", "87"], "the training took 86 steps, got 87"),
         (["step", "digits", "0"], "steps count from 1, got 0"),
@@ -53,3 +57,80 @@ def test_what_is_not_there_is_a_usage_error(trained: Command, arguments: list[st
     outcome = trained(*arguments)
     assert outcome.code == 2
     assert part in outcome.err
+
+
+def test_a_statistic_and_the_loss_have_a_history_too(trained: Command) -> None:
+    rows = list(csv.reader(io.StringIO(trained("history", "digits", "loss", "--csv").out)))
+    assert rows[0] == ["step", "loss"]
+    assert [int(row[0]) for row in rows[1:]] == list(range(1, 87))
+    drawn = trained("history", "digits", "hidden1[3].inactive")
+    assert drawn.code == 0, drawn.err
+    assert "hidden1[3].inactive" in drawn.out
+    wrong = trained("history", "digits", "hidden1[3].gradnorm")
+    assert wrong.code == 2
+    assert "Did you mean 'grad_norm'?" in wrong.err
+
+
+def test_a_neuron_is_shown_at_a_step_with_its_past(trained: Command) -> None:
+    shown = trained("show", "digits", "--neuron", "hidden1[3]", "--step", 41)
+    assert shown.code == 0, shown.err
+    for part in ("hidden1[3] after step 41", "a = relu(z)", "64 inputs", "pixel (", "gradient: ‖dW‖", "Over time"):
+        assert part in shown.out
+    as_json = trained("show", "digits", "--neuron", "hidden1[3]", "--json").json
+    assert (as_json["neuron"], as_json["step"], len(as_json["weights"])) == ("hidden1[3]", 86, 64)
+    csv_row = trained("history", "digits", "hidden1[3].bias", "--csv").out.splitlines()[-1]
+    assert as_json["bias"] == float(csv_row.split(",")[1])
+    assert as_json["statistics"]["bias"] == pytest.approx(as_json["bias"])
+    assert trained("show", "digits", "--step", 41).code == 2
+    assert "'hidden1' has the neurons 0 to 7" in trained("show", "digits", "--neuron", "hidden1[9]").err
+
+
+def test_a_step_of_one_neuron_shows_each_weight_and_each_example(trained: Command) -> None:
+    outcome = trained("step", "digits", 17, "--neuron", "output[4]")
+    assert outcome.code == 0, outcome.err
+    for part in ("by gradient", "by memory", "output[4]", "hidden1[", "which examples pulled at it", "on its bias"):
+        assert part in outcome.out
+    as_json = trained("step", "digits", 17, "--json").json
+    assert as_json["step"] == 17
+    assert len(as_json["rows"]) == 32
+    assert set(as_json["layers"]["hidden1"]["update_parts_norm"]) == {"gradient", "memory"}
+
+
+def test_a_recording_is_exported_as_parquet(trained: Command, tmp_path: Path) -> None:
+    outcome = trained("export", "digits", "--parquet", tmp_path / "out", "--weights")
+    assert outcome.code == 0, outcome.err
+    tables = {path.stem: pd.read_parquet(path) for path in (tmp_path / "out").iterdir()}
+    assert set(tables) == {"steps", "epochs", "neurons", "layers", "weights"}
+    assert tables["steps"]["step"].tolist() == list(range(1, 87))
+    assert len(tables["neurons"].query("step == 86")) == 18
+    last = tables["weights"].query("step == 86 and layer == 'hidden1' and neuron == 3").iloc[0]
+    assert len(last["weights"]) == 64
+    (tmp_path / "file").touch()
+    refused = trained("export", "digits", "--parquet", tmp_path / "file")
+    assert refused.code == 2
+    within = trained("export", "digits", "--parquet", tmp_path / "file" / "deeper")
+    assert within.code == 1
+    assert "--parquet: cannot write" in within.err
+
+
+def test_headings_of_csv_are_no_formulas(nw: Command, tmp_path: Path) -> None:
+    data = tmp_path / "hostile.csv"
+    rows = [f"{i * i % 13},{i * 37 % 11},{3 * i + i % 7}" for i in range(60)]
+    data.write_text("\n".join(["=cmd|' /C calc'!A0,b,price", *rows]))
+    options = ("--layers", 2, "--epochs", 1, "--no-track", "--quiet", "--name", "hostile")
+    assert nw("train", data, "--target", "price", *options).code == 0
+    heading = nw("history", "hostile", "hidden1[0].weights", "--csv").out.splitlines()[0]
+    assert "=cmd" in heading
+    assert all(not name.startswith("=") for name in next(csv.reader([heading])))
+
+
+def test_what_a_recording_lacks_is_told(trained: Command) -> None:
+    folder = next((user_data_folder() / "runs").iterdir()) / "recording"
+    scalars = folder / "scalars-000000.npy"
+    content = bytearray(scalars.read_bytes())
+    content[5000] ^= 1
+    scalars.write_bytes(bytes(content))
+    outcome = trained("history", "digits", "loss", "--csv")
+    assert outcome.code == 0
+    assert "1 of 86 rows are damaged and left out" in outcome.err
+    assert len(outcome.out.splitlines()) == 86

@@ -1,44 +1,27 @@
 from __future__ import annotations
 
-import math
+import multiprocessing
+import os
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from neuronwise.recording.events import EventWriter, decode_event, encode_event, numbers, read_events
-
-TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
-
-
-@given(st.dictionaries(TEXT, st.floats(allow_nan=True) | st.integers() | TEXT | st.none(), max_size=5))
-def test_any_event_comes_back(event: dict[str, object]) -> None:
-    line = encode_event(event)
-    assert line.count(b"\n") == 1
-    decoded = decode_event(line)
-    assert decoded is not None
-    assert list(decoded) == list(event)
-    for key, value in event.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            assert repr(numbers(decoded)[key]) == repr(value)
-        else:
-            assert decoded[key] == value
+from neuronwise.errors import FormatError
+from neuronwise.recording.events import EventWriter, read_events
+from neuronwise.recording.sealed_json import encode
 
 
-@given(data=st.data())
-def test_a_changed_byte_is_noticed(data: st.DataObject) -> None:
-    line = bytearray(encode_event({"kind": "epoch", "metrics": {"loss": 0.25}}))
-    position = data.draw(st.integers(0, len(line) - 2))
-    value = data.draw(st.integers(0, 255).filter(lambda v: v != line[position]))
-    line[position] = value
-    assert decode_event(bytes(line)) is None
+def write(folder: Path, *events: dict[str, object]) -> None:
+    writer = EventWriter(folder)
+    for event in events:
+        writer.write(event)
+    writer.close()
+    writer.close()
+    writer.write({"ignored": True})
 
 
 def test_torn_and_damaged_lines_are_left_out_and_counted(tmp_path: Path) -> None:
-    writer = EventWriter(tmp_path)
-    for epoch in range(3):
-        writer.write({"epoch": epoch})
-    writer.close()
+    write(tmp_path, *({"epoch": epoch} for epoch in range(3)))
     path = tmp_path / "events.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"garbage\n" + lines[1] + lines[2][:-5])
@@ -47,21 +30,46 @@ def test_torn_and_damaged_lines_are_left_out_and_counted(tmp_path: Path) -> None
     assert problems == ["events.jsonl: 2 torn or damaged line(s) are left out"]
 
 
-def test_deep_json_is_no_event() -> None:
-    import zlib
-
-    text = b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-    assert decode_event(b'{"crc": "%08x", "event": %s}\n' % (zlib.crc32(text), text)) is None
-
-
 def test_nothing_is_added_to_half_a_line(tmp_path: Path) -> None:
-    writer = EventWriter(tmp_path)
-    writer.write({"epoch": 1})
-    writer.close()
+    write(tmp_path, {"epoch": 1})
     path = tmp_path / "events.jsonl"
-    path.write_bytes(path.read_bytes() + encode_event({"epoch": 2})[:-9])
-    for event in ({"kind": "resume"}, {"epoch": 2}):
-        writer = EventWriter(tmp_path)
-        writer.write(event)
-        writer.close()
+    path.write_bytes(path.read_bytes() + encode("event", {"epoch": 2})[:-9])
+    write(tmp_path, {"kind": "resume"})
+    write(tmp_path, {"epoch": 2})
     assert read_events(tmp_path, []) == [{"epoch": 1}, {"kind": "resume"}, {"epoch": 2}]
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    problems: list[str] = []
+    assert read_events(tmp_path, problems) == []
+    assert problems == ["events.jsonl is missing: no metrics and layer summaries"]
+
+
+def test_a_huge_file_or_a_link_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"epoch": 1})
+    path = tmp_path / "events.jsonl"
+    os.truncate(path, (1 << 30) + 1)
+    with pytest.raises(FormatError, match=r"events\.jsonl"):
+        read_events(tmp_path, [])
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FormatError, match=r"events\.jsonl"):
+        read_events(tmp_path, [])
+
+
+def _many(folder: Path, number: int) -> None:
+    write(folder, *({"writer": number, "event": event, "text": "x" * 3000} for event in range(200)))
+
+
+def test_processes_may_append_at_the_same_time(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_many, args=(tmp_path, number)) for number in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    problems: list[str] = []
+    events = read_events(tmp_path, problems)
+    assert problems == []
+    for number in range(3):
+        assert [event["event"] for event in events if event["writer"] == number] == list(range(200))

@@ -1,379 +1,275 @@
+"""Recording: what can be asked, and what it says where there is no answer."""
+
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from neuronwise.errors import FormatError, NotFoundError, TrainingDiverged, UsageError
+from neuronwise.errors import NeuronwiseError, NotFoundError
 from neuronwise.learning import fit
-from neuronwise.learning.observers import Observer, TrainingState
 from neuronwise.network import Network
-from neuronwise.recording import RecordingWriter, layer_summaries, read_recording
+from neuronwise.recording import NEURON_FIELDS, Recording, RecordingWriter, read_recording
 
-from .helpers import files_of, pretend_training, small_network
+from .helpers import OPTIONS, Everything, X, Y, all_layers, data, plain, train
 
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weights_of_every_keyframe_come_back_bit_for_bit(tmp_path: Path, dtype: str) -> None:
-    network = small_network(dtype=dtype)
-    truth = pretend_training(network, [RecordingWriter(tmp_path / "r")], epochs=3, steps_per_epoch=10)
-    history = read_recording(tmp_path / "r")
-    # Step 0, early steps of the first epoch, the end of every epoch.
-    assert history.steps.tolist() == [0, 1, 2, 4, 8, 10, 20, 30]
-    for step in history.steps.tolist():
-        flat = history.parameters(step)
-        assert flat.dtype == network.dtype
-        np.testing.assert_array_equal(flat, truth[step])
-    assert history.problems == []
-    assert files_of(tmp_path / "r") == [
-        "events.jsonl",
-        "keyframes-000000.npy",
-        "recording.json",
-        "scalars-000000.npy",
-    ]
+SPARSE: dict[str, Any] = {"keyframe_every": 7, "statistics_every": 5, "probe": X[:3]}
 
 
-def test_a_layer_is_a_matrix_and_a_vector(tmp_path: Path) -> None:
-    network = small_network()
-    pretend_training(network, [RecordingWriter(tmp_path)])
-    history = read_recording(tmp_path)
-    for layer in network.layers:
-        found = history.layer(30, layer.name)
-        np.testing.assert_array_equal(found["W"], layer.W)
-        np.testing.assert_array_equal(found["b"], layer.b)
-    assert history.layer_names == ["hidden1", "output"]
+@pytest.fixture(scope="module")
+def everything() -> Everything:
+    return Everything()
 
 
-def test_the_network_can_be_rebuilt_at_any_keyframe(tmp_path: Path) -> None:
-    network = small_network()
-    pretend_training(network, [RecordingWriter(tmp_path)])
-    history = read_recording(tmp_path)
-    rebuilt = Network.from_dict(history.network_dict)
-    rebuilt.parameters[:] = history.parameters(30)
-    x = np.random.default_rng(0).normal(size=(4, 5))
-    np.testing.assert_array_equal(rebuilt.predict(x), network.predict(x))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, everything: Everything) -> Path:
+    folder = tmp_path_factory.mktemp("recording") / "r"
+    train(folder, all_layers(), [everything], writer=SPARSE, validation=np.arange(60, 70), learning_rate=0.02)
+    return folder
 
 
-def test_every_step_has_its_loss(tmp_path: Path) -> None:
-    pretend_training(small_network(), [RecordingWriter(tmp_path)], epochs=2, steps_per_epoch=5000)
-    scalars = read_recording(tmp_path).scalars
-    np.testing.assert_array_equal(scalars["step"], np.arange(1, 10_001))
-    np.testing.assert_array_equal(scalars["loss"], 1 / np.arange(1, 10_001))
-    np.testing.assert_array_equal(scalars["epoch"], np.repeat([1, 2], 5000))
-    assert set(scalars["learning_rate"]) == {0.1}
+@pytest.fixture
+def recording(folder: Path) -> Recording:
+    return Recording(read_recording(folder), data)
 
 
-def test_metrics_and_summaries_of_every_epoch(tmp_path: Path) -> None:
-    class Keep(Observer):
-        def __init__(self) -> None:
-            self.seen: list[dict[str, dict[str, float]]] = []
-
-        def on_epoch_end(self, state: TrainingState) -> None:
-            self.seen.append(layer_summaries(state))
-
-    keep, writer = Keep(), RecordingWriter(tmp_path)
-    pretend_training(small_network(), [keep, writer], epochs=3, steps_per_epoch=10)
-    history = read_recording(tmp_path)
-    assert [epoch["layers"] for epoch in history.epochs] == keep.seen
-    assert [epoch["epoch"] for epoch in history.epochs] == [1, 2, 3]
-    assert history.epochs[1]["step"] == 20
-    assert history.epochs[1]["elapsed_s"] == 2
-    assert history.epochs[1]["metrics"] == {"loss": 1 / 20, "val_loss": 1 / 10}
-    assert writer.summaries == keep.seen[-1]
-    assert history.status == "finished"
+@pytest.fixture
+def stored_only(folder: Path) -> Recording:
+    return Recording(read_recording(folder))
 
 
-def test_early_stopping_records_the_delivered_network_under_its_step(tmp_path: Path) -> None:
-    pretend_training(small_network(), [RecordingWriter(tmp_path)], epochs=5, best_epoch=2)
-    history = read_recording(tmp_path)
-    assert (history.status, history.best_step, history.delivered_step) == ("early_stopped", 20, 20)
-    assert history.steps.tolist() == [0, 1, 2, 4, 8, 10, 20, 30, 40, 50]
+def test_says_what_there_is(recording: Recording, stored_only: Recording) -> None:
+    assert recording.steps == range(21)
+    assert recording.why_not_replayed is None
+    assert recording.keyframes.tolist() == [0, 1, 2, 4, 7, 8, 12, 14, 16, 20]
+    assert recording.frames.tolist() == [0, 1, 2, 4, 5, 8, 10, 12, 15, 16, 20]
+    assert recording.status == "finished"
+    assert recording.best_step == recording.stored.best_step is not None
+    assert recording.problems == []
+    assert repr(recording) == "<Recording of 119 parameters, 10 states stored, finished>"
+    np.testing.assert_array_equal(stored_only.steps, recording.keyframes)
+    assert "the data they learned from is not at hand" in str(stored_only.why_not_replayed)
 
 
-def test_the_best_network_is_recorded_even_where_epochs_are_thinned(tmp_path: Path) -> None:
-    network = small_network()
-    writer = RecordingWriter(tmp_path, max_bytes=40_000)
-    truth = pretend_training(network, [writer], epochs=200, steps_per_epoch=2, best_epoch=151)
-    assert writer.plan is not None
-    assert not writer.plan.keyframes.stores(151)
-    history = read_recording(tmp_path)
-    assert history.delivered_step == 302
-    np.testing.assert_array_equal(history.parameters(302), truth[302])
+def test_any_step_stored_or_not(recording: Recording, everything: Everything) -> None:
+    for step in (20, 3, 0, 14, 13, 19, 6):
+        network = recording.at(step)
+        assert network.parameters.tobytes() == everything.steps[step]["parameters"].tobytes()
+        assert network.buffers.tobytes() == everything.steps[step]["buffers"].tobytes()
+    assert recording.network.parameters.tobytes() == recording.at(recording.best_step or 0).parameters.tobytes()
+    trace, probed = recording.trace(9, X[:3]), recording.probe(9)
+    for layer in range(len(trace)):
+        np.testing.assert_array_equal(trace[layer].a, probed[layer].a)
+    np.testing.assert_array_equal(trace[-1].a, recording.at(9).trace(X[:3])[-1].a)
+    assert recording.step(9).after.parameters.tobytes() == everything.steps[9]["parameters"].tobytes()
 
 
-def digits_like(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    X = generator.normal(size=(200, 5))
-    return X, (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 1)
+def test_without_the_data_what_is_stored_can_be_read_and_the_rest_says_why(stored_only: Recording) -> None:
+    assert stored_only.at(7).parameter_count == 119
+    for ask in (
+        lambda: stored_only.at(6),
+        lambda: stored_only.step(7),
+        lambda: stored_only.neurons("conv1", "mean", [3]),
+    ):
+        with pytest.raises(NotFoundError, match=r"not at hand\nhand it in.* 10 stored states can be read .* step \d"):
+            ask()
+    assert stored_only.neurons("hidden1", "mean").values.shape == (11, 5)
 
 
-@pytest.mark.parametrize("validation", [None, 0.25])
-def test_a_real_training_is_the_same_to_the_last_bit_and_comes_back(tmp_path: Path, validation: float | None) -> None:
-    X, y = digits_like()
-    alone, watched = small_network(), small_network()
-    options = {"epochs": 12, "batch_size": 16, "validation": validation, "learning_rate": 0.05}
-    fit(alone, X, y, **options)
-    result = fit(watched, X, y, observers=[RecordingWriter(tmp_path)], strict=True, **options)
-    np.testing.assert_array_equal(alone.parameters, watched.parameters)
-    history = read_recording(tmp_path)
-    assert history.problems == []
-    assert history.status == result.status
-    assert history.delivered_step == (result.best_step or result.steps)
-    np.testing.assert_array_equal(history.parameters(history.delivered_step), watched.parameters)
-    assert len(history.scalars) == result.steps
-    for recorded, true in zip(history.epochs, result.history, strict=True):
-        assert (recorded["epoch"], recorded["step"]) == (true["epoch"], true["step"])
-        assert recorded["metrics"]["loss"] == true["loss"]
-        # The loss of an epoch is the mean over its rows; the last batch may be smaller.
-        steps = history.scalars[history.scalars["epoch"] == recorded["epoch"]]
-        assert steps["loss"].mean() == pytest.approx(true["loss"], rel=0.2)
-        assert recorded["layers"]["hidden1"]["update_ratio"] > 0
+@pytest.mark.parametrize("step", [-1, 21, 10**9, 2**62])
+def test_a_step_that_was_not_taken_is_not_found(recording: Recording, step: int) -> None:
+    with pytest.raises(NotFoundError, match=f"the training took 20 steps, got {step}"):
+        recording.at(step)
+    with pytest.raises(NotFoundError):
+        recording.neurons("hidden1", "mean", [step])
 
 
-def test_a_training_that_diverges_is_recorded_up_to_there(tmp_path: Path) -> None:
-    X, y = digits_like()
-    network = Network.dense([5, 4, 4, 1], hidden="relu", output="identity")
-    writer = RecordingWriter(tmp_path)
-    with pytest.raises(TrainingDiverged) as raised:
-        fit(network, X, 1e3 * y, optimizer="sgd", learning_rate=1e4, epochs=5, observers=[writer], strict=True)
-    assert writer.problems == []
-    history = read_recording(tmp_path)
-    assert history.status == "diverged"
-    assert history.delivered_step == raised.value.step - 1
-    assert np.array_equal(history.parameters(history.delivered_step), network.parameters)
-    assert history.problems == []
-    assert 0 in history.steps
+def test_the_history_of_weights_and_biases(recording: Recording, everything: Everything) -> None:
+    bias = recording.history("hidden1[2].bias")
+    np.testing.assert_array_equal(bias.steps, recording.keyframes)
+    every = recording.history("hidden1[2].weights")
+    for at, step in enumerate(bias.steps.tolist()):
+        network = recording.at(step)
+        assert network["hidden1[2]"].bias == bias.values[at]
+        np.testing.assert_array_equal(network["hidden1[2]"].weights.ravel(), every.values[at])
+    one = recording.history("hidden1[2].weights[4]")
+    np.testing.assert_array_equal(one.values, every.values[:, 4])
+    name = recording.input_names("hidden1[2]")[4]
+    np.testing.assert_array_equal(recording.history(f"hidden1[2].weights[{name}]").values, one.values)
+    gamma = recording.history("norm1[1].weights")
+    assert gamma.values.shape == (10, 1)
+    np.testing.assert_array_equal(gamma.values[-1], recording.stored.layer(20, "norm1")["gamma"][1:2])
+    assert recording.history("conv1[0].weights").values.shape == (10, 9)
+    assert everything.steps
 
 
-@pytest.mark.parametrize("max_bytes", [30_000, 60_000, 200_000])
-def test_stays_below_the_bytes_allowed(tmp_path: Path, max_bytes: int) -> None:
-    writer = RecordingWriter(tmp_path, max_bytes=max_bytes)
-    pretend_training(small_network(), [writer], epochs=300, steps_per_epoch=20)
-    history = read_recording(tmp_path)
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= max_bytes
-    steps = history.scalars["step"]
-    assert len(set(steps.tolist())) == len(steps)
-    assert history.steps[-1] == 6000
-    if max_bytes < 200_000:
-        assert writer.plan is not None
-        assert writer.plan.notes
-        assert steps[-1] > 5000
-        assert set(np.diff(steps).tolist()) <= {2**k for k in range(12)}
-
-
-def test_recording_json_tells_what_was_trained(tmp_path: Path) -> None:
-    network = Network.dense(
-        [2, 3, 2], seed=7, input_names=["sqft", "</script>"], class_names=["no", "yes"], output="softmax"
-    )
-    writer = RecordingWriter(tmp_path, data={"fingerprint": "abc"}, split={"train": [0, 2], "validation": [1]})
-    writer.on_fit_begin(TrainingState(network, 1, 1))
-    content = json.loads((tmp_path / "recording.json").read_text(encoding="utf-8"))
-    assert (content["format"], content["version"], content["seed"]) == ("neuronwise-recording", 0, 7)
-    assert content["features"] == ["sqft", "</script>"]
-    assert content["classes"] == ["no", "yes"]
-    assert content["parameters"] == {
-        "count": 17,
-        "dtype": "float32",
-        "layers": {
-            "hidden1": {"W": {"offset": 0, "shape": [3, 2]}, "b": {"offset": 6, "shape": [3]}},
-            "output": {"W": {"offset": 9, "shape": [2, 3]}, "b": {"offset": 15, "shape": [2]}},
-        },
-    }
-    assert content["data"] == {"fingerprint": "abc"}
-    history = read_recording(tmp_path)
-    assert history.split("train").tolist() == [0, 2]
-    assert history.split("validation").tolist() == [1]
-    assert history.status == "unfinished"
-    with pytest.raises(NotFoundError, match="'test'"):
-        history.split("test")
-
-
-def test_can_be_read_while_it_is_written(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-
-    class Look(Observer):
-        def on_epoch_end(self, state: TrainingState) -> None:
-            history = read_recording(tmp_path)
-            seen.append((len(history.scalars), int(history.steps[-1])))
-
-    pretend_training(small_network(), [RecordingWriter(tmp_path), Look()], epochs=2, steps_per_epoch=10)
-    assert seen == [(10, 10), (20, 20)]
-
-
-def test_recording_changes_nothing(tmp_path: Path) -> None:
-    alone, watched = small_network(), small_network()
-    state = np.random.get_state()[1].copy()
-    pretend_training(alone, [])
-    pretend_training(watched, [RecordingWriter(tmp_path)])
-    np.testing.assert_array_equal(alone.parameters, watched.parameters)
-    np.testing.assert_array_equal(state, np.random.get_state()[1])
-
-
-def test_a_failing_disk_ends_the_recording_not_the_training(tmp_path: Path) -> None:
-    writer = RecordingWriter(tmp_path / "r")
-
-    def pull_the_plug(state: TrainingState) -> None:
-        if state.step == 15:
-            writer._keyframes._write = writer._scalars._write = full_disk  # type: ignore[method-assign]
-
-    def full_disk(view: memoryview) -> None:
-        raise OSError(28, "No space left on device")
-
-    network = small_network()
-    with pytest.warns(RuntimeWarning, match=r"ended early: OSError: .*No space left.* training goes on") as caught:
-        truth = pretend_training(network, [writer], epochs=3, each_step=pull_the_plug)
-    assert len(caught) == 1
-    assert len(truth) == 31
-    assert "No space left" in writer.problems[0]
-    history = read_recording(tmp_path / "r")
-    assert history.steps.tolist() == [0, 1, 2, 4, 8, 10]
-    assert history.status == "unfinished"
-
-
-def test_strict_raises_instead(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    writer = RecordingWriter(tmp_path / "file" / "r", strict=True)
-    with pytest.raises(OSError, match="file"):
-        pretend_training(small_network(), [writer])
-
-
-def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    writer = RecordingWriter(tmp_path / "file" / "r")
-    with pytest.warns(RuntimeWarning, match="training goes on"):
-        pretend_training(small_network(), [writer], epochs=2)
-    assert len(writer.problems) == 1
-
-
-def test_an_existing_recording_is_not_written_over(tmp_path: Path) -> None:
-    pretend_training(small_network(), [RecordingWriter(tmp_path)])
-    with pytest.raises(UsageError, match="already holds a recording"):
-        RecordingWriter(tmp_path)
-
-
-def test_noting_a_step_is_cheap(tmp_path: Path) -> None:
-    network = Network.dense([784, 16, 16, 10])
-    writer = RecordingWriter(tmp_path)
-    state = TrainingState(network, 10, 10_000)
-    writer.on_fit_begin(state)
-    state.step, state.loss, state.learning_rate = 8192, 0.5, 0.01
-    writer.on_step_end(state)  # past the early steps
-
-    def seconds(n: int = 2000) -> float:
-        start = time.perf_counter()
-        for step in range(state.step + 1, state.step + 1 + n):
-            state.step = step
-            writer.on_step_end(state)
-        return (time.perf_counter() - start) / n
-
-    # Measured 0.25 µs; ten times as much still is little beside a step of 40 µs. The fastest of some is
-    # taken, since other work on the machine only adds.
-    assert min(seconds() for _ in range(3)) < 2.5e-6
-
-
-KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {tests!r})
-    from helpers import pretend_training, small_network
-    from neuronwise.recording import RecordingWriter
-
-    def die(state):
-        if state.step == 47:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    pretend_training(small_network(), [RecordingWriter({folder!r})], epochs=9, each_step=die)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_what_was_written_survives_kill_9(tmp_path: Path) -> None:
-    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), folder=str(tmp_path / "r"))
-    result = subprocess.run([sys.executable, "-c", code], check=False, timeout=60)
-    assert result.returncode == -signal.SIGKILL
-    truth = pretend_training(small_network(), [], epochs=9)
-    history = read_recording(tmp_path / "r")
-    assert history.steps.tolist() == [0, 1, 2, 4, 8, 10, 20, 30, 40]
-    for step in history.steps.tolist():
-        np.testing.assert_array_equal(history.parameters(step), truth[step])
-    assert len(history.scalars) == 40
-    assert [epoch["epoch"] for epoch in history.epochs] == [1, 2, 3, 4]
-    assert history.status == "unfinished"
-    assert "keyframes-000000.npy.part: was not sealed, 9 whole rows are read" in history.problems
-
-
-def test_asking_for_what_is_not_there_names_what_is(tmp_path: Path) -> None:
-    pretend_training(small_network(), [RecordingWriter(tmp_path)])
-    history = read_recording(tmp_path)
-    with pytest.raises(NotFoundError, match=r"step 13\nthe nearest step whose weights are stored is 10"):
-        history.parameters(13)
-    with pytest.raises(NotFoundError, match=r"no layer 'hiden1'\. Did you mean 'hidden1'\?"):
-        history.layer(10, "hiden1")
-    with pytest.raises(NotFoundError, match="there is no recording in"):
-        read_recording(tmp_path / "elsewhere")
-
-
-def edit(folder: Path, **changes: object) -> None:
-    path = folder / "recording.json"
-    content = json.loads(path.read_text())
-    for dotted, value in changes.items():
-        target = content
-        *parents, last = dotted.split("__")
-        for parent in parents:
-            target = target[parent]
-        target[last] = value
-    path.write_text(json.dumps(content))
+def test_the_history_of_the_training(recording: Recording, everything: Everything) -> None:
+    loss = recording.history("loss")
+    assert loss.steps.tolist() == list(range(1, 21))
+    assert loss.values.tolist() == [everything.steps[step]["loss"] for step in range(1, 21)]
+    assert set(recording.history("learning_rate").values.tolist()) == {0.02}
+    held_out = recording.history("val_loss")
+    assert held_out.steps.tolist() == [4, 8, 12, 16, 20]
+    assert held_out.steps[np.argmin(held_out.values)] == recording.best_step
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "message"),
     [
-        ({"format": "something"}, "no recording of Neuronwise"),
-        ({"version": 9}, "the recording has version 9, this reads version 0"),
-        ({"parameters__count": 2**62}, "parameters"),
-        ({"parameters__count": -1}, "parameters"),
-        ({"parameters__count": "12"}, "'count' should be int, is '12'"),
-        ({"parameters__count": 10**9}, "does not describe rows"),
-        ({"parameters__count": 48}, "does not describe rows"),
-        ({"parameters__dtype": "object"}, "dtype 'object'"),
-        ({"parameters__layers__hidden1": {"W": {"offset": 30, "shape": [4, 5]}}}, "do not fit"),
-        ({"parameters__layers__hidden1": {"W": {"offset": 0, "shape": [2**40, 2**40]}}}, "do not fit"),
-        ({"parameters__layers__hidden1": {"W": {"offset": -4, "shape": [1]}}}, "do not fit"),
-        ({"parameters__layers__hidden1": [1]}, "not described"),
-        ({"network": None}, "'network' should be dict"),
+        ("hiden1[0].bias", r"no layer 'hiden1'\. Did you mean 'hidden1'\?"),
+        ("hidden1[5].bias", "'hidden1' has the neurons 0 to 4, got 5"),
+        ("hidden1[0].biass", r"a neuron has no 'biass'\. Did you mean 'bias'\?"),
+        ("hidden1[0]", "is a whole neuron"),
+        ("hidden1[0].weights[99]", "has no input '99'"),
+        ("hidden1[0].bias[1]", "a neuron has no 'bias'"),
+        ("hidden1[x].bias", "names no neuron"),
+        ("flatten1[0].bias", r"'flatten1' \(Flatten\) has no neurons of its own"),
+        ("val_los", r"names nothing that was recorded\. Did you mean 'val_loss'\?"),
+        ("hidden1[0].bias\n", "names no neuron"),
     ],
-    ids=lambda value: str(value)[:50],
 )
-def test_a_hostile_description_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
-    pretend_training(small_network(), [RecordingWriter(tmp_path)])
-    edit(tmp_path, **changes)
-    with pytest.raises(FormatError, match=message):
-        read_recording(tmp_path)
+def test_unknown_names_say_what_exists(recording: Recording, name: str, message: str) -> None:
+    with pytest.raises(NotFoundError, match=message):
+        recording.history(name)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_a_broken_description_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "recording.json").write_bytes(content)
-    with pytest.raises(FormatError, match=r"recording\.json"):
-        read_recording(tmp_path)
+def test_unknown_layers_and_quantities_say_what_exists(recording: Recording) -> None:
+    with pytest.raises(NotFoundError, match=r"no layer 'conv'\."):
+        recording.neurons("conv", "mean")
+    with pytest.raises(
+        NotFoundError, match=r"no quantity 'grad_nrm'\. Did you mean 'grad_norm'\?\nquantities of a neuron"
+    ):
+        recording.neurons("hidden1", "grad_nrm")
+    with pytest.raises(NotFoundError, match="has no neurons of its own\nlayers with neurons: conv1, norm1"):
+        recording.neurons("dropout1", "mean")
+    with pytest.raises(NotFoundError, match=r"a layer has no 'mean'\.\nnorms of a layer are weight_norm"):
+        recording.layer_norms("hidden1", "mean")
+    with pytest.raises(NotFoundError, match="no histogram of 'b'\nthere are those of W, dW, z, a"):
+        recording.histogram("hidden1", "b", 5)
 
 
-def test_a_description_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "recording.json").symlink_to(os.devnull)
-    with pytest.raises(FormatError, match="plain file"):
-        read_recording(tmp_path)
+def test_statistics_of_steps_that_are_not_stored_are_those_that_would_have_been(
+    recording: Recording, tmp_path: Path
+) -> None:
+    train(tmp_path, all_layers(), writer={"statistics_every": 1}, validation=np.arange(60, 70), learning_rate=0.02)
+    every = Recording(read_recording(tmp_path))
+    for layer in ("conv1", "norm1", "output"):
+        for quantity in NEURON_FIELDS:
+            again, stored = (one.neurons(layer, quantity, range(21)) for one in (recording, every))
+            np.testing.assert_array_equal(again.steps, np.arange(21))
+            assert again.values.tobytes() == stored.values.tobytes()
+        for quantity in ("weight_norm", "grad_norm", "update_norm", "update_ratio"):
+            course = recording.layer_norms(layer, quantity, range(21))
+            np.testing.assert_array_equal(course.values, every.layer_norms(layer, quantity, range(21)).values)
+        for step in (3, 5, 19):
+            one, other = recording.histogram(layer, "z", step), every.histogram(layer, "z", step)
+            np.testing.assert_array_equal(one.counts, other.counts)
+            np.testing.assert_array_equal(one.edges, other.edges)
 
 
-def test_a_recording_without_its_events_still_opens(tmp_path: Path) -> None:
-    pretend_training(small_network(), [RecordingWriter(tmp_path)])
-    (tmp_path / "events.jsonl").unlink()
-    history = read_recording(tmp_path)
-    assert history.epochs == []
-    assert history.problems == ["events.jsonl is missing: no metrics and layer summaries"]
+def test_norms_of_a_layer_are_those_of_all_its_weights(recording: Recording) -> None:
+    for step in (7, 9):
+        again = recording.step(step)
+        for what, parts in (("grad_norm", again.gradients), ("update_norm", again.update)):
+            course = recording.layer_norms("hidden1", what, [step])
+            assert course.values[0] == pytest.approx(np.linalg.norm(parts["hidden1"]["W"]), rel=1e-5)
+        W = again.after["hidden1"].W
+        assert recording.layer_norms("hidden1", "weight_norm", [step]).values[0] == pytest.approx(np.linalg.norm(W))
+        ratio = np.linalg.norm(again.update["hidden1"]["W"]) / np.linalg.norm(W)
+        assert recording.layer_norms("hidden1", "update_ratio", [step]).values[0] == pytest.approx(ratio, rel=1e-5)
+
+
+def test_histograms_have_edges(recording: Recording) -> None:
+    W = recording.at(6)["hidden1"].W
+    found = recording.histogram("hidden1", "W", 6)
+    assert found.counts.sum() == W.size
+    assert (found.edges[0], found.edges[-1], len(found.edges)) == (W.min(), W.max(), 65)
+
+
+def test_what_is_computed_is_kept_up_to_some_bytes(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording.neurons("hidden1", "mean", [3, 6])
+    at = recording.replay._at
+    recording.neurons("conv1", "std", [3])
+    assert recording.replay._at == at  # nothing was taken again
+    monkeypatch.setattr("neuronwise.recording.recording._CACHE_BYTES", 1)
+    assert recording.neurons("hidden1", "mean", [9, 11, 13]).values.shape == (3, 5)
+    assert len(recording._cache) == 0
+    assert recording.neurons("hidden1", "mean", []).values.shape == (0, 5)
+
+
+def test_a_damaged_frame_is_taken_again(folder: Path, tmp_path: Path, recording: Recording) -> None:
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "r")
+    (path,) = (tmp_path / "r").glob("neurons-*.npy")
+    rows = np.load(path, mmap_mode="r+")
+    rows["mean"][rows["step"] == 10] += 1
+    rows.flush()
+    true = recording.neurons("hidden1", "mean")
+    again = Recording(read_recording(tmp_path / "r"), data).neurons("hidden1", "mean", [10])
+    np.testing.assert_array_equal(again.values, true.values[true.steps == 10])
+    without = Recording(read_recording(tmp_path / "r")).neurons("hidden1", "mean")
+    assert without.steps.tolist() == [step for step in true.steps.tolist() if step != 10]
+
+
+def test_a_recording_without_weights_says_so(tmp_path: Path) -> None:
+    network = Network.dense([200, 100, 1], output="identity")
+    X_ = np.random.default_rng(0).normal(size=(60, 200))
+    fit(network, X_, X_[:, 0], epochs=2, observers=[RecordingWriter(tmp_path, max_bytes=60_000)], strict=True)
+    recording = Recording(read_recording(tmp_path))
+    assert recording.steps.tolist() == []  # type: ignore[union-attr]
+    for ask in (lambda: recording.network, lambda: recording.at(2)):
+        with pytest.raises(NotFoundError, match=r"holds no weights|not at hand"):
+            ask()
+    assert len(recording.history("loss").steps) == 4
+
+
+def test_is_refreshed_while_a_training_runs(tmp_path: Path) -> None:
+    lengths: list[int] = []
+    errors: list[BaseException] = []
+    begun, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        try:
+            writer = RecordingWriter(tmp_path / "r", keyframe_every=1, statistics_every=1)
+            fit(plain(), X, Y, observers=[writer], **(OPTIONS | {"epochs": 150}))
+        except BaseException as error:
+            errors.append(error)
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    recording = None
+    while not ended.is_set():
+        try:
+            recording = Recording(read_recording(tmp_path / "r"), data) if recording is None else recording.refresh()
+        except NotFoundError:  # not begun yet
+            continue
+        begun.set()
+        lengths.append(len(recording.keyframes))
+        told = [one for one in recording.problems if "was not sealed" not in one and "torn last row" not in one]
+        assert all("events.jsonl" in one for one in told), told
+        if lengths[-1]:
+            assert recording.at(int(recording.keyframes[-1])).parameter_count == 203
+    thread.join()
+    assert errors == []
+    assert recording is not None
+    assert len(recording.refresh().keyframes) == 601
+    assert lengths == sorted(lengths)
+    assert recording.refresh().stored.check() == []
+
+
+def test_reading_never_raises_anything_else(recording: Recording) -> None:
+    for question in (
+        "",
+        "[",
+        "a[0]",
+        "hidden1[999999999999].bias",
+        "x" * 10_000,
+        "hidden1[0].weights[" + "9" * 5000 + "]",
+    ):
+        with pytest.raises(NeuronwiseError):
+            recording.history(question)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,11 @@ import pytest
 
 import neuronwise
 from neuronwise import Run
+
+from .flaky import Flaky
+
+if TYPE_CHECKING:
+    from neuronwise.tracking import Store
 
 
 def make_frame(rows: int = 90, seed: int = 0) -> pd.DataFrame:
@@ -55,3 +62,30 @@ def in_home(kept_home: Path, kept_run: Run, kept_classes: Run, monkeypatch: pyte
     """Make the home of the kept runs the user's."""
     monkeypatch.setenv("NEURONWISE_HOME", str(kept_home))
     return kept_home
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of an MLflow store without runs: making one takes seconds, copying it nothing."""
+    from neuronwise.tracking import Store, open_store
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    open_store(Store(f"sqlite:///{path.as_posix()}"))
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path) -> Store:
+    """Return the user's store, which is empty."""
+    from neuronwise.tracking import resolve_store
+
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copyfile(empty_store, home / "mlflow.db")
+    return resolve_store()
+
+
+@pytest.fixture
+def flaky(store: Store, monkeypatch: pytest.MonkeyPatch) -> Flaky:
+    """Return what lets the user's store be away."""
+    return Flaky().install(monkeypatch)

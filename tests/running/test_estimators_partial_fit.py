@@ -148,6 +148,11 @@ def test_a_pass_that_diverges_keeps_the_last_finite_weights(wine: tuple[Any, Any
     assert np.isfinite(model.network_.parameters).all()
 
 
-def test_it_is_not_tracked(wine: tuple[Any, Any]) -> None:
-    with pytest.raises(UsageError, match="argument track: partial_fit knows no end"):
-        NeuralNetworkRegressor(track=True).partial_fit(*wine)
+def test_a_network_of_float64_learns_in_portions(wine: tuple[Any, Any]) -> None:
+    X, y = wine
+    network = Network.dense([13, 5, 3], output="softmax", dtype="float64", seed=0)
+    model = NeuralNetworkClassifier(network=network, random_state=0)
+    for _ in range(15):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    assert model.network_.dtype == np.float64
+    assert model.loss_curve_[-1] < model.loss_curve_[0]

@@ -23,7 +23,7 @@ from .test_estimators_frames import make_frame
 class FakeTracker:
     """Keeps what it is told, where MLflow would."""
 
-    is_online = True
+    is_online, has_lost = True, False
     run_id, run_name, run_url = "0" * 32, "kept", None
 
     class store:
@@ -78,7 +78,7 @@ def test_a_tracked_fit_is_a_run_with_its_recording_and_metrics(tracker: FakeTrac
     epochs = [metrics for metrics, _ in tracker.metrics if "val_loss" in metrics]
     assert len(epochs) == 6
     assert "hidden1/grad_norm" in epochs[0]
-    assert {"log_input", "log_artifacts", "log_model"} <= set(tracker.calls)
+    assert {"log_input", "upload_meanwhile", "log_places", "log_model"} <= set(tracker.calls)
     assert tracker.status == "FINISHED"
     # The recording holds the weights that were learned.
     history = run.history_on_disk

@@ -16,7 +16,7 @@ from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.learning import Observer, TrainingState
 from neuronwise.running import Run, train
 
-QUICK: dict[str, Any] = {"layers": "6", "epochs": 4, "batch_size": 64, "track": False}
+QUICK: dict[str, Any] = {"layers": "6", "epochs": 4, "batch_size": 64, "track": False, "keyframe_every": 7}
 
 
 class Weights(Observer):
@@ -89,7 +89,7 @@ def test_the_history_of_a_weight_and_a_bias(houses: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("hidden1", "'hidden1' names no weight or bias"),
+        ("hidden1", "'hidden1' names nothing that was recorded"),
         ("hidden1[99].bias", "'hidden1' has the neurons 0 to 5, got 99"),
         ("hiden1[0].bias", "there is no layer 'hiden1'. Did you mean 'hidden1'?"),
         ("hidden1[0].weights[sqft]", "has no input 'sqft'. Did you mean 'sqft_lot'?"),
@@ -128,3 +128,34 @@ def test_a_recording_alone_can_be_opened(houses: Path, tmp_path: Path) -> None:
         recording.at(missing)
     with pytest.raises(NotFoundError):
         neuronwise.open("nonsense")
+
+
+def test_a_probe_of_rows_held_out_is_kept_unless_redacted(houses: Path) -> None:
+    run, weights = _trained(houses, "price")
+    recording = neuronwise.open(run)
+    probe = recording.stored.probe
+    assert probe is not None
+    held_out = recording.stored.split("validation")
+    X, _ = run.model.encode(pd.read_csv(houses))
+    np.testing.assert_array_equal(probe, X[held_out[np.unique(np.linspace(0, len(held_out) - 1, 64).astype(int))]])
+    np.testing.assert_array_equal(recording.probe(5).y_hat, recording.at(5).predict(probe))
+    assert weights.of
+    redacted, _ = _trained(houses, "price", redact=True)
+    assert neuronwise.open(redacted).stored.probe is None
+    assert not (redacted.folder / "recording" / "probe.npy").exists()
+    with pytest.raises(NotFoundError, match="no probe was kept"):
+        neuronwise.open(redacted).probe(5)
+
+
+def test_a_file_that_was_moved_is_found_by_its_name_and_known_by_its_content(
+    houses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, weights = _trained(houses, "price")
+    (tmp_path / "data").mkdir()
+    houses.rename(tmp_path / "data" / houses.name)
+    assert "no longer at" in str(neuronwise.open(run).why_not_replayed)
+    monkeypatch.setenv("NEURONWISE_DATA", str(tmp_path / "data"))
+    assert neuronwise.open(run).at(5).parameters.tobytes() == weights.of[5].tobytes()
+    monkeypatch.delenv("NEURONWISE_DATA")
+    monkeypatch.chdir(tmp_path / "data")
+    assert neuronwise.open(run).at(5).parameters.tobytes() == weights.of[5].tobytes()

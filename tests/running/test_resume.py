@@ -100,10 +100,15 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(houses: Path, step: in
     assert [(e["epoch"], e["step"], e["metrics"]) for e in recorded.epochs] == [
         (e["epoch"], e["step"], e["metrics"]) for e in expected.epochs
     ]
-    np.testing.assert_array_equal(recorded.scalars, expected.scalars)
+    _same_scalars(recorded.scalars, expected.scalars)
     for at in expected.steps:
         np.testing.assert_array_equal(recorded.parameters(at), expected.parameters(at))
         np.testing.assert_array_equal(recorded.buffers(at), expected.buffers(at))
+
+
+def _same_scalars(found: Any, expected: Any) -> None:
+    for name in ("step", "epoch", "loss", "learning_rate"):  # not which attempt wrote them
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 def _settings(layer: Any) -> dict[str, Any]:
@@ -285,7 +290,7 @@ def test_a_killed_run_goes_on_at_its_last_checkpoint(houses: Path) -> None:
     run = resume(killed.name[:8], observers=[seen])
     assert seen.seen[0] > 1
     _same(run, whole)
-    np.testing.assert_array_equal(run.history_on_disk.scalars, whole.history_on_disk.scalars)
+    _same_scalars(run.history_on_disk.scalars, whole.history_on_disk.scalars)
 
 
 def test_in_mlflow_it_is_the_same_run_which_goes_on(houses: Path) -> None:

@@ -21,7 +21,8 @@ import neuronwise
 from neuronwise.errors import NotFoundError, TrainingDiverged
 from neuronwise.learning import Observer, TrainingState
 from neuronwise.running import Reporter, Run, list_runs
-from neuronwise.running.tracked import fetch_run, image_shape, spread
+from neuronwise.running.pictures import image_shape, spread
+from neuronwise.running.stored import fetch_run
 
 from .conftest import make_frame
 
@@ -35,6 +36,7 @@ class FakeTracker:
         self.run_id = "f" * 32 if is_online else None
         self.run_name = "fake" if is_online else None
         self.run_url = None
+        self.has_lost = not is_online
         self.store = SimpleNamespace(display_uri="sqlite:///fake.db", ui_command="mlflow ui")
 
     def start(self, **settings: Any) -> FakeTracker:
@@ -203,7 +205,9 @@ def test_offline_the_run_is_kept_under_an_id_of_our_own(monkeypatch: pytest.Monk
     assert run.name == f"local-{run.id[:8]}"
     assert run.tracking_uri is None
     assert heard == ["kept in a local folder only, not in MLflow", "nothing was logged to MLflow: it is away"]
-    assert run.not_logged == heard[1:]
+    assert run.not_logged[:1] == heard[1:]
+    (hint,) = run.not_logged[1:]
+    assert hint.startswith(f"nothing of it is lost: it is kept in {run.folder}, and neuronwise sync {run.id[:8]} sends")
     assert offline.of("log_model") == []
 
 

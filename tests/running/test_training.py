@@ -246,7 +246,7 @@ def test_a_recording_that_fails_is_said_and_the_network_is_kept(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("neuronwise.recording.writer.write_atomically", full)
+    monkeypatch.setattr("neuronwise.recording.description.write_exclusively", full)
     heard: list[str] = []
 
     class Listener(neuronwise.running.Reporter):

@@ -178,3 +178,53 @@ def test_a_waiting_thread_uses_no_time() -> None:
     time.sleep(0.3)
     assert time.process_time() - before < 0.1
     background.close(5)
+
+
+# ---------------------------------------------------------------- now and then
+
+
+def test_what_is_regular_is_called_until_the_end_and_after_failures_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuronwise.tracking.background._PAUSES_S", (0.01,))
+    server, calls = Server(), list[int]()
+    background = writer(server, interval_s=0)
+
+    def action() -> int:
+        calls.append(len(server.received))
+        if 3 <= len(calls) <= 6:
+            raise ConnectionError("refused")
+        return 1
+
+    background.every(0.01, action)
+    background.add([point(1)])
+    assert until(lambda: len(calls) >= 10)
+    assert background.sent == 1
+    assert not background.has_failed
+    assert background.close(5) is None
+    count = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == count
+
+
+def test_what_is_regular_comes_after_jobs_and_points() -> None:
+    server = Server()
+    background = writer(server, interval_s=0)
+    seen: list[int] = []
+    background.every(0.0, lambda: seen.append(1) or 0)
+    for step in range(50):
+        background.add([point(step)])
+        assert background.submit(lambda: None, "x").wait(5)
+    assert background.close(5) is None
+    assert server.received == [point(step) for step in range(50)]
+
+
+def test_a_store_found_gone_refuses_jobs_at_once_until_it_is_tried_again() -> None:
+    background = writer(Server())
+    background.note_gone("it is away")
+    job = background.submit(lambda: 1, "x")
+    assert (job.refused, job.error) == (True, "it is away")
+    background.try_again()
+    job = background.submit(lambda: 1, "x")
+    assert job.wait(5)
+    assert job.result == 1
+    assert not background.has_failed
+    background.close(5)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neuronwise.cli.neuron import show_neuron
 from neuronwise.cli.train import _columns, console
 
 if TYPE_CHECKING:
@@ -56,13 +57,24 @@ def runs(experiment: str | None, limit: int, as_json: bool) -> None:
     out.print(f"{count}, {format_bytes(total)} on this machine", style="dim", highlight=False)
 
 
-@click.command(short_help="Show a run: its network, its result, its course.")
+@click.command(short_help="Show a run: its network, its result, its course; or one neuron.")
 @click.argument("run")
+@click.option("--neuron", metavar="NAME", help='Show one neuron instead, such as "hidden1[7]".')
+@click.option("--step", type=int, metavar="N", help="The neuron after this step. [default: as it was delivered]")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def show(run: str, as_json: bool) -> None:
-    """Show a run: its network, its result, and how weights, biases and gradients of each layer moved."""
+def show(run: str, neuron: str | None, step: int | None, as_json: bool) -> None:
+    """Show a run: its network, its result, and how weights, biases and gradients of each layer moved.
+
+    With --neuron: its weights at a step, what it answered to the batch, and how both went over the training.
+    """
+    from neuronwise.errors import UsageError
     from neuronwise.running import find_run
 
+    if neuron is not None:
+        show_neuron(run, neuron, step, as_json)
+        return
+    if step is not None:
+        raise UsageError("a step is of one neuron", where="argument step", hint='--neuron "hidden1[7]" --step 43')
     found = find_run(run)
     if as_json:
         click.echo(json.dumps(found.to_dict() | {"folder": str(found.folder)}, indent=1))

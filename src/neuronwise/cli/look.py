@@ -1,34 +1,38 @@
-"""Commands that look into a recording: history, step."""
+"""Commands that read a recording: history, export."""
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
+from neuronwise.cli.tables import courses_table, tell_problems
 from neuronwise.cli.train import console
 
 
-@click.command(short_help="Show how a weight or bias went while it learned.")
+@click.command(short_help="Show how a weight, bias or statistic went while it learned.")
 @click.argument("run")
 @click.argument("name")
 @click.option("--csv", "as_csv", is_flag=True, help="Print every stored step as CSV.")
 def history(run: str, name: str, as_csv: bool) -> None:
-    """Show how a weight or bias of RUN went: neuronwise history latest "hidden1[7].bias".
+    """Show how something of RUN went: neuronwise history latest "hidden1[7].bias".
 
-    NAME is a neuron's bias, all of its weights, or one of them by its input.
+    NAME is a neuron's bias, all of its weights, one of them by its input, or a statistic of it (grad_norm, mean,
+    inactive …, see docs/reference/quantities.md); or of the whole training loss, learning_rate, val_loss …
 
     \b
       neuronwise history latest "hidden1[7].bias"
       neuronwise history latest "hidden1[7].weights[sqft_living]" --csv
       neuronwise history latest "hidden1[7].weights"
+      neuronwise history latest "hidden1[7].grad_norm"
+      neuronwise history latest loss
     """
     import numpy as np
-    from rich.table import Table
 
-    from neuronwise.running import open_recording, sparkline
+    from neuronwise.running import open_recording
+    from neuronwise.running.printable import escape
 
     recording = open_recording(run)
     course = recording.history(name)
@@ -36,81 +40,56 @@ def history(run: str, name: str, as_csv: bool) -> None:
     names = [name] if course.values.ndim == 1 else recording.input_names(name)
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["step", *names])
+        writer.writerow(["step", *map(_inert, names)])
         writer.writerows(
             [step, *map(repr, row)] for step, row in zip(course.steps.tolist(), columns.tolist(), strict=True)
         )
+        tell_problems(recording)
         return
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("  of", "first", "", "last", "from", "to"):
-        table.add_column(heading, justify="left" if heading in ("  of", "") else "right")
-    order = np.argsort(-np.abs(columns[-1]), kind="stable")[:20]
-    for place in order.tolist():
-        values = columns[:, place].tolist()
-        numbers = [f"{value:.3g}" for value in (values[0], values[-1], min(values), max(values))]
-        table.add_row(f"  {names[place]}", numbers[0], sparkline(values), *numbers[1:])
     out = console()
-    steps = f"steps {course.steps[0]:,} to {course.steps[-1]:,}, {len(course.steps)} of them stored"
-    out.print(f"[bold]{name.replace('[', chr(92) + '[')}[/]  {steps}", highlight=False)
-    out.print(table)
+    if not len(course.steps):
+        out.print(f"[bold]{escape(name)}[/]  nothing is stored of it", highlight=False)
+        return
+    order = np.argsort(-np.abs(columns[-1]), kind="stable")[:20].tolist()
+    steps = f"steps {course.steps[0]:,} to {course.steps[-1]:,}, {len(course.steps):,} of them stored"
+    out.print(f"[bold]{escape(name)}[/]  {steps}", highlight=False)
+    out.print(courses_table("  of", {names[place]: columns[:, place].tolist() for place in order}))
     if len(names) > len(order):
         out.print(
             f"  the {len(order)} largest of {len(names):,} weights; --csv prints all", style="dim", highlight=False
         )
+    tell_problems(recording)
 
 
-@click.command(short_help="Take one step of learning again, in words and numbers.")
+@click.command(short_help="Write a recording as Parquet files, for pandas, polars and DuckDB.")
 @click.argument("run")
-@click.argument("number", type=int)
-@click.argument("data", required=False)
-def step(run: str, number: int, data: str | None) -> None:
-    """Take step NUMBER of RUN again and show what it computed: neuronwise step latest 43.
+@click.option(
+    "--parquet", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write into."
+)
+@click.option("--weights", is_flag=True, help="Also all weights of all stored steps, which are most of the bytes.")
+def export(run: str, folder: Path, weights: bool) -> None:
+    """Write the recording of RUN as Parquet files: neuronwise export latest --parquet out.
 
-    Its batch, the loss, and for each layer how strongly it answered, which error came back to it, and how far its
-    weights moved. DATA names the place of a file that was moved since.
+    steps.parquet (loss of every step), epochs.parquet, neurons.parquet (statistics of every neuron), layers.parquet
+    (norms and histograms), and with --weights weights.parquet.
     """
-    import numpy as np
-    from rich.table import Table
-
+    from neuronwise.errors import NeuronwiseError
+    from neuronwise.files import format_bytes
     from neuronwise.running import open_recording
 
-    found = open_recording(run, data).step(number)
-    out = console()
-    rows = ", ".join(map(str, found.rows[:8].tolist())) + (" …" if len(found.rows) > 8 else "")
-    out.print(
-        f"[bold]Step {number:,}[/] of epoch {found.epoch}, on {len(found.rows)} examples (rows {rows})", highlight=False
-    )
-    out.print(
-        f"  forward: with the weights of step {number - 1:,} the mean loss over them is {found.loss:.6g}",
-        highlight=False,
-    )
-    out.print("  backward: the error dL/dz goes from the last layer to the first and gives each weight its gradient")
-    out.print(f"  update: the optimizer subtracts, at a learning rate of {found.learning_rate:.4g}", highlight=False)
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("  layer", "mean a", "a that are 0", "‖dL/dz‖", "gradient", "update", "update / weights"):
-        table.add_column(heading, justify="left" if heading == "  layer" else "right")
-    for traced in found.trace:
-        if traced.name not in found.gradients:
-            continue
-        gradient, update = (_norm(parts[traced.name]) for parts in (found.gradients, found.update))
-        weights = _norm(found.before[traced.name].parameters)
-        table.add_row(
-            f"  {traced.name}",
-            f"{float(np.mean(traced.a)):.4g}",
-            f"{float(np.mean(traced.a == 0)):.0%}",
-            f"{_norm({'delta': found.delta[traced.name]}):.4g}",
-            f"{gradient:.4g}",
-            f"{update:.4g}",
-            f"{update / weights:.2e}" if weights else "",
-        )
-    out.print(table)
-    out.print("  gradient, update, weights: the norm over all weights and biases of the layer", style="dim")
+    recording = open_recording(run)
+    try:
+        written = recording.to_parquet(folder, weights=weights)
+    except OSError as error:
+        raise NeuronwiseError(f"cannot write {str(folder)!r}: {error.strerror or error}", where="--parquet") from None
+    for path in written:
+        click.echo(f"{path}  {format_bytes(path.stat().st_size)}")
+    tell_problems(recording)
 
 
-def _norm(arrays: Mapping[str, object]) -> float:
-    import numpy as np
+def _inert(name: str) -> str:
+    """Return a heading of a CSV file that no spreadsheet takes for a formula."""
+    return f"'{name}" if name[:1] in "=+-@\t\r" else name
 
-    return float(np.sqrt(sum(float(np.sum(np.asarray(values, dtype=np.float64) ** 2)) for values in arrays.values())))
 
-
-COMMANDS = (history, step)
+COMMANDS = (history, export)

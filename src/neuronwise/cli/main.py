@@ -53,9 +53,9 @@ def cli() -> None:
 
 def build_cli() -> click.Group:
     """Return the command with all of its sub-commands."""
-    from neuronwise.cli import explain, inspect, look, train
+    from neuronwise.cli import explain, inspect, keep, look, step, train
 
-    for module in (train, inspect, look, explain):
+    for module in (train, inspect, look, step, keep, explain):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

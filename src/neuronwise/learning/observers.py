@@ -83,6 +83,11 @@ class TrainingState:
         self.stop_requested = False
         self.make_checkpoint: Callable[[], Checkpoint] | None = None
 
+    @property
+    def steps_before_epoch(self) -> int:
+        """Steps taken before the epoch under way: `epoch_losses` begins with the step after them."""
+        return max(0, self.epoch - 1) * self.steps_per_epoch
+
     def checkpoint(self) -> Checkpoint:
         """Return a copy of all that decides how the training goes on, to be saved or resumed from.
 
@@ -175,7 +180,7 @@ class Observers:
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        self.due = min((hook.due for hook in self._hooks), default=math.inf)
+        self.due = min([hook.due for hook in self._hooks], default=math.inf)
 
     def fit_begin(self, state: TrainingState) -> None:
         """Call `on_fit_begin` of all, and ask when their first step is due."""

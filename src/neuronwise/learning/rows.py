@@ -157,7 +157,16 @@ def batches(
         shuffle: Whether each epoch has an order of its own.
         skip: Batches to leave out.
     """
-    if shuffle:
-        rows = rows[generator(seed, "shuffle", epoch).permutation(len(rows))]
+    rows = epoch_order(rows, seed, epoch, shuffle=shuffle)
     for start in range(skip * size, len(rows), size):
         yield rows[start : start + size]
+
+
+def epoch_order(rows: NDArray[np.int64], seed: int, epoch: int, *, shuffle: bool = True) -> NDArray[np.int64]:
+    """Return the rows in the order in which an epoch, from 1, visits them; arguments as `batches`."""
+    return rows[generator(seed, "shuffle", epoch).permutation(len(rows))] if shuffle else rows
+
+
+def pass_order(rows: int, seed: int, number: int) -> NDArray[np.int64]:
+    """Return the order in which a pass of `partial_fit`, from 1, visits so many rows."""
+    return generator(seed, "partial fit", number).permutation(rows)

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from neuronwise.recording.batches import TrainingData, describe_pass
+from neuronwise.recording.checkpoints import from_checkpoints
+from neuronwise.recording.description import Attempt
+from neuronwise.recording.layout import LayerLayout, Layout, Place
+from neuronwise.recording.passes import PassRecorder
 from neuronwise.recording.quantities import layer_summaries
 from neuronwise.recording.reader import RecordedHistory, read_recording
-from neuronwise.recording.recording import Course, Recording
-from neuronwise.recording.replay import Replay, ReplayedStep, TrainingData
+from neuronwise.recording.recording import Course, Histogram, Recording
+from neuronwise.recording.replay import Difference, Replay
+from neuronwise.recording.replayed_step import ReplayedStep
+from neuronwise.recording.rows import HISTOGRAMS, NEURON_FIELDS
 from neuronwise.recording.schedule import Plan, Schedule, expected_bytes, plan_recording
+from neuronwise.recording.statistics import Measured, Statistics
 from neuronwise.recording.writer import RecordingWriter
 
 __all__ = [
+    "HISTOGRAMS",
+    "NEURON_FIELDS",
+    "Attempt",
     "Course",
+    "Difference",
+    "Histogram",
+    "LayerLayout",
+    "Layout",
+    "Measured",
+    "PassRecorder",
+    "Place",
     "Plan",
     "RecordedHistory",
     "Recording",
@@ -18,8 +36,11 @@ __all__ = [
     "Replay",
     "ReplayedStep",
     "Schedule",
+    "Statistics",
     "TrainingData",
+    "describe_pass",
     "expected_bytes",
+    "from_checkpoints",
     "layer_summaries",
     "plan_recording",
     "read_recording",

@@ -1,88 +1,122 @@
-"""Numbers that describe a layer at a moment of training.
+"""Numbers that describe a layer at the end of an epoch, for events and for MLflow.
 
-All are computed in float64 (squares of large float32 weights would overflow), all are NaN or inf where the
-values they describe are: nothing is left out, and the counts say how much is not finite.
+What is of single neurons comes from `statistics`; docs/reference/quantities.md defines each quantity.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.recording.layout import LayerLayout, Layout
+
 if TYPE_CHECKING:
-    from neuronwise.learning.observers import TrainingState
+    from neuronwise.network import Network, Pass
+
+# Norms of a layer: the square root of the sum of the squares of its neurons'.
+LAYER_NORMS = ("weight_norm", "grad_norm", "update_norm")
 
 
-def layer_summaries(state: TrainingState) -> dict[str, dict[str, float]]:
-    """Return, for each layer with parameters, numbers about its weights, gradients and activations.
+def layer_summaries(
+    network: Network, layout: Layout, neurons: np.void, passes: Sequence[Pass]
+) -> dict[str, dict[str, float]]:
+    """Return, for each layer with weights, numbers about its weights, gradients and activations.
 
-    Of the weights as they are now:
+    Of the weights as they are now: ``weight_norm`` = ‖W‖; ``weight_mean``, ``weight_std``; ``bias_mean``, ``bias_std``;
+    ``weight_nonfinite``, how many of W and b are NaN or infinite.
 
-    - ``weight_norm``: ‖W‖, the square root of the sum of all W²
-    - ``weight_mean``, ``weight_std``: mean of W; square root of the mean of (W − mean)²
-    - ``bias_mean``, ``bias_std``: the same of b
-    - ``weight_nonfinite``: how many of W and b are NaN or infinite
-
-    Of the last step, from step 1 on:
-
-    - ``grad_norm``: ‖dW‖, dW the gradient of the **mean** loss over the batch (after clipping)
-    - ``update_ratio``: ‖ΔW‖ / ‖W‖ with ΔW what the step subtracted and W the weights before it; 0 if ΔW is 0,
-      inf if only W is. About 0.001 is a usual value.
-    - ``zero_fraction``: share of the activations a of the batch, (batch, neurons), that are exactly 0
-    - ``grad_nonfinite``, ``activation_nonfinite``: how many of dW and db, and of a, are NaN or infinite
+    Of the last step, from step 1 on: ``grad_norm`` = ‖dW‖, of the **mean** loss over the batch (after clipping);
+    ``update_ratio`` = ‖ΔW‖ / ‖W‖ with ΔW what the step subtracted; ``zero_fraction``, the share of activations of the
+    batch that are exactly 0; ``grad_nonfinite``, ``activation_nonfinite``, how many are NaN or infinite.
 
     Args:
-        state: Of the training; only read.
+        network: The network; only read.
+        layout: Its layout.
+        neurons: A row of `Statistics.measure_neurons` of the present step.
+        passes: Of the last step.
     """
-    network = state.network
-    stepped = state.step > 0
-    gradients = network.views(state.gradients) if stepped else None
-    updates = network.views(state.update) if stepped else None
-    activations = {one.layer.name: one.a for one in state.passes or ()} if stepped else {}
+    activations = {one.layer.name: one.a for one in passes}
     summaries: dict[str, dict[str, float]] = {}
     with np.errstate(all="ignore"):
-        for position, layer in enumerate(network.layers):
+        for layer in layout.observed:
             if "W" not in layer.parameters:
                 continue
-            summary = _of_weights(layer.parameters)
-            if gradients is not None and updates is not None:
-                dW, update = gradients[position]["W"], updates[position]["W"].astype(np.float64)
-                summary["grad_norm"] = _norm(dW)
-                summary["update_ratio"] = _ratio(_norm(update), _norm(layer.parameters["W"] + update))
-                summary["grad_nonfinite"] = _nonfinite(*gradients[position].values())
+            norms = {name: layer_norm(neurons, layer, name) for name in LAYER_NORMS}
+            summary = {"weight_norm": norms["weight_norm"]}
+            for key, name in (("W", "weight"), ("b", "bias")):
+                if key in layer.parameters:
+                    values = layer.parameters[key].of(network.parameters)
+                    squares = (
+                        norms["weight_norm"] * norms["weight_norm"] if key == "W" else float(np.vdot(values, values))
+                    )
+                    summary |= dict(
+                        zip((f"{name}_mean", f"{name}_std"), _mean_and_deviation(values, squares), strict=True)
+                    )
+            summary["weight_nonfinite"] = _total(neurons, layer, "nonfinite_weights")
             if (a := activations.get(layer.name)) is not None:
-                summary["zero_fraction"] = float(np.count_nonzero(a == 0)) / max(1, a.size)
-                summary["activation_nonfinite"] = _nonfinite(a)
+                summary |= {
+                    "grad_norm": norms["grad_norm"],
+                    "update_ratio": ratio(norms["update_norm"], norms["weight_norm"]),
+                    "grad_nonfinite": _total(neurons, layer, "nonfinite_gradients"),
+                    "zero_fraction": 1.0 - np.count_nonzero(a) / max(1, a.size),
+                    "activation_nonfinite": _total(neurons, layer, "nonfinite_activations"),
+                }
             summaries[layer.name] = summary
     return summaries
 
 
-def _of_weights(parameters: dict[str, NDArray[Any]]) -> dict[str, float]:
-    W = parameters["W"]
-    summary = {
-        "weight_norm": _norm(W),
-        "weight_mean": float(np.mean(W, dtype=np.float64)),
-        "weight_std": float(np.std(W, dtype=np.float64)),
-    }
-    if (b := parameters.get("b")) is not None:
-        summary["bias_mean"] = float(np.mean(b, dtype=np.float64))
-        summary["bias_std"] = float(np.std(b, dtype=np.float64))
-    summary["weight_nonfinite"] = _nonfinite(*parameters.values())
-    return summary
+def layer_norm(neurons: np.void, layer: LayerLayout, name: str) -> float:
+    """Return a norm of a layer from those of its neurons."""
+    return float(norm(_of(neurons, layer, name)))
 
 
-def _norm(values: NDArray[Any]) -> float:
-    return float(np.linalg.norm(values.ravel().astype(np.float64)))
+def norm(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the square root of the sum of squares along the last axis, also where squares are out of range."""
+    wide = values.astype(np.float64)
+    with np.errstate(all="ignore"):
+        scale = scale_of(np.abs(wide).max(axis=-1, initial=0.0))
+        wide /= scale[..., None]
+        found: NDArray[np.float64] = np.sqrt(np.square(wide).sum(axis=-1)) * scale
+    return found
 
 
-def _ratio(update_norm: float, weight_norm: float) -> float:
+def scale_of(largest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what values are divided by so that no square is out of range: the largest, where there is one."""
+    return np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
+
+
+def ratio(update_norm: float, weight_norm: float) -> float:
+    """Return ‖ΔW‖ / ‖W‖: 0 if ΔW is 0, inf if only W is."""
     if update_norm == 0:
         return 0.0
     return update_norm / weight_norm if weight_norm else math.inf
 
 
-def _nonfinite(*arrays: NDArray[Any]) -> float:
-    return float(sum(array.size - np.count_nonzero(np.isfinite(array)) for array in arrays))
+def _of(neurons: np.void, layer: LayerLayout, name: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = neurons[name][layer.first_neuron :][: layer.neurons].astype(np.float64)
+    return values
+
+
+def _total(neurons: np.void, layer: LayerLayout, name: str) -> float:
+    return float(_of(neurons, layer, name).sum())
+
+
+def _mean_and_deviation(values: NDArray[Any], squares: float) -> tuple[float, float]:
+    """Return the mean, and the square root of the mean of (value − mean)².
+
+    Args:
+        values: Of any shape.
+        squares: The sum of their squares, of which the quick way makes use where that is no matter of rounding.
+    """
+    mean, square = float(values.mean()), squares / values.size if values.size else math.nan
+    variance = square - mean * mean
+    if 0.1 * square < variance < math.inf:
+        return mean, math.sqrt(variance)
+    away = values.ravel().astype(np.float64)
+    mean = float(away.mean()) if away.size else math.nan
+    away -= mean
+    return mean, float(norm(away)) / math.sqrt(away.size) if math.isfinite(mean) else math.nan

@@ -1,13 +1,7 @@
-"""RecordedHistory: a recording read back, without trusting it."""
+"""RecordedHistory: what is stored in a recording, read back without trusting it."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,144 +9,196 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import FormatError, NotFoundError, did_you_mean
-from neuronwise.recording.events import numbers, read_events
-from neuronwise.recording.schedule import SCALARS_DTYPE, keyframe_dtype
+from neuronwise.errors import FormatError, NotFoundError
+from neuronwise.recording.description import Attempt, attempt_of, read_array, read_attempts, read_description
+from neuronwise.recording.events import read_events
+from neuronwise.recording.layout import Layout, Place
+from neuronwise.recording.rows import (
+    BLOCK_BYTES,
+    STREAMS,
+    holds_values,
+    intact,
+    stream_dtypes,
+)
+from neuronwise.recording.sealed_json import numbers
 from neuronwise.recording.segments import read_stream
-from neuronwise.recording.writer import FORMAT, VERSION
-
-_MAX_JSON_BYTES = 64_000_000
-_MAX_PARAMETERS = 10**10
-_MAX_KEYFRAMES = 1_000_000
-_SPLIT_NAME = re.compile(r"[a-z0-9_-]{1,40}")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a parameter stands in the flat array."""
-
-    offset: int
-    shape: tuple[int, ...]
-
-    def of(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return it as a view of the flat array."""
-        return flat[self.offset : self.offset + math.prod(self.shape)].reshape(self.shape)
+from neuronwise.recording.stored_stream import StoredStream
 
 
 class RecordedHistory:
     """What was recorded of a training. Made by `read_recording`.
 
+    Where a step was recorded by several attempts, the last one counts.
+
     Attributes:
         folder: Where it lies.
         description: The content of recording.json.
-        optimizer_names: What the optimizer remembers for each parameter.
-        network_dict: The network as a description, for `Network.from_dict`.
-        steps: Steps whose weights are stored, ascending, (n,) int64; 0 is the network before training.
+        layout: Where everything stands in the flat arrays.
+        network_dict: The network as a description, for `Network.from_dict`; None of a model of another framework.
+        attempts: Each time that the training was begun or gone on with.
+        steps: Steps whose state is stored (keyframes), ascending, (n,) int64; 0 is the network before training.
+        frames: Steps whose statistics are stored, likewise.
+        histogram_steps: Steps whose histograms are stored, likewise.
         epochs: One dict per recorded epoch: ``epoch``, ``step``, ``elapsed_s``, ``metrics`` (name to number)
             and ``layers`` (layer to quantity to number).
+        gaps: What is missing because writing failed for a while: dicts with ``from_step``, ``to_step``, ``reason``.
+        notes: Sentences about how it was recorded, such as what of the plan gave way.
         status: How the training ended: ``"finished"``, ``"early_stopped"``, ``"stopped"``, ``"interrupted"``,
-            ``"diverged"``, or ``"unfinished"`` if it runs or was killed.
+            ``"diverged"``, or ``"unfinished"`` if it runs or was killed; ``"checkpoints"`` where only states of it
+            are known, see `from_checkpoints`.
         delivered_step: The step of the network that was delivered; None if unfinished. Of a diverged training
             those are the last finite weights.
         best_step: The step of the best network; None if unknown.
         problems: Sentences about what is missing or damaged; empty if all is well.
+
+    Args:
+        folder: The recording.
+        attempt: Read what this attempt wrote only; default what all did.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, attempt: int | None = None) -> None:
         self.folder = Path(folder)
         self.problems: list[str] = []
-        self.description = _read_description(self.folder)
-        self.network_dict: dict[str, Any] = _entry(self.description, "network", dict, self._where)
-        parameters = _entry(self.description, "parameters", dict, self._where)
-        self.parameter_count: int = _entry(parameters, "count", int, self._where)
-        if not 0 <= self.parameter_count <= _MAX_PARAMETERS:
-            raise FormatError(f"{self.parameter_count:,} parameters", where=self._where)
-        if (dtype := _entry(parameters, "dtype", str, self._where)) not in ("float32", "float64"):
-            raise FormatError(f"weights of dtype {dtype!r:.100}", where=self._where)
-        self.dtype = np.dtype(dtype)
-        self._layers = _read_layers(parameters, self.parameter_count, self._where)
-        buffers = self.description.get("buffers", {"count": 0, "layers": {}})  # absent in older recordings
-        self.buffer_count: int = _entry(buffers, "count", int, self._where)
-        if not 0 <= self.buffer_count <= _MAX_PARAMETERS:
-            raise FormatError(f"{self.buffer_count:,} values of buffers", where=self._where)
-        self._buffers = _read_layers(buffers, self.buffer_count, self._where)
-        states = self.description.get("optimizer", [])  # absent in older recordings
-        if not isinstance(states, list) or len(states) > 8 or not all(isinstance(name, str) for name in states):
-            raise FormatError(f"the key 'optimizer' should be a list of names, is {states!r:.100}", where=self._where)
-        self.optimizer_names: tuple[str, ...] = tuple(states)
-        row = keyframe_dtype(self.parameter_count, self.dtype, self.buffer_count, len(states))
-        self._keyframes = read_stream(self.folder, "keyframes", row, self.problems)
-        self._scalars = read_stream(self.folder, "scalars", SCALARS_DTYPE, self.problems)
-        self._index = self._index_keyframes()
-        self.steps: NDArray[np.int64] = np.array(sorted(self._index), dtype=np.int64)
-        self._read_events()
+        self.description = read_description(self.folder, self.problems)
+        schemas = self.description.get("schemas")
+        self.layout = Layout.from_dict(schemas.get("0") if isinstance(schemas, dict) else None, self._where)
+        network = self.description.get("network")
+        self.network_dict: dict[str, Any] | None = network if isinstance(network, dict) else None
+        self._attempt = attempt
+        # Of a training that runs, more may come while it is read: an attempt is written before its first event, and
+        # rows before the event that counts them.
+        begun, written = self._read_events()
+        contents = read_attempts(self.folder, self.problems)
+        self.attempts: list[Attempt] = [attempt_of(number, content) for number, content in contents.items()]
+        if attempt is not None and attempt not in contents:
+            raise NotFoundError(
+                f"there is no attempt {attempt!r:.50}",
+                where=str(self.folder),
+                hint=f"attempts are {', '.join(str(one.number) for one in self.attempts) or 'none'}",
+            )
+        dtypes = stream_dtypes(self.layout)
+        self._streams = {name: self._stream(name, dtypes[name]) for name in STREAMS}
+        self._scalars, self._keyframes, self._neurons, self._histograms = self._streams.values()
+        self._compare_attempts(begun, written)
+        self.steps: NDArray[np.int64] = self._keyframes.steps if holds_values(self.layout) else np.empty(0, np.int64)
+        self.frames: NDArray[np.int64] = self._neurons.steps
+        self.histogram_steps: NDArray[np.int64] = self._histograms.steps
+
+    def _stream(self, name: str, dtype: np.dtype[Any]) -> StoredStream:
+        # Of a long row only the beginning is read now; any other part is checked when it is used.
+        segments = read_stream(self.folder, name, dtype, self.problems, check=BLOCK_BYTES)
+        return StoredStream(name, segments, self._attempt, self._damaged, str(self.folder))
+
+    def _damaged(self, sentence: str) -> None:
+        if sentence not in self.problems:
+            self.problems.append(sentence)
 
     @property
     def _where(self) -> str:
         return str(self.folder / "recording.json")
 
-    def _index_keyframes(self) -> dict[int, tuple[int, int]]:
-        if sum(map(len, self._keyframes)) > _MAX_KEYFRAMES:
-            raise FormatError(f"more than {_MAX_KEYFRAMES:,} keyframes", where=str(self.folder))
-        index = {}
-        for segment, rows in enumerate(self._keyframes):
-            for row, step in enumerate(rows["step"].tolist()):
-                index[step] = (segment, row)
-        return index
-
-    def _read_events(self) -> None:
+    def _read_events(self) -> tuple[set[int], dict[int, Any]]:
+        """Take in events.jsonl; return which attempts it knows, and how many rows of each stream each has written."""
         self.status = "unfinished"
         self._schedule_states: list[tuple[int, Any]] = []
-        self.epochs: list[dict[str, Any]] = []
+        gaps: dict[tuple[int | None, int | None], dict[str, Any]] = {}
+        self.passes: list[dict[str, Any]] = []
+        self.notes: list[str] = []
         self.delivered_step: int | None = None
         self.best_step: int | None = None
+        epochs: dict[int, dict[str, Any]] = {}
+        begun: set[int] = set()
+        self._ended: set[int] = set()
+        indices: dict[int, set[int]] = {}
+        written: dict[int, Any] = {}
         for event in read_events(self.folder, self.problems):
-            if event.get("kind") == "epoch":
+            of = _whole(event.get("attempt")) or 0
+            if event.get("kind") in ("begin", "resume"):
+                begun.add(of)
+            elif event.get("kind") == "end":
+                self._ended.add(of)
+            if (index := _whole(event.get("index"))) is not None:
+                indices.setdefault(of, set()).add(index)
+            written[of] = event.get("rows", written.get(of))
+            if self._attempt is not None and event.get("attempt") != self._attempt:
+                continue
+            kind, step = event.get("kind"), _whole(event.get("step"))
+            if kind == "epoch":
                 layers = event.get("layers")
                 layers = layers if isinstance(layers, dict) else {}
-                self.epochs.append(
-                    {
-                        **numbers({key: event.get(key) for key in ("epoch", "step", "elapsed_s")}),
-                        "epoch": _whole(event.get("epoch")),
-                        "step": _whole(event.get("step")),
-                        "metrics": numbers(event.get("metrics")),
-                        "layers": {name: numbers(values) for name, values in layers.items()},
-                    }
-                )
-            elif event.get("kind") == "schedule":
-                self._schedule_states.append((_whole(event.get("step")) or 0, event.get("state")))
-            elif event.get("kind") == "resume":
-                # What was recorded beyond the step that the training went on from was recorded again.
-                step = _whole(event.get("step")) or 0
-                self.epochs = [epoch for epoch in self.epochs if (epoch["step"] or 0) <= step]
+                epochs[_whole(event.get("epoch")) or 0] = {
+                    **numbers({key: event.get(key) for key in ("epoch", "step", "elapsed_s")}),
+                    "epoch": _whole(event.get("epoch")),
+                    "step": step,
+                    "metrics": numbers(event.get("metrics")),
+                    "layers": {name: numbers(values) for name, values in layers.items()},
+                }
+            elif kind == "schedule":
+                self._schedule_states.append((step or 0, event.get("state")))
+            elif kind == "gap":
+                # A hole is told again each time that writing was tried in vain; the last time says where it ends.
+                gaps[_whole(event.get("attempt")), _whole(event.get("from_step"))] = event
+            elif kind == "pass":
+                self.passes.append(event)
+            elif kind in ("begin", "resume"):
                 self.status, self.delivered_step, self.best_step = "unfinished", None, None
-            elif event.get("kind") == "end":
+                self.notes += [note for note in _texts(event.get("notes")) if note not in self.notes]
+            elif kind == "end":
                 self.status = str(event.get("status"))[:40]
                 self.delivered_step = _whole(event.get("delivered_step"))
                 self.best_step = _whole(event.get("best_step"))
+        self.gaps: list[dict[str, Any]] = list(gaps.values())
+        self.problems += [
+            f"between steps {_whole(gap.get('from_step'))} and {_whole(gap.get('to_step'))} not everything was "
+            f"recorded: {gap.get('reason')!s:.300}"
+            for gap in self.gaps
+        ]
+        self.epochs: list[dict[str, Any]] = [epochs[number] for number in sorted(epochs)]
+        for number, found in indices.items():
+            if missing := max(found) + 1 - len(found):
+                self._damaged(f"events.jsonl: {missing:,} event(s) of attempt {number} are missing")
+        return begun, written
+
+    def _compare_attempts(self, begun: set[int], written: dict[int, Any]) -> None:
+        """Tell what is missing of what the events and attempt-….json say there was: whole files may be gone."""
+        known = {one.number for one in self.attempts}
+        for number in sorted(begun - known):
+            self._damaged(f"attempt-{number:06d}.json is missing or damaged")
+        for number in sorted(known - begun):
+            self._damaged(f"events.jsonl: the beginning of attempt {number} is missing")
+        for number, counts in written.items():
+            for name, count in numbers(counts).items():
+                there = self._streams[name].rows_of.get(number, 0) if name in self._streams else 0
+                if there < count:
+                    self._damaged(f"{name}: {count - there:,.0f} of {count:,.0f} rows of attempt {number} are missing")
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return self.layout.parameter_count
 
     @property
     def layer_names(self) -> list[str]:
         """Names of the layers in order."""
-        return list(self._layers)
+        return list(self.layout.layers)
+
+    @property
+    def last_step(self) -> int:
+        """The last step of which anything is recorded."""
+        last = [stream.steps[-1:] for stream in (self._keyframes, self._neurons, self._scalars)]
+        return int(np.concatenate(last).max(initial=0))
 
     @cached_property
     def scalars(self) -> NDArray[np.void]:
-        """One row per recorded step: ``step``, ``epoch``, ``loss``, ``learning_rate``."""
-        if len(self._scalars) == 1:
-            return self._scalars[0]
-        rows = np.concatenate(self._scalars) if self._scalars else np.empty(0, SCALARS_DTYPE)
-        if (np.diff(rows["step"]) > 0).all():
-            return rows
-        # A resumed training repeats the steps after its checkpoint: the later row of a step counts.
-        _, last = np.unique(rows["step"][::-1], return_index=True)
-        return rows[len(rows) - 1 - last]
+        """One row per recorded step, ascending: ``step``, ``epoch``, ``loss``, ``learning_rate`` …"""
+        return self._scalars.all()
 
     def parameters(self, step: int) -> NDArray[Any]:
         """Return all weights and biases after a step, (parameter_count,), laid out as `Network.parameters`.
 
         Raises:
             NotFoundError: Nothing is stored of that step; the message names the nearest that is.
+            FormatError: What is stored of it is damaged.
         """
         return self._field(step, "params")
 
@@ -161,59 +207,93 @@ class RecordedHistory:
 
         Raises:
             NotFoundError: Nothing is stored of that step; the message names the nearest that is.
+            FormatError: What is stored of it is damaged.
         """
-        if not self.buffer_count:
-            return np.empty(0, self.dtype)
+        if not self.layout.buffer_count:
+            return np.empty(0, self.layout.dtype)
         return self._field(step, "buffers")
+
+    def is_whole(self, step: int) -> bool:
+        """Return whether all is stored of a step that decides the next one, and is undamaged.
+
+        Of weights that were put back at the end, what the optimizer remembered beside them is not known.
+        """
+        try:
+            row = self._keyframes.row(step)
+        except (NotFoundError, FormatError):
+            return False
+        return bool(row["whole"][0]) and bool(intact(row).all())
 
     def optimizer_state(self, step: int) -> dict[str, NDArray[Any]]:
         """Return what the optimizer remembered after a step, by name, each laid out as `Network.parameters`.
 
-        It is NaN for weights that were put back at the end: nothing can be repeated from there.
-
         Raises:
             NotFoundError: Nothing is stored of that step; the message names the nearest that is.
+            FormatError: What is stored of it is damaged.
         """
-        if not self.optimizer_names:
+        if not self.layout.optimizer_names:
             return {}
-        return dict(zip(self.optimizer_names, self._field(step, "optimizer"), strict=True))
+        return dict(zip(self.layout.optimizer_names, self._field(step, "optimizer"), strict=True))
 
     def _field(self, step: int, name: str) -> NDArray[Any]:
-        if (place := self._index.get(int(step))) is None:
+        if not len(self.steps):
             raise NotFoundError(
-                f"no weights are stored of step {step}", where=str(self.folder), hint=self._nearest(int(step))
+                f"no weights are stored of step {step}", where=str(self.folder), hint="the recording holds no weights"
             )
-        segment, row = place
-        return np.array(self._keyframes[segment][row][name], dtype=self.dtype)
+        return np.array(self._keyframes.field(int(step), name)[0], dtype=self.layout.dtype)
+
+    def values(self, place: Place) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return some parameters that lie together, over all stored states: steps (n,) and values (n, place.size).
+
+        Steps at which they are damaged are left out and told in `problems`.
+        """
+        if not len(self.steps):
+            return np.empty(0, np.int64), np.empty((0, place.size), self.layout.dtype)
+        size = self.layout.dtype.itemsize
+        return self._keyframes.part("params", place.offset, place.size, size, self.layout.dtype)
+
+    def statistics(self, quantity: str, place: Place) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return a statistic of neurons that lie together, over all frames: steps (n,) and values (n, place.size).
+
+        Steps at which it is damaged are left out and told in `problems`.
+
+        Args:
+            quantity: One of `NEURON_FIELDS`.
+            place: Where the neurons are among those of all layers.
+        """
+        dtype = self.layout.dtype
+        return self._neurons.part(quantity, place.offset, place.size, dtype.itemsize, dtype)
+
+    def neurons(self, step: int) -> NDArray[np.void]:
+        """Return the statistics of a frame, one row, (1,), with a field over all neurons for each of `NEURON_FIELDS`.
+
+        Raises:
+            NotFoundError: No statistics are stored of that step.
+            FormatError: What is stored of it is damaged.
+        """
+        return self._neurons.whole_row(step)
+
+    def histograms(self, step: int) -> NDArray[np.void]:
+        """Return the histograms of a frame, likewise, over all observed layers."""
+        return self._histograms.whole_row(step)
 
     def schedule_state(self, step: int) -> dict[str, Any]:
         """Return `Schedule.snapshot` as it was after a step; empty where the schedule notes nothing."""
-        found: Any = {}
-        for noted, state in self._schedule_states:
-            if noted <= step:
-                found = state
+        known = [(noted, place, state) for place, (noted, state) in enumerate(self._schedule_states) if noted <= step]
+        found = max(known, key=lambda one: one[:2])[2] if known else {}
         return found if isinstance(found, dict) else {}
-
-    def _nearest(self, step: int) -> str:
-        if not len(self.steps):
-            return "the recording holds no weights"
-        nearest = int(self.steps[np.argmin(np.abs(self.steps - step))])
-        return f"the nearest step whose weights are stored is {nearest}"
 
     def layer(self, step: int, name: str) -> dict[str, NDArray[Any]]:
         """Return the parameters and buffers of one layer after a step: ``{"W": (n_out, n_in), "b": (n_out,)}``.
 
         Raises:
             NotFoundError: No such layer, or nothing is stored of that step.
+            FormatError: What is stored of it is damaged.
         """
-        if name not in self._layers:
-            raise NotFoundError(
-                f"there is no layer {name!r}.{did_you_mean(name, self._layers)}",
-                hint=f"the layers are {', '.join(self._layers)}",
-            )
+        layer = self.layout.layer(name)
         flat, buffers = self.parameters(step), self.buffers(step)
-        return {key: place.of(flat) for key, place in self._layers[name].items()} | {
-            key: place.of(buffers) for key, place in self._buffers.get(name, {}).items()
+        return {key: place.of(flat) for key, place in layer.parameters.items()} | {
+            key: place.of(buffers) for key, place in layer.buffers.items()
         }
 
     def split(self, name: str) -> NDArray[np.int64]:
@@ -223,81 +303,65 @@ class RecordedHistory:
             NotFoundError: No such part was recorded.
             FormatError: The file is damaged.
         """
-        names = self.description.get("split") or []
-        path = self.folder / f"split-{name}.npy"
-        if name not in names or not _SPLIT_NAME.fullmatch(name) or not path.is_file() or path.is_symlink():
-            raise NotFoundError(f"no rows are recorded for {name!r}", where=str(self.folder))
         try:
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise FormatError(f"cannot be read: {error!s:.200}", where=str(path)) from None
+            rows = read_array(self.folder, f"split-{name}.npy", self.description)
+        except NotFoundError:
+            raise NotFoundError(f"no rows are recorded for {name!r:.100}", where=str(self.folder)) from None
         if rows.dtype != np.int64 or rows.ndim != 1:
-            raise FormatError(f"expected row numbers, got {rows.dtype} {rows.shape}", where=str(path))
-        return np.array(rows)
+            raise FormatError(f"expected row numbers, got {rows.dtype} {rows.shape}", where=f"split-{name}.npy")
+        return rows
+
+    @property
+    def probe(self) -> NDArray[Any] | None:
+        """The probe inputs, (n, *input_shape); None if none were kept.
+
+        Raises:
+            FormatError: The file is damaged.
+        """
+        try:
+            return read_array(self.folder, "probe.npy", self.description)
+        except NotFoundError:
+            return None
+
+    def check(self) -> list[str]:
+        """Read every byte, and return sentences about all that is missing or damaged; empty if all is well.
+
+        An attempt that has not ended is one of them.
+        """
+        for stream in self._streams.values():
+            stream.check()
+        for number in sorted({one.number for one in self.attempts} - self._ended):
+            self._damaged(f"events.jsonl: attempt {number} has not ended, was killed, or the end of its events is lost")
+        files = self.description.get("files")
+        for name in files if isinstance(files, dict) else ():
+            try:
+                read_array(self.folder, str(name), self.description)
+            except (NotFoundError, FormatError) as error:
+                self._damaged(f"{name!s:.100}: {error.message}")
+        return list(self.problems)
 
     def __repr__(self) -> str:
         return f"<recording of {len(self.epochs)} epochs, weights at {len(self.steps)} steps, {self.status}>"
 
 
-def read_recording(folder: str | Path) -> RecordedHistory:
+def read_recording(folder: str | Path, *, attempt: int | None = None) -> RecordedHistory:
     """Return the recording in a folder, also of a training that still runs or was killed.
 
     Nothing in the files can run, and no more memory is taken than the files have bytes.
 
+    Args:
+        folder: The recording.
+        attempt: Read what this attempt wrote only; default what all did.
+
     Raises:
-        NotFoundError: There is no recording in `folder`.
+        NotFoundError: There is no recording in `folder`, or no such attempt.
         FormatError: The files are not a recording, or hostile.
     """
-    return RecordedHistory(folder)
+    return RecordedHistory(folder, attempt=attempt)
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / "recording.json"
-    try:
-        info = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"there is no recording in {str(folder)!r}", where=str(path)) from None
-    if not stat.S_ISREG(info.st_mode) or info.st_size > _MAX_JSON_BYTES:
-        raise FormatError(f"expected a plain file of at most {_MAX_JSON_BYTES:,} bytes", where=str(path))
-    try:
-        description = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"this is no JSON: {error!s:.200}", where=str(path)) from None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise FormatError("this is no recording of Neuronwise", where=str(path))
-    if description.get("version") != VERSION:
-        raise FormatError(
-            f"the recording has version {description.get('version')!r:.50}, this reads version {VERSION}",
-            where=str(path),
-            hint="open it with the version of neuronwise that wrote it (see versions in recording.json)",
-        )
-    return description
-
-
-def _read_layers(parameters: Mapping[str, Any], count: int, where: str) -> dict[str, dict[str, _Place]]:
-    layers: dict[str, dict[str, _Place]] = {}
-    for name, entries in _entry(parameters, "layers", dict, where).items():
-        layers[name] = {}
-        if not isinstance(entries, dict):
-            raise FormatError(f"layer {name!r:.100} is not described", where=where)
-        for key, entry in entries.items():
-            offset, shape = _entry(entry, "offset", int, where), _entry(entry, "shape", list, where)
-            sizes = all(type(n) is int and 0 <= n <= count for n in shape)
-            if len(shape) > 8 or not sizes or not 0 <= offset <= offset + math.prod(shape) <= count:
-                raise FormatError(
-                    f"{name!r:.100} {key!r:.20}: offset {offset} and shape {shape!r:.100} do not fit "
-                    f"{count:,} parameters",
-                    where=where,
-                )
-            layers[name][key] = _Place(offset, tuple(shape))
-    return layers
-
-
-def _entry(values: Any, key: str, kind: type, where: str) -> Any:
-    value = values.get(key) if isinstance(values, dict) else None
-    if type(value) is not kind:
-        raise FormatError(f"the key {key!r} should be {kind.__name__}, is {value!r:.100}", where=where)
-    return value
+def _texts(values: object) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def _whole(value: object) -> int | None:

@@ -8,72 +8,60 @@ it computed is there again though it was never stored ("hindsight logging", Garc
 from __future__ import annotations
 
 import math
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import FormatError, NotFoundError, UsageError
-from neuronwise.learning.identity import data_identity
+from neuronwise.errors import FormatError, NotFoundError, ReplayWarning, UsageError
 from neuronwise.learning.optimizers import OPTIMIZERS, Optimizer
-from neuronwise.learning.rows import batches
 from neuronwise.learning.schedules import schedule_from_settings
-from neuronwise.learning.stepping import Stepper
+from neuronwise.learning.stepping import Snapshot, Stepper
 from neuronwise.learning.threads import blas_threads
-from neuronwise.network import Network, Trace, get_loss
-from neuronwise.network.trace import LayerTrace
+from neuronwise.network import Network, get_loss
+from neuronwise.network.description import network_from_dict
+from neuronwise.recording.batches import Batches, FitBatches, PassBatches, TrainingData
+from neuronwise.recording.layout import Layout
 from neuronwise.recording.reader import RecordedHistory
+from neuronwise.recording.replayed_step import ReplayedStep, copied_trace
+from neuronwise.recording.statistics import Measured, Statistics
 
 Array = NDArray[np.floating[Any]]
 
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a training learned from, as `fit` prepared it.
-
-    Attributes:
-        X: Inputs, (rows, *input_shape), in the network's dtype.
-        y: Targets as `prepare_targets` returns them.
-        rows: The rows that were learned from.
-        weights: A weight for each row of X, or None.
-    """
-
-    X: NDArray[Any]
-    y: NDArray[Any]
-    rows: NDArray[np.int64]
-    weights: NDArray[Any] | None = None
+# Steps that are taken to compare with the next stored state.
+_CHECKED_WITHIN = 10_000
+# Between two stored states so many parts are told apart by states kept in memory, at least so many steps long, up to so
+# many bytes.
+_KEPT_PARTS, _LEAST_KEPT, _KEPT_BYTES = 4, 8, 256_000_000
 
 
 @dataclass(frozen=True)
-class ReplayedStep:
-    """What one optimizer step computed; all arrays are copies.
+class Difference:
+    """How a replay differed from what was stored.
 
     Attributes:
-        step: Its number, from 1.
-        epoch: Its epoch, from 1.
-        rows: Rows of X in the batch.
-        loss: Mean loss over the batch, by the weights before the step.
-        learning_rate: Of this step.
-        trace: x, z and a of every layer on the batch, by the weights before the step.
-        delta: dL/dz of the mean loss by layer, (batch, *output_shape).
-        gradients: Gradients of the mean loss by layer and parameter, after clipping.
-        update: What was subtracted from the parameters, by layer and parameter.
-        before: The network before the step.
-        after: The network after it.
+        step: The step of the stored state.
+        what: ``"weights"`` or ``"loss"``.
+        largest: The largest absolute difference.
+        count: How many numbers differ.
+        of: Of how many.
     """
 
     step: int
-    epoch: int
-    rows: NDArray[np.int64]
-    loss: float
-    learning_rate: float
-    trace: Trace
-    delta: dict[str, Array]
-    gradients: dict[str, dict[str, Array]]
-    update: dict[str, dict[str, Array]]
-    before: Network
-    after: Network
+    what: str
+    largest: float
+    count: int
+    of: int
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step:,} taken again differs from what was stored: the {self.what} by at most "
+            f"{self.largest:.3g}, in {self.count:,} of {self.of:,} numbers"
+        )
 
 
 class Replay:
@@ -82,58 +70,68 @@ class Replay:
     Going on from where the last call ended costs only the steps between; going back, those from the nearest stored
     state. Bits are those of the training on the same machine, with the same versions and the same number of threads.
 
+    Each is checked: the loss of every step taken again against the recorded one, and the weights against the next
+    stored state, for which the steps up to that one are taken too, once, if they are at most 10,000. A difference is
+    told by a `ReplayWarning`, kept in `differences`, and does not grow: the replay goes on from what was stored.
+
     Args:
         history: The recording.
-        data: What the training learned from.
+        data: What the training learned from; of calls of `partial_fit` a list.
         threads: Threads of the matrix products; that of the training.
+        verify: Whether the steps up to the next stored state are taken too, to compare.
 
     Raises:
         FormatError: The recording does not say how to repeat a step.
         UsageError: The data is not that of the training.
     """
 
-    def __init__(self, history: RecordedHistory, data: TrainingData, *, threads: int | None = 1) -> None:
-        settings = history.description.get("training")
-        if not isinstance(settings, dict):
-            raise FormatError(
-                "the recording does not say how its steps were taken, so they cannot be repeated",
-                where=str(history.folder),
-                hint="its stored weights can be read: RecordedHistory.steps",
-            )
-        self.history, self.data, self._threads = history, data, threads
-        self._check_data(settings)
-        self.network = Network.from_dict(history.network_dict)
+    def __init__(
+        self,
+        history: RecordedHistory,
+        data: TrainingData | Sequence[TrainingData],
+        *,
+        threads: int | None = 1,
+        verify: bool = True,
+    ) -> None:
+        settings = settings_of(history)
+        self.history, self._threads, self._verify = history, threads, verify
         try:
+            if history.passes:
+                every = [data] if isinstance(data, TrainingData) else list(data)
+                self._batches: Batches = PassBatches(history.passes, int(settings["seed"]), every)
+            elif isinstance(data, TrainingData):
+                self._batches = FitBatches(settings, data)
+            else:
+                raise UsageError("a list is for calls of partial_fit only", where="argument data")
+            self.network = network_of(history)
             self._optimizer, self._schedule = _optimizer(settings), schedule_from_settings(settings["schedule"])
-            self._batch_size, self._seed = int(settings["batch_size"]), int(settings["seed"])
-            self._shuffle, clip = bool(settings["shuffle"]), settings["clip_norm"]
+            self._seed, self._clip = int(settings["seed"]), settings["clip_norm"]
             activation = self.network.layers[-1].activation
-            loss = get_loss(settings["loss"], activation.name if activation else "identity")
+            self._loss = get_loss(settings["loss"], activation.name if activation else "identity")
             self._planned = int(history.description["planned_steps"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            if isinstance(error, UsageError):
+                raise
             raise FormatError(f"a setting is missing or wrong: {error}", where=str(history.folder)) from None
-        self.steps_per_epoch = math.ceil(len(data.rows) / self._batch_size)
         self._optimizer.start(self.network.parameters)
-        self._stepper = Stepper(
-            self.network, data.X, data.y, data.weights, loss, self._optimizer, clip,
-            schedule=self._schedule, seed=self._seed,
-        )  # fmt: skip
+        if tuple(self._optimizer.state) != history.layout.optimizer_names:
+            raise FormatError("what is stored is not of the optimizer that is said", where=str(history.folder))
+        self._steppers: dict[int, Stepper] = {}
+        self._statistics = Statistics(self.network, history.layout)
+        self.differences: list[Difference] = []
+        self._stored = frozenset(history.steps.tolist())
+        self._loss_steps, self._losses = (np.ascontiguousarray(history.scalars[name]) for name in ("step", "loss"))
+        self._verified: set[int] = set()
+        self._whole: dict[int, bool] = {}
         self._at: int | None = None
-
-    def _check_data(self, settings: dict[str, Any]) -> None:
-        now = data_identity(self.data.X, self.data.y, self.data.weights, self.data.rows, None)
-        for key in ("X", "y", "training_rows", "sample_weight"):
-            if settings.get(key) != now[key]:
-                raise UsageError(
-                    f"the {key} handed in is not that of the training: its fingerprint is another one",
-                    where="argument data",
-                    hint="hand in the data as it was; the stored weights can be read without it",
-                )
+        # States between stored ones, the last used: going to a step near one that was visited then takes fewer steps.
+        self._kept: OrderedDict[int, Snapshot] = OrderedDict()
+        self._interval, self._keep_every = 0, 1
 
     @property
     def last_step(self) -> int:
         """The last step that was taken, as far as the recording tells."""
-        return int(max([*self.history.steps, *self.history.scalars["step"][-1:]], default=0))
+        return self.history.last_step
 
     def at(self, step: int) -> Network:
         """Return a copy of the network as it was after a step; 0 is before the first.
@@ -142,7 +140,9 @@ class Replay:
             NotFoundError: The training took no such step.
         """
         self._go_to(step)
-        return self.network.copy()
+        found = self.network.copy()
+        self._check_ahead()
+        return found
 
     def step(self, step: int) -> ReplayedStep:
         """Return everything that a step computed, from 1.
@@ -150,37 +150,99 @@ class Replay:
         Raises:
             NotFoundError: The training took no such step.
         """
-        if step < 1:
-            raise NotFoundError(f"steps count from 1, got {step}", hint="step 0 is the network before training: at(0)")
-        self._go_to(step - 1, last=step)
-        before, stepper = self.network.copy(), self._stepper
-        (epoch, rows) = self._rows(step)
+        self._before(step)
+        before, memory = self.network.copy(), self._optimizer.snapshot()
+        stepper, rows, epoch, loss = self._forward_backward(step)
+        passes = stepper.space.passes
+        trace, delta = copied_trace(passes)
         with blas_threads(self._threads), np.errstate(all="ignore"):
-            loss = stepper.forward_backward(rows)
-            passes = stepper.space.passes
-            trace = Trace([LayerTrace(p.layer.name, p.x.copy(), _copy(p.z), p.a.copy()) for p in passes])
-            delta = {p.layer.name: p.delta.copy() for p in passes if p.delta is not None}
+            self._optimizer.keeps_update = True
             stepper.update()
         self._at = step
         names = [layer.name for layer in self.network.layers]
-        parts = [
+        gradients, update = (
             {
                 name: {key: values.copy() for key, values in views.items()}
                 for name, views in zip(names, self.network.views(flat), strict=True)
                 if views
             }
             for flat in (stepper.gradients, self._optimizer.update)
-        ]
-        return ReplayedStep(
-            step, epoch, rows, loss, stepper.rate(step), trace, delta, parts[0], parts[1], before, self.network.copy()
         )
+        found = ReplayedStep(
+            step=step,
+            epoch=epoch,
+            rows=rows.copy(),
+            y=stepper.y[rows],
+            loss=loss,
+            learning_rate=stepper.rate(step),
+            trace=trace,
+            delta=delta,
+            gradients=gradients,
+            update=update,
+            before=before,
+            after=self.network.copy(),
+            _optimizer=self._optimizer,
+            _memory=memory,
+            _passes=lambda: self._forward_backward_again(step),
+        )
+        self._compare(step)
+        self._check_ahead()
+        return found
 
-    def _rows(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        epoch, position = divmod(step - 1, self.steps_per_epoch)
-        found = batches(
-            self.data.rows, self._batch_size, self._seed, epoch + 1, shuffle=self._shuffle, skip=position
-        )  # fmt: skip
-        return epoch + 1, next(found)
+    def measure(self, steps: Iterable[int]) -> dict[int, tuple[NDArray[np.void], NDArray[np.void]]]:
+        """Return, for each step, its row of statistics and its row of histograms, the same as if they were stored."""
+        found = {}
+        for step in sorted(set(steps)):
+            if step == 0:
+                self._go_to(0)
+                taken = Measured(self.network.parameters, None, None, ())
+            else:
+                self._before(step)
+                stepper, _, _, _ = self._forward_backward(step)
+                with blas_threads(self._threads), np.errstate(all="ignore"):
+                    self._optimizer.keeps_update = True
+                    stepper.update()
+                self._at = step
+                taken = Measured(
+                    self.network.parameters, stepper.gradients, self._optimizer.update, stepper.space.passes
+                )
+            with blas_threads(self._threads):
+                neurons = self._statistics.measure_neurons(taken).copy()
+                layers = self._statistics.measure_layers(taken).copy()
+            neurons["step"] = layers["step"] = step
+            found[step] = neurons, layers
+            self._compare(step)
+        self._check_ahead()
+        return found
+
+    def _before(self, step: int) -> None:
+        if step < 1:
+            raise NotFoundError(f"steps count from 1, got {step}", hint="step 0 is the network before training: at(0)")
+        self._go_to(step - 1, last=step)
+
+    def _forward_backward(self, step: int) -> tuple[Stepper, NDArray[np.int64], int, float]:
+        """Compute a step from the state before it, but take it not."""
+        epoch, position, data, rows = self._batches.locate(step)
+        stepper = self._stepper(data)
+        if not position:
+            self._enter_epoch(stepper)
+        with blas_threads(self._threads), np.errstate(all="ignore"):
+            loss = stepper.forward_backward(rows)
+            self._compare_loss(step, loss)
+        return stepper, rows, epoch, loss
+
+    def _forward_backward_again(self, step: int) -> Stepper:
+        self._before(step)
+        return self._forward_backward(step)[0]
+
+    def _stepper(self, data: TrainingData) -> Stepper:
+        if id(data) not in self._steppers:
+            self._steppers.clear()  # calls of `partial_fit` may be many, and each stepper has buffers of its own
+            self._steppers[id(data)] = Stepper(
+                self.network, data.X, data.y, data.weights, self._loss, self._optimizer, self._clip,
+                schedule=self._schedule, seed=self._seed,
+            )  # fmt: skip
+        return self._steppers[id(data)]
 
     def _go_to(self, step: int, last: int | None = None) -> None:
         """Bring the network to its state after a step."""
@@ -189,44 +251,180 @@ class Replay:
                 f"the training took {self.last_step:,} steps, got {step if last is None else last}",
                 where=str(self.history.folder),
             )
-        stored = [int(s) for s in self.history.steps if s <= step and self._is_whole(int(s))]
-        if not stored:
-            raise NotFoundError("no state is stored from which to begin", where=str(self.history.folder))
-        if self._at is None or not stored[-1] <= self._at <= step:
-            self._load(stored[-1])
+        start = self._start_for(step)
+        self._enter_interval(start)
+        kept = next((one for one in range(step, start, -1) if one in self._kept), start)
+        if self._at is None or not kept <= self._at <= step:
+            self._load(kept)
+        self._advance(step)
+
+    def _enter_interval(self, stored: int) -> None:
+        """Note how far apart states are kept between a stored one and the next."""
+        steps = self.history.steps
+        place = int(np.searchsorted(steps, stored, "right"))
+        length = int(steps[place]) - stored if place < len(steps) else _CHECKED_WITHIN
+        self._interval, self._keep_every = stored, max(_LEAST_KEPT, math.ceil(length / _KEPT_PARTS))
+
+    def _keep(self) -> None:
+        """Keep the present state, and let go of those used longest ago."""
+        network, state = self.network, self._optimizer.snapshot()
+        kept = Snapshot(network.parameters.copy(), network.buffers.copy(), state)
+        size = (1 + len(self._optimizer.state)) * kept.parameters.nbytes + kept.buffers.nbytes
+        self._kept[self._at or 0] = kept
+        while len(self._kept) > _KEPT_BYTES // max(1, size):
+            self._kept.popitem(last=False)
+
+    def _advance(self, step: int) -> None:
+        """Take the steps from where the network is up to this one."""
         assert self._at is not None
+        self._optimizer.keeps_update = False
         with blas_threads(self._threads), np.errstate(all="ignore"):
             while self._at < step:
-                epoch, position = divmod(self._at, self.steps_per_epoch)
+                _, position, data, rows = self._batches.locate(self._at + 1)
+                stepper = self._stepper(data)
                 if not position:
-                    self._enter_epoch()
-                for rows in batches(
-                    self.data.rows, self._batch_size, self._seed, epoch + 1, shuffle=self._shuffle, skip=position
-                ):  # fmt: skip
-                    self._stepper.step(rows)
-                    self._at += 1
-                    if self._at == step:
-                        break
+                    self._enter_epoch(stepper)
+                loss = stepper.step(rows)
+                self._at += 1
+                self._compare_loss(self._at, loss)
+                self._compare(self._at)
+                if self._at in self._stored:
+                    self._enter_interval(self._at)
+                elif not (self._at - self._interval) % self._keep_every and self._at not in self._kept:
+                    self._keep()
 
-    def _is_whole(self, step: int) -> bool:
-        """Return whether a stored state holds all that decides the next step."""
-        return all(np.isfinite(values[:1]).all() for values in self.history.optimizer_state(step).values())
+    def _start_for(self, step: int) -> int:
+        """Return the nearest stored state at or before a step from which one can go on."""
+        for stored in self.history.steps[: np.searchsorted(self.history.steps, step, "right")][::-1].tolist():
+            if stored not in self._whole:
+                self._whole[stored] = self.history.is_whole(stored)
+            if self._whole[stored]:
+                return int(stored)
+        raise NotFoundError("no state is stored from which to begin", where=str(self.history.folder))
 
     def _load(self, step: int) -> None:
         history, optimizer = self.history, self._optimizer
+        if step in self._kept:
+            self._kept.move_to_end(step)
+            kept = self._kept[step]
+            np.copyto(self.network.parameters, kept.parameters)
+            np.copyto(self.network.buffers, kept.buffers)
+            optimizer.restore(kept.optimizer)
+            self._at = step
+            self._enter_epoch_of_next(step)
+            return
         self.network.parameters[:] = history.parameters(step)
         self.network.buffers[:] = history.buffers(step)
         for name, values in history.optimizer_state(step).items():
             optimizer.state[name][:] = values
         optimizer.steps = self._at = step
-        self._enter_epoch()
+        self._enter_epoch_of_next(step)
 
-    def _enter_epoch(self) -> None:
+    def _enter_epoch_of_next(self, step: int) -> None:
+        if step < self.last_step and isinstance(self._batches, FitBatches):
+            self._enter_epoch(self._stepper(self._batches.locate(step + 1)[2]))
+
+    def _enter_epoch(self, stepper: Stepper) -> None:
         """Give the schedule what it had noted by the end of the epoch before."""
-        if self._stepper.schedule is not None:
-            self._schedule.start(self._planned, self.steps_per_epoch)
+        if stepper.schedule is not None and isinstance(self._batches, FitBatches):
+            self._schedule.start(self._planned, self._batches.steps_per_epoch)
             if state := self.history.schedule_state(self._at or 0):
                 self._schedule.restore(state)
+
+    def _check_ahead(self) -> None:
+        """Go on to the next stored state and compare, unless that was done before or is too far away."""
+        if not self._verify or self._at is None:
+            return
+        steps = self.history.steps
+        following = int(steps[min(int(np.searchsorted(steps, self._at)), len(steps) - 1)])
+        near = 0 < following - self._at <= _CHECKED_WITHIN and following not in self._verified
+        if near and self._batches.has(self._at + 1, following):
+            self._advance(following)
+
+    def _compare_loss(self, step: int, loss: float) -> None:
+        place = step - 1  # of most trainings every step is stored
+        if place >= len(self._losses) or self._loss_steps[place] != step:
+            place = int(np.searchsorted(self._loss_steps, step))
+        if place == len(self._losses) or self._loss_steps[place] != step:  # of a very long one not
+            return
+        recorded = float(self._losses[place])
+        if recorded != loss and not (np.isnan(recorded) and np.isnan(loss)):
+            self._tell(Difference(step, "loss", abs(recorded - loss), 1, 1))
+
+    def _compare(self, step: int) -> None:
+        """Compare with the state stored of a step, if there is one."""
+        if step not in self._stored or step in self._verified:
+            return
+        try:
+            stored = self.history.parameters(step)
+        except FormatError:  # damaged: told by the history
+            return
+        self._verified.add(step)
+        own = self.network.parameters
+        if own.tobytes() == stored.tobytes():
+            return
+        with np.errstate(all="ignore"):
+            away = np.abs(own.astype(np.float64) - stored)
+        different = ~(own == stored) & ~(np.isnan(own) & np.isnan(stored))
+        if different.any():
+            largest = float(away[different].max())
+            self._tell(Difference(step, "weights", largest, int(np.count_nonzero(different)), own.size))
+            if self.history.is_whole(step):
+                self._load(step)
+
+    def _tell(self, difference: Difference) -> None:
+        self.differences.append(difference)
+        if len(self.differences) == 1:
+            attempts = self.history.attempts
+            by = f", recorded with {attempts[-1].blas} on {attempts[-1].machine}" if attempts else ""
+            warnings.warn(
+                f"{difference}: another processor, BLAS kernel or number of threads{by}. Every stored state is exact; "
+                "what is computed between two differs by about as much.",
+                ReplayWarning,
+                stacklevel=2,
+            )
+
+
+def settings_of(history: RecordedHistory) -> dict[str, Any]:
+    """Return how the steps of a recorded training were taken.
+
+    Raises:
+        FormatError: The recording does not say it.
+    """
+    settings = history.description.get("training")
+    if not isinstance(settings, dict):
+        raise FormatError(
+            "the recording does not say how its steps were taken, so they cannot be repeated",
+            where=str(history.folder),
+            hint="its stored weights can be read: Recording.keyframes",
+        )
+    return settings
+
+
+def network_of(history: RecordedHistory, parameters: Array | None = None, buffers: Array | None = None) -> Network:
+    """Return the network of a recording with these parameters and buffers; default zeros.
+
+    Raises:
+        NotFoundError: The recording is of a model of another framework, or holds no state.
+        FormatError: The description does not go with what is stored.
+    """
+    layout, where = history.layout, str(history.folder / "recording.json")
+    if history.network_dict is None:
+        raise NotFoundError(
+            "the recording is of a model of another framework, of which only the arrays are known",
+            where=where,
+            hint="Recording.stored.layer(step, name) returns them by name",
+        )
+    if not len(history.steps):  # so that no more memory is taken than the files have bytes
+        raise NotFoundError("the recording holds no weights", where=str(history.folder))
+    if parameters is None:
+        parameters = np.zeros(layout.parameter_count, layout.dtype)
+    if buffers is None:
+        buffers = np.zeros(layout.buffer_count, layout.dtype)
+    network = network_from_dict(history.network_dict, where=where, parameters=parameters, buffers=buffers)
+    if Layout.of(network, layout.optimizer_names).to_dict() != layout.to_dict():
+        raise FormatError("the network is not that whose layers are described", where=where)
+    return network
 
 
 def _optimizer(settings: dict[str, Any]) -> Optimizer:
@@ -235,7 +433,3 @@ def _optimizer(settings: dict[str, Any]) -> Optimizer:
     if name not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer {name!r:.100}", where="recording.json")
     return OPTIMIZERS[name](**given)
-
-
-def _copy(values: Array | None) -> Array | None:
-    return None if values is None else values.copy()

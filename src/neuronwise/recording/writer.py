@@ -2,69 +2,79 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import platform
-import struct
+import os
+import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import NeuronwiseError, UsageError
-from neuronwise.files import write_atomically
+from neuronwise.files import folder_size_bytes
 from neuronwise.learning.observers import Observer
+from neuronwise.recording.description import begin_attempt, describe, npy_bytes, write_beside, write_description
 from neuronwise.recording.events import EventWriter
+from neuronwise.recording.layout import Layout
 from neuronwise.recording.quantities import layer_summaries
-from neuronwise.recording.schedule import (
-    DEFAULT_MAX_BYTES,
-    SCALARS_DTYPE,
-    Plan,
-    keyframe_dtype,
-    plan_recording,
-)
-from neuronwise.recording.segments import SegmentWriter, next_index, read_stream
+from neuronwise.recording.rows import SCALARS_DTYPE, stream_dtypes, write_checksums
+from neuronwise.recording.schedule import DEFAULT_MAX_BYTES, Plan, plan_recording
+from neuronwise.recording.segments import Sealer, SegmentWriter, read_stream
+from neuronwise.recording.statistics import Measured, Statistics
 
 if TYPE_CHECKING:
     from neuronwise.learning.observers import TrainingState
-
-FORMAT = "neuronwise-recording"
-VERSION = 0
+    from neuronwise.network import Network
 
 _log = logging.getLogger("neuronwise")
 
-# Steps whose scalars wait in memory: 256 kB; they are written at the end of each epoch at the latest.
-_BUFFER_ROWS = 8192
+# Scalars are written at least this often: a divisor of the steps at which a run looks whether a checkpoint is due, so
+# that no training goes on from a step whose scalars a kill has cost.
+_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 1024, 0.5
+# Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
+_SERIES_STEPS, _SERIES_BYTES = 64, 1_000_000
+# How often it is looked whether the folder is still where it was.
+_CHECK_AFTER_S = 0.1
+# Segments are completed at least this often while rows come, so that they can be sent to a store.
+_SEAL_AFTER_S = 300.0
+# After a failure (a full disk) writing is tried again, ever later.
+_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 class RecordingWriter(Observer):
-    """Records a training: weights at keyframes, loss at every step, layer summaries at every epoch.
+    """Records a training: whole states, statistics of every neuron now and then, the loss of every step.
 
-    The folder then holds `recording.json` (what was trained, written once), `keyframes-*.npy` (step, epoch and
-    all parameters), `scalars-*.npy` (one row per step) and `events.jsonl`; see `read_recording`. What was
-    written survives `kill -9`: at most the scalars of the epoch that runs are lost.
+    docs/reference/recording.md describes the folder. What was written survives `kill -9`: at most the steps since the
+    last keyframe are lost.
 
-    A recording that fails (a full disk) never stops the training: it ends with one warning, and `problems`
-    says why.
+    A recording that fails (a full disk) never stops the training: there is one warning, writing is tried again later,
+    and the recording says what is missing. Training with and without it gives the same bits.
 
     Args:
         folder: Made if absent; must not hold a recording, unless `resume`.
-        max_bytes: The recording stays below this; weights of late epochs are then stored more sparsely.
+        max_bytes: The recording stays below this; whole states are then stored more sparsely.
+        keyframe_every: Steps between whole states; default chosen (see `plan_recording`).
+        statistics_every: Steps between statistics of every neuron; default chosen. They can be computed for any other
+            step later, from the data.
         split: Row numbers of the data by purpose: ``{"train": …, "validation": …}``.
         data: JSON values that identify the data: fingerprint, file, target.
-        strict: Raise instead of ending the recording when a measurement fails.
-        resume: Continue the recording in `folder` of a training that is resumed; what it holds of later steps than
-            the one at which the training goes on was recorded before, and the same will be recorded again.
+        probe: A small fixed set of inputs, (n, *input_shape), kept beside the recording, so that what the neurons
+            answered to them at any step can be asked without the data; None keeps none.
+        strict: Raise instead of going on without a recording when a measurement fails.
+        resume: Continue the recording in `folder` of a training that is resumed.
 
     Attributes:
         problems: Sentences about what could not be recorded; empty if all is well.
         plan: What is stored when; None before training begins.
-        summaries: The last layer summaries by layer name, for others to show or log.
+        attempt: Number of this attempt, from 1; 0 before training begins.
+        acknowledged_step: What was recorded up to this step survives the process; -1 before anything does.
+        summaries: Layer summaries of the last epoch by layer name, for others to show or log; empty where it was so
+            short that not every one is summed up.
     """
 
     def __init__(
@@ -72,8 +82,11 @@ class RecordingWriter(Observer):
         folder: str | Path,
         *,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        keyframe_every: int | None = None,
+        statistics_every: int | None = None,
         split: Mapping[str, ArrayLike] | None = None,
         data: Mapping[str, Any] | None = None,
+        probe: ArrayLike | None = None,
         strict: bool = False,
         resume: bool = False,
     ) -> None:
@@ -87,260 +100,397 @@ class RecordingWriter(Observer):
         if max_bytes <= 0:
             raise UsageError(f"must be above 0, got {max_bytes!r}", where="argument max_bytes")
         self.max_bytes, self.strict = int(max_bytes), strict
+        self._keyframe_every, self._statistics_every = keyframe_every, statistics_every
         self.problems: list[str] = []
         self.plan: Plan | None = None
+        self.attempt = 0
+        self.acknowledged_step = -1
         self.summaries: dict[str, dict[str, float]] = {}
         self._split = {name: np.asarray(rows, dtype=np.int64) for name, rows in (split or {}).items()}
-        self._data = dict(data or {})
-        self._pack = struct.Struct("<qqdd").pack_into
-        self._buffer = bytearray(_BUFFER_ROWS * SCALARS_DTYPE.itemsize)
-        self._end = len(self._buffer)
-        self._offset = 0
-        self._mask = 0
-        self._attention: float = math.inf  # the next step at which more than a row of scalars is due
+        self._data, self._probe = dict(data or {}), probe
+        self._streams: dict[str, SegmentWriter] = {}
+        self._sealer: Sealer | None = None
+        self._events: EventWriter | None = None
+        self._event_count = 0
         self._active = False
-
-    # What follows runs beside steps of 40 µs: one comparison decides whether anything else is due.
-    def on_step_end(self, state: TrainingState) -> None:
-        """Note the step's loss and learning rate; store the weights of early steps."""
-        step = state.step
-        if not step & self._mask:
-            offset = self._offset
-            self._pack(self._buffer, offset, step, state.epoch, state.loss, state.learning_rate)
-            self._offset = offset = offset + 32
-            if offset == self._end:
-                self._guard(self._flush)
-        if step >= self._attention:
-            self._guard(lambda: self._attend(state))
+        self._due = 0.0  # the next step at which more is due than a row of the statistics that were asked for
+        self._every = 0
+        self._series: Statistics | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+        self._process, self._checked_at = os.getpid(), -math.inf
+        self._hole: int | None = None  # the last step that was recorded before writing failed
 
     def on_fit_begin(self, state: TrainingState) -> None:
         """Write recording.json and the network before its first update."""
-        self._guard(lambda: self._begin(state), starting=True)
+        try:
+            self._begin(state)
+        except Exception as error:
+            self._failed(state.step, error, for_good=not (self._active and isinstance(error, OSError)))
+            if self.strict:
+                raise
+
+    def next_step(self, step: int) -> float:
+        """Return the next step at which something is to be written."""
+        if not self._active or self.plan is None:
+            return math.inf
+        if step >= self._due:
+            self._due = min(self.plan.next_step(step), (step // _STEPS_PER_FLUSH + 1) * _STEPS_PER_FLUSH)
+        return min(self._due, step + self._every - step % self._every) if self._every else self._due
+
+    def on_step_end(self, state: TrainingState) -> None:
+        """Write the scalars so far, and the state and statistics if they are due."""
+        step, series = state.step, self._series
+        if series is not None and not step % self._every and self._active:
+            try:
+                series.take(measured(state), step)
+                if series.count == series.capacity:
+                    self._guard(self.acknowledged_step, self._write_series)
+            except Exception as error:
+                self._failed(step, error, for_good=True)
+                if self.strict:
+                    raise
+        if step >= self._due:
+            self._guard(step, lambda: self._attend(state))
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Write the epoch's scalars, metrics and layer summaries, and its weights if they are due."""
-        self._guard(lambda: self._end_epoch(state))
+        self._guard(state.step, lambda: self._end_epoch(state))
 
     def on_fit_end(self, state: TrainingState) -> None:
         """Write the delivered network's weights and complete the files."""
-        self._guard(lambda: self._end_fit(state))
+        self._retry_at = 0.0
+        self._guard(state.step, lambda: self._end_fit(state))
         self.close()
 
     def close(self) -> None:
         """Complete the files. For a training that ended without `on_fit_end`; a second call does nothing."""
-        self._guard(self._seal)
+        self._retry_at = 0.0
+        self._guard(self.acknowledged_step, self._close)
         self._active = False
-        self._attention = math.inf
 
-    def _guard(self, action: Callable[[], None], *, starting: bool = False) -> None:
-        """Run `action`; a failure ends the recording, not the training."""
-        if not (self._active or starting):
-            self._offset = 0
+    def _guard(self, step: int, action: Callable[[], None]) -> None:
+        """Run `action`; a failure makes a hole in the recording, and does not end the training."""
+        if not self._active or (self._hole is not None and time.monotonic() < self._retry_at):
             return
         try:
+            ends_hole = self._hole is not None and step > self._hole
+            if ends_hole:  # first, so that nothing stands behind a hole of which nothing is said
+                assert self._hole is not None
+                self._event("gap", from_step=self._hole + 1, to_step=step, reason=self.problems[-1])
             action()
-        except Exception as error:
-            self._active = False
-            self._offset, self._attention = 0, math.inf
-            reason = str(error) if isinstance(error, NeuronwiseError) else f"{type(error).__name__}: {error}"
-            self.problems.append(f"the recording in {self.folder} ended early: {reason}")
-            _log.debug("recording failed", exc_info=error)
+            if ends_hole:
+                self.problems[-1] += f"; it goes on from step {step:,}"
+                self._hole = None
+            self.acknowledged_step = self._flushed
+        except OSError as error:
+            self._failed(step, error)
             if self.strict:
                 raise
+        except Exception as error:
+            self._failed(step, error, for_good=True)
+            if self.strict:
+                raise
+
+    def _failed(self, step: int, error: Exception, *, for_good: bool = False) -> None:
+        _log.debug("recording failed", exc_info=error)
+        self._retry_at = time.monotonic() + _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
+        self._failures += 1
+        reason = str(error) if isinstance(error, (NeuronwiseError, OSError)) else f"{type(error).__name__}: {error}"
+        if for_good or self.strict:
+            self._give_up()
+        if self._hole is not None:  # it was told before
+            return
+        self._hole = self.acknowledged_step
+        what = "ended early" if for_good else "has a hole"
+        self.problems.append(f"the recording in {self.folder} {what} after step {max(self._hole, 0):,}: {reason}")
+        if not self.strict and len(self.problems) == 1:  # a disk may be full again and again
             warnings.warn(
                 f"{self.problems[-1]}. The training goes on; pass strict=True to stop at such an error.",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
+
+    def _give_up(self) -> None:
+        """Write no more, and complete what can be completed."""
+        self._active = False
+        if os.getpid() != self._process:  # a copy (fork) of the process: the files are the original's
+            return
+        try:
+            self._close()
+        except Exception:  # noqa: BLE001 - a failure was told already; what is not sealed stays readable as it is
+            _log.debug("closing the recording failed", exc_info=True)
 
     def _begin(self, state: TrainingState) -> None:
         network = state.network
+        self._layout = layout = Layout.of(network, list(state.optimizer_state))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.plan = plan_recording(
-            network,
+        self._place, self._process = os.stat(self.folder), os.getpid()
+        resumed = self._resume and (self.folder / "recording.json").exists()
+        files = {f"split-{name}.npy": npy_bytes(rows) for name, rows in self._split.items()}
+        if self._probe is not None:
+            files["probe.npy"] = npy_bytes(network.check_input(self._probe))
+        description = describe(state, layout, data=self._data, files=files)
+        write_description(self.folder, description)  # first: it refuses to add to the recording of another training
+        for name, content in files.items():
+            write_beside(self.folder, name, content)
+        self.attempt = begin_attempt(self.folder, state.step, description)
+        self.plan = self._make_plan(state, folder_size_bytes(self.folder))
+        dtypes, self._sealer = stream_dtypes(layout), (sealer := Sealer())
+        self._streams = {stream: SegmentWriter(self.folder, stream, dtype, sealer) for stream, dtype in dtypes.items()}
+        self._row = np.zeros(1, dtypes["keyframes"])
+        self._statistics = Statistics(network, layout)
+        self._stored: set[int] = set()
+        self._framed: set[int] = set()
+        self._measured: NDArray[np.void] | None = None
+        self._every = self.plan.statistics_every
+        self._series = _series(network, layout, _batch_size(state)) if self._every else None
+        self._sealed_at = self._flushed_at = time.monotonic()
+        self._schedule_state = dict(state.schedule_state)
+        self._events = EventWriter(self.folder)
+        self._flushed, self._active = state.step, True
+        kind = "resume" if resumed else "begin"
+        self._event(kind, step=state.step, epochs=state.epochs, plan=_summary(self.plan), notes=list(self.plan.notes))
+        if self.attempt > 1:
+            self._note_lost(state.step)
+        self._keyframe(state.step, state.epoch, network.parameters, network.buffers, state.optimizer_state)
+        if state.step == 0 and self.plan.frame_every:
+            self._frame(state)
+        self.acknowledged_step = state.step
+
+    def _note_lost(self, step: int) -> None:
+        """Tell of steps before this one that an earlier attempt took, but did not live to record."""
+        assert self.plan is not None
+        steps = [rows["step"][rows["step"] <= step] for rows in read_stream(self.folder, "scalars", SCALARS_DTYPE, [])]
+        last = max((int(one.max(initial=0)) for one in steps), default=0)
+        if self.plan.scalars.count(step) > self.plan.scalars.count(last):
+            self._event(
+                "gap", from_step=last and last + 1, to_step=step, reason="the attempt that took them ended before"
+            )
+
+    def _make_plan(self, state: TrainingState, used_bytes: int) -> Plan:
+        """Return what is stored when, of a training that is about to take its first step."""
+        return plan_recording(
+            state.network,
             state.epochs * state.steps_per_epoch,
             state.epochs,
+            batch_size=_batch_size(state),
             states=len(state.optimizer_state),
             max_bytes=self.max_bytes,
+            keyframe_every=self._keyframe_every,
+            statistics_every=self._statistics_every,
+            taken=state.step,
+            used_bytes=used_bytes,
         )
-        self._row = np.zeros(1, _row_dtype(state))
-        self._stored: set[int] = set()
-        index = {"scalars": 0, "keyframes": 0}
-        resumed = self._resume and (self.folder / "recording.json").exists()
-        if resumed:
-            index = {stream: next_index(self.folder, stream) for stream in index}
-            keyframes = read_stream(self.folder, "keyframes", self._row.dtype, [])
-            self._stored = {int(step) for rows in keyframes for step in rows["step"]}
-        self._scalars = SegmentWriter(self.folder, "scalars", SCALARS_DTYPE, index=index["scalars"])
-        self._keyframes = SegmentWriter(self.folder, "keyframes", self._row.dtype, index=index["keyframes"])
-        if not resumed:
-            for name, rows in self._split.items():
-                _write_array(self.folder / f"split-{name}.npy", rows)
-            content = describe(state, split=sorted(self._split), data=self._data)
-            write_atomically(self.folder / "recording.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
-        self._events = EventWriter(self.folder)
-        event = {"kind": "resume", "step": state.step} if resumed else {"kind": "begin"}
-        self._events.write(event | {"epochs": state.epochs, "notes": list(self.plan.notes)})
-        self._schedule_state = dict(state.schedule_state)
-        self._active = True
-        self._keyframe(state, state.step, state.epoch)
-        self._early = list(reversed(self.plan.early_steps))
-        self._plan_ahead(state.step)
 
-    def _plan_ahead(self, step: int) -> None:
-        """Set the spacing of scalars after `step`, and the step at which something else is due."""
-        assert self.plan is not None
-        spacing = self.plan.scalars.spacing(step + 1)
-        self._mask = spacing - 1 if spacing else -1
-        while self._early and self._early[-1] <= step:
-            self._early.pop()
-        # The spacing changes after the step before the boundary.
-        self._attention = min(
-            self._early[-1] if self._early else math.inf,
-            max(step + 1, self.plan.scalars.next_change(step + 1) - 1),
-        )
+    def _event(self, kind: str, **content: Any) -> None:
+        assert self._events is not None
+        self._check_place()
+        index, self._event_count = self._event_count, self._event_count + 1
+        self._events.write({"kind": kind, "attempt": self.attempt, "index": index, **content})
 
     def _attend(self, state: TrainingState) -> None:
-        if self._early and state.step == self._early[-1]:
-            self._keyframe(state, state.step, state.epoch)
-        self._plan_ahead(state.step)
+        assert self.plan is not None
+        if self.plan.is_keyframe(state.step):
+            self._store(state)
+        if self.plan.is_frame(state.step):
+            self._frame(state)
+        now = time.monotonic()
+        # At the end: of a step that has scalars nothing else is missing.
+        if not state.step % _STEPS_PER_FLUSH or self._hole is not None or now - self._flushed_at > _FLUSH_AFTER_S:
+            self._flush(state)
+        if now - self._sealed_at > _SEAL_AFTER_S:
+            self._seal()
 
-    def _flush(self) -> None:
-        self._scalars.append(memoryview(self._buffer)[: self._offset])
-        self._offset = 0
+    def _flush(self, state: TrainingState) -> None:
+        """Write the scalars of the steps since the last time, as far as they are of this epoch."""
+        assert self.plan is not None
+        self._write_series()
+        before = state.steps_before_epoch
+        first = max(self._flushed, before)
+        steps = np.arange(first + 1, state.step + 1, dtype=np.int64)
+        losses, rates = (
+            values[first - before : state.step - before] for values in (state.epoch_losses, state.epoch_rates)
+        )
+        if not math.isinf(self.plan.scalars.dense_until):
+            kept = np.array([self.plan.scalars.stores(step) for step in steps.tolist()], dtype=bool)
+            steps, losses, rates = steps[kept], losses[kept], rates[kept]
+        if len(steps):
+            rows = np.zeros(len(steps), SCALARS_DTYPE)
+            rows["step"], rows["attempt"], rows["epoch"] = steps, self.attempt, state.epoch
+            rows["loss"], rows["learning_rate"] = losses, rates
+            self._append("scalars", rows)
+        self._flushed, self._flushed_at = state.step, time.monotonic()
 
-    def _keyframe(self, state: TrainingState, step: int, epoch: int, *, weights_only: bool = False) -> None:
+    def _check_place(self) -> None:
+        """Refuse to write to a folder that lies elsewhere by now, and in a copy of the process.
+
+        The system would write to the files as long as they are open, whatever became of their names.
+        """
+        if os.getpid() != self._process:
+            raise UsageError("this process is a copy (fork) of the one that records, which goes on recording")
+        now = time.monotonic()
+        if now - self._checked_at < _CHECK_AFTER_S:
+            return
+        self._checked_at = now
+        if not os.path.samestat(os.stat(self.folder), self._place):
+            raise FileNotFoundError(f"{self.folder} is not the folder it was")
+
+    def _append(self, stream: str, rows: NDArray[np.void]) -> None:
+        self._check_place()
+        write_checksums(rows)
+        self._streams[stream].append(rows.view(np.uint8).data)
+
+    def _store(self, state: TrainingState) -> None:
+        """Store the present state, unless the places that are left are for the last and the delivered one."""
+        assert self.plan is not None
+        if len(self._stored) >= self.plan.max_keyframes - 2:
+            return
+        network = state.network
+        self._keyframe(state.step, state.epoch, network.parameters, network.buffers, state.optimizer_state)
+
+    def _keyframe(
+        self,
+        step: int,
+        epoch: int,
+        parameters: NDArray[Any],
+        buffers: NDArray[Any],
+        optimizer_state: Mapping[str, NDArray[Any]] | None,
+    ) -> None:
+        """Store a state; without what the optimizer remembered it is one to look at, not to go on from."""
         assert self.plan is not None
         if step in self._stored or len(self._stored) >= self.plan.max_keyframes:
             return
-        # plan.max_keyframes is 0 where a row has no room for the parameters.
         row = self._row[0]
-        row["step"], row["epoch"], row["params"] = step, epoch, state.network.parameters
-        if state.network.buffer_count:
-            row["buffers"] = state.network.buffers
-        for place, values in enumerate(state.optimizer_state.values()):
-            row["optimizer"][place] = np.nan if weights_only else values
-        self._keyframes.append(self._row.view(np.uint8).data)
+        row["step"], row["attempt"], row["epoch"] = step, self.attempt, epoch
+        row["whole"], row["params"] = optimizer_state is not None, parameters
+        if self._layout.buffer_count:
+            row["buffers"] = buffers
+        for place, name in enumerate(self._layout.optimizer_names):
+            row["optimizer"][place] = np.nan if optimizer_state is None else optimizer_state[name]
+        self._append("keyframes", self._row)
         self._stored.add(step)
+
+    def _measure(self, state: TrainingState) -> NDArray[np.void]:
+        """Return the statistics of the present step, (1,)."""
+        if self._measured is None or self._measured["step"][0] != state.step:
+            self._measured = self._statistics.measure_neurons(measured(state))
+            self._measured["step"] = state.step
+        return self._measured
+
+    def _write_series(self) -> None:
+        if self._series is not None and self._series.count:
+            rows = self._series.finish()
+            rows["attempt"] = self.attempt
+            self._append("neurons", rows)
+
+    def _frame(self, state: TrainingState) -> None:
+        """Store the statistics and histograms of the present step, unless another process took it."""
+        if state.step in self._framed or (state.step and not state.passes):
+            return
+        rows = {"layers": self._statistics.measure_layers(measured(state))}
+        if not (state.step and self._series is not None and not state.step % self._every):
+            rows["neurons"] = self._measure(state)
+        for stream, row in rows.items():
+            row["step"], row["attempt"] = state.step, self.attempt
+            self._append(stream, row)
+        self._framed.add(state.step)
 
     def _end_epoch(self, state: TrainingState) -> None:
         assert self.plan is not None
-        self._flush()
-        self.summaries = layer_summaries(state)
+        self._flush(state)
+        self.summaries = {}
+        if state.epoch % self.plan.summaries_every == 0 or state.epoch in (1, state.epochs):
+            self.summaries = layer_summaries(state.network, self._layout, self._measure(state)[0], state.passes)
         if self.plan.events.stores(state.epoch) or state.epoch == state.epochs:
-            self._events.write(
-                {
-                    "kind": "epoch",
-                    "epoch": state.epoch,
-                    "step": state.step,
-                    "elapsed_s": state.elapsed_s,
-                    "metrics": state.metrics,
-                    "layers": self.summaries,
-                }
+            self._event(
+                "epoch",
+                epoch=state.epoch,
+                step=state.step,
+                elapsed_s=state.elapsed_s,
+                metrics=state.metrics,
+                layers=self.summaries,
+                rows=self._rows_written(),
             )
         if state.schedule_state != self._schedule_state:
+            self._event("schedule", step=state.step, state=state.schedule_state)
             self._schedule_state = dict(state.schedule_state)
-            self._events.write({"kind": "schedule", "step": state.step, "state": self._schedule_state})
-        # One place is kept for the network that is delivered at the end.
-        if self.plan.keyframes.stores(state.epoch) and len(self._stored) < self.plan.max_keyframes - 1:
-            self._keyframe(state, state.step, state.epoch)
+        if self.plan.epoch_ends:
+            self._store(state)
+            if self.plan.frame_every:
+                self._frame(state)
 
     def _end_fit(self, state: TrainingState) -> None:
-        self._flush()
-        delivered = self._delivered(state)
-        if delivered is not None:
-            # Weights that were put back have not the optimizer's state of their step beside them.
-            self._keyframe(state, *delivered, weights_only=delivered[0] != state.step or state.divergence is not None)
-        self._events.write(
-            {
-                "kind": "end",
-                "status": state.status,
-                "step": state.step,
-                "epoch": state.epoch,
-                "elapsed_s": state.elapsed_s,
-                "best_step": state.best_step,
-                "best_epoch": state.best_epoch,
-                "delivered_step": delivered[0] if delivered is not None else None,
-                "divergence": None if state.divergence is None else asdict(state.divergence),
-            }
+        self._flush(state)
+        delivered, last = _delivered(state), None
+        if state.divergence is None and state.make_checkpoint is not None:
+            last = state.checkpoint()  # as it was before the best weights were put back
+        if delivered is not None and (last is None or delivered[0] != last.step):
+            whole = state.optimizer_state if delivered[0] == state.step and state.make_checkpoint is None else None
+            self._keyframe(*delivered, state.network.parameters, state.network.buffers, whole)
+        if last is not None:
+            self._keyframe(last.step, last.epoch, last.parameters, last.buffers, last.optimizer_state)
+        self._event(
+            "end",
+            status=state.status,
+            step=state.step,
+            epoch=state.epoch,
+            elapsed_s=state.elapsed_s,
+            best_step=state.best_step,
+            best_epoch=state.best_epoch,
+            delivered_step=delivered[0] if delivered is not None else None,
+            divergence=None if state.divergence is None else asdict(state.divergence),
+            rows=self._rows_written(),
         )
 
-    def _delivered(self, state: TrainingState) -> tuple[int, int] | None:
-        """Return step and epoch of the weights that the network is left with; None if that is not known."""
-        if state.status == "diverged":
-            # The last finite weights: those before the step at which it began.
-            return (state.divergence.step - 1, state.epoch) if state.divergence is not None else None
-        if state.best_step is not None:  # its weights were put back: they are recorded under the step they belong to
-            return state.best_step, state.best_epoch or 0
-        return state.step, state.epoch
+    def _rows_written(self) -> dict[str, int]:
+        """Return how many rows of each stream this attempt has on disk, so that a reader knows what is missing."""
+        return {name: stream.written for name, stream in self._streams.items()}
 
     def _seal(self) -> None:
-        self._flush()
-        self._scalars.seal()
-        self._keyframes.seal()
-        self._events.close()
+        for stream in self._streams.values():
+            stream.seal()
+        self._sealed_at = time.monotonic()
+
+    def _close(self) -> None:
+        try:
+            self._seal()
+        finally:
+            try:
+                if self._sealer is not None:
+                    self._sealer.close()
+            finally:
+                if self._events is not None:
+                    self._events.close()
 
 
-def _row_dtype(state: TrainingState) -> np.dtype[np.void]:
-    network = state.network
-    return keyframe_dtype(network.parameter_count, network.dtype, network.buffer_count, len(state.optimizer_state))
+def _batch_size(state: TrainingState) -> int:
+    return 32 if state.make_checkpoint is None else int(state.checkpoint().settings["batch_size"])
 
 
-def describe(
-    state: TrainingState, *, split: Sequence[str] = (), data: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the content of recording.json as JSON values."""
-    from neuronwise import __version__
-
-    network = state.network
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "network": network.to_dict(),
-        "features": network.input_names,
-        "classes": network.class_names,
-        "parameters": {
-            "count": network.parameter_count,
-            "dtype": str(network.dtype),
-            "layers": _places({layer.name: layer.parameters for layer in network.layers}),
-        },
-        "buffers": {
-            "count": network.buffer_count,
-            "layers": _places({layer.name: layer.buffers for layer in network.layers if layer.buffers}),
-        },
-        "optimizer": list(state.optimizer_state),
-        # What must be the same for a step to be repeated: settings, and fingerprints of the data.
-        "training": state.checkpoint().settings if state.make_checkpoint is not None else None,
-        "planned_steps": state.epochs * state.steps_per_epoch,
-        "seed": network.seed,
-        "epochs": state.epochs,
-        "steps_per_epoch": state.steps_per_epoch,
-        "split": list(split),
-        "data": dict(data or {}),
-        "versions": {
-            "neuronwise": __version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-        },
-    }
+def _series(network: Network, layout: Layout, batch_size: int) -> Statistics:
+    """Return what measures the steps that were asked for, some at a time."""
+    values = batch_size * sum(layer.neuron_count for layer in network.layers)
+    fitting = _SERIES_BYTES // max(1, values * layout.dtype.itemsize)
+    return Statistics(network, layout, max(1, min(_SERIES_STEPS, fitting)))
 
 
-def _places(layers: Mapping[str, Mapping[str, np.ndarray[Any, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return, for each layer, where its arrays stand in the flat one."""
-    places: dict[str, dict[str, Any]] = {}
-    offset = 0
-    for name, arrays in layers.items():
-        places[name] = {}
-        for key, values in arrays.items():
-            places[name][key] = {"offset": offset, "shape": list(values.shape)}
-            offset += values.size
-    return places
+def measured(state: TrainingState) -> Measured:
+    """Return what is measured of the present step; before the first one of this process there are weights only."""
+    if not state.passes:
+        return Measured(state.network.parameters, None, None, ())
+    return Measured(state.network.parameters, state.gradients, state.update, state.passes)
 
 
-def _write_array(path: Path, values: np.ndarray[Any, Any]) -> None:
-    import io
+def _delivered(state: TrainingState) -> tuple[int, int] | None:
+    """Return step and epoch of the weights that the network is left with; None if that is not known."""
+    if state.status == "diverged":
+        # The last finite weights: those before the step at which it began.
+        return (state.divergence.step - 1, state.epoch) if state.divergence is not None else None
+    if state.best_step is not None:  # its weights were put back: they are recorded under the step they belong to
+        return state.best_step, state.best_epoch or 0
+    return state.step, state.epoch
 
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
+
+def _summary(plan: Plan) -> dict[str, Any]:
+    return {"keyframe_every": plan.keyframe_every, "frame_every": plan.frame_every, "epoch_ends": plan.epoch_ends}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.running.architecture import choose_lengths, choose_network, parse_layers
+from neuronwise.running.cleaning import Cleaned, clean, clean_cache
 from neuronwise.running.console import (
     ConsoleReporter,
     columns_table,
@@ -17,12 +18,14 @@ from neuronwise.running.drawing import draw_activation
 from neuronwise.running.encoding import EncodedCell, EncodedRow, encode_row
 from neuronwise.running.find import Listed, find_folder, find_run, list_runs, load
 from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.locating import recording_folder
 from neuronwise.running.opening import open_recording
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.resuming import resume
 from neuronwise.running.run import Run
 from neuronwise.running.scores import METRICS, Score, baselines, score
+from neuronwise.running.syncing import Synced, sync
 from neuronwise.running.training import TrainOptions, train
 from neuronwise.running.try_layers import Trial, parse_trials, try_layers
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "Cleaned",
     "ConsoleReporter",
     "DataOptions",
     "EncodedCell",
@@ -44,11 +48,14 @@ __all__ = [
     "Reporter",
     "Run",
     "Score",
+    "Synced",
     "TrainOptions",
     "Trial",
     "baselines",
     "choose_lengths",
     "choose_network",
+    "clean",
+    "clean_cache",
     "columns_table",
     "count_network_file",
     "count_parameters",
@@ -65,11 +72,13 @@ __all__ = [
     "parse_layers",
     "parse_trials",
     "prepare",
+    "recording_folder",
     "resume",
     "score",
     "scores_table",
     "sparkline",
     "summary_table",
+    "sync",
     "train",
     "try_layers",
 ]

@@ -212,9 +212,9 @@ def check_settings(options: Any) -> None:
     get_schedule(options.schedule, warm_up=options.warm_up)
     parse_layers(options.layers)
     _hidden_activation(options.hidden)
-    for name, least, most in (("batch_size", 1, 2**31), ("epochs", 1, 2**31), ("patience", 1, 2**31)):
+    for name in ("batch_size", "epochs", "patience", "keyframe_every", "statistics_every"):
         if getattr(options, name) is not None:
-            _check_whole(getattr(options, name), name, least, most)
+            _check_whole(getattr(options, name), name, 1, 2**31)
     if options.threads is not None:
         _check_whole(options.threads, "threads", 1, 1024)
     _check_whole(options.seed, "seed", 0, 2**32 - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from neuronwise.network import read_json
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import DataOptions, Prepared
 from neuronwise.running.run import runs_folder
+from neuronwise.running.tracking_file import stored_id
 
 FORMAT = "neuronwise-training"
 VERSION = 1
@@ -150,6 +152,12 @@ class SavedTraining:
             NotFoundError: It was killed before its first checkpoint.
         """
         path = self.folder / FOLDER / _STATE
+        if not path.is_file() and self.folder.parent != runs_folder():
+            raise NotFoundError(
+                f"the run {self.run_name!r} was trained elsewhere: what its training would go on from is there",
+                where="argument resume",
+                hint="go on there, or start anew from its weights: neuronwise train … --from RUN",
+            )
         if not path.is_file():
             raise NotFoundError(
                 f"the run {self.run_name!r} was ended before its first checkpoint, or diverged: it cannot go on",
@@ -184,6 +192,8 @@ def find_begun(text: str) -> Path | None:
         return begun[0] if begun else None
     found = [path for path in begun if path.name == text or (len(text) >= 4 and path.name.startswith(text))]
     found = found or [path for path in begun if name_of(path) == text]
+    if not found and len(text) >= 4:  # the id in MLflow of a run that was sent there later
+        found = [path for path in begun if (stored_id(path) or "").startswith(text)]
     if len(found) > 1:
         raise NotFoundError(
             f"{text!r} fits {len(found)} runs: {', '.join(path.name[:8] for path in found[:5])}",
@@ -224,10 +234,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint | None) -> None:
 
 
 def mark_concluded(folder: Path, concluded: bool) -> None:
-    """Note whether a run was evaluated and sent since it last learned; a kill may come between."""
+    """Note whether a run was evaluated and sent since it last learned; a kill may come between.
+
+    Where the run's folder was deleted or moved meanwhile there is nothing to go on from, and nothing is noted.
+    """
     path = folder / FOLDER / _CONCLUDED
     if concluded:
-        path.touch()
+        if path.parent.is_dir():
+            path.touch()
     else:
         path.unlink(missing_ok=True)
 
@@ -266,7 +280,8 @@ def training_lock(folder: Path) -> Iterator[None]:
 class CheckpointKeeper(Observer):
     """Writes a checkpoint now and then: seldom enough to cost at most a hundredth of the time, at least 2 s apart.
 
-    A failure to write (a full disk) ends the keeping with the loop's one warning, never the training.
+    A failure to write (a full disk) never ends the training: there is one warning, and it is tried again when the next
+    is due.
 
     Args:
         folder: Of the run.
@@ -275,6 +290,7 @@ class CheckpointKeeper(Observer):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._due = time.monotonic() + _LEAST_SECONDS
+        self._warned = False
 
     def on_step_end(self, state: TrainingState) -> None:
         """Write one if it is due, within long epochs too."""
@@ -291,7 +307,17 @@ class CheckpointKeeper(Observer):
 
     def _write(self, state: TrainingState) -> None:
         began = time.monotonic()
-        save_checkpoint(self._folder, state.checkpoint())
+        try:
+            save_checkpoint(self._folder, state.checkpoint())
+        except OSError as error:
+            if not self._warned:
+                warnings.warn(
+                    f"no checkpoint could be written at step {state.step:,}: {error}. The training goes on, and it is "
+                    "tried again; a kill costs what was learned since the last one.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            self._warned = True
         now = time.monotonic()
         self._due = now + max(_LEAST_SECONDS, (now - began) / _SHARE)
 

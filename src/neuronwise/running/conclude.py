@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from neuronwise.errors import TrainingDiverged
+from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.learning import FitResult
 from neuronwise.network import Network
+from neuronwise.running.checkpointing import can_resume
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
@@ -42,18 +43,29 @@ def conclude(
     """
     data, network = plan.data, plan.choice.network
     run = run_of(data, network, plan.settings, result, folder, tracking)
-    run.save()
+    _save(run)
     if failure is None:
         reporter.working("evaluating on held-out rows")
         run.metrics = score(data.target, data.y[data.test], answers(network, data.X, data.test))
         if with_baselines and result.status != "interrupted":
             known = np.concatenate([data.train, data.validation])
             run.baselines = baselines(data.target, data.X, data.y, known, data.test, network.seed)
-        run.save()
+        _save(run)
     reporter.working("sending to MLflow" if tracking.uri else "saving")
     tracking.complete(run, data, failure)
     run.not_logged = tracking.not_logged
     return run
+
+
+def _save(run: Run) -> None:
+    try:
+        run.save()
+    except OSError as error:
+        raise NeuronwiseError(
+            f"what was learned could not be saved: {error.strerror or error}",
+            where=str(run.folder),
+            hint=f"make room, then: neuronwise train --resume {run.id[:8]}" if can_resume(run.folder) else None,
+        ) from error
 
 
 def run_of(

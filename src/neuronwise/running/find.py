@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from neuronwise.errors import FormatError, NotFoundError, TrackingError
-from neuronwise.files import folder_size_bytes, user_cache_folder
+from neuronwise.files import folder_size_bytes
 from neuronwise.running.checkpointing import FOLDER as CHECKPOINT
 from neuronwise.running.checkpointing import SavedTraining, begun_trainings, can_resume, find_begun, name_of
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.run import Run, local_runs, not_a_run, runs_folder
+from neuronwise.running.tracking_file import stored_id
 
 
 def find_folder(run: str | Path) -> Path:
@@ -30,13 +31,19 @@ def find_folder(run: str | Path) -> Path:
     path = Path(os.path.expanduser(text))
     if _is_folder(text) and any((path / name).is_file() for name in ("run.json", "encoder.json", "network.json")):
         return path
+    return find_local(text) or _fetch(text)
+
+
+def find_local(text: str) -> Path | None:
+    """Return the folder of the run of this machine that `text` names and that left a network; None if there is none.
+
+    Raises:
+        NotFoundError: Several fit.
+    """
     folders = local_runs()
     if text == "latest":
-        if folders:
-            return folders[0]
-    elif (found := _local(text, folders)) is not None:
-        return found
-    return _fetch(text)
+        return folders[0] if folders else None
+    return _local(text, folders)
 
 
 def find_run(run: str | Path) -> Run:
@@ -96,7 +103,7 @@ def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[List
         experiment: Only those of this MLflow experiment.
         limit: At most so many.
     """
-    from neuronwise.running.tracked import stored_runs
+    from neuronwise.running.stored import stored_runs
 
     problem = None
     try:
@@ -162,6 +169,8 @@ def _local(text: str, folders: list[Path]) -> Path | None:
     by_id = [path for path in folders if path.name == text or (len(text) >= 4 and path.name.startswith(text))]
     if not by_id:
         by_id = [path for path in folders if _name(path) == text]
+    if not by_id and len(text) >= 4:  # the id in MLflow of a run that was sent there later
+        by_id = [path for path in folders if (stored_id(path) or "").startswith(text)]
     if len(by_id) > 1:
         candidates = ", ".join(f"{_name(path)} ({path.name[:8]})" for path in by_id[:5])
         raise NotFoundError(
@@ -192,12 +201,12 @@ def _content(folder: Path) -> dict[str, Any]:
 
 def _fetch(text: str) -> Path:
     """Return the folder of a run that only the MLflow store has."""
-    from neuronwise.running.tracked import fetch_run
+    from neuronwise.running.stored import cached_runs, fetch_run
 
     if (unfinished := _left_no_network(text)) is not None:
         raise unfinished
     try:
-        folder = fetch_run(text, user_cache_folder() / "runs")
+        folder = fetch_run(text, cached_runs())
     except NotFoundError:
         if _is_folder(text):
             raise not_a_run(text) from None

@@ -132,7 +132,15 @@ class LearningTask:
         """
         network = self.choice.network
         states = len(self.optimizer.state_names())
-        size = expected_bytes(network, estimate.steps, self.settings["epochs"], states=states)
+        size = expected_bytes(
+            network,
+            estimate.steps,
+            self.settings["epochs"],
+            batch_size=self.settings["batch_size"],
+            states=states,
+            keyframe_every=self.options.keyframe_every,
+            statistics_every=self.options.statistics_every,
+        )
         plan = Plan(self.data, self.choice, self.settings, estimate, size, tracking.where)
         reporter.planned(plan)
         for message in tracking.not_logged:
@@ -171,6 +179,9 @@ class LearningTask:
             data={
                 "name": data.name, "source": data.source, "fingerprint": data.fingerprint, "target": data.target.name
             },
+            keyframe_every=self.options.keyframe_every,
+            statistics_every=self.options.statistics_every,
+            probe=None if self.options.redact else self._probe(),
             resume=resume is not None,
         )  # fmt: skip
         recorded = [] if resume is None else _recorded_epochs(recorder.folder)
@@ -201,13 +212,32 @@ class LearningTask:
             save_checkpoint(folder, None)
             return error.result, error
         finally:
+            recorder.close()  # also after a second Ctrl-C
             for problem in recorder.problems:
                 reporter.warned(problem)
         try:
             save_checkpoint(folder, result.checkpoint)
+        except FileNotFoundError:
+            reporter.warned(
+                f"the run's folder {folder} was deleted or moved while it trained: it is made again for the network, "
+                "but the training cannot go on from its end"
+            )
         except OSError as error:  # a full disk: what was learned, which is smaller, may still be saved
             reporter.warned(f"the checkpoint was not written, so that the training cannot go on from its end: {error}")
         return result, None
+
+    def _probe(self) -> NDArray[np.float32] | None:
+        """Return some rows that nothing is learned from, evenly spread, as the recording's probe."""
+        rows = self.data.validation if len(self.data.validation) else self.data.train
+        most = min(_PROBE_ROWS, _PROBE_BYTES // max(1, self.X[:1].nbytes))
+        if not most:
+            return None
+        return self.X[rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))]]
+
+
+# What of the options is kept with the settings for a training that is resumed.
+KEPT_OPTIONS = ("threads", "keyframe_every", "statistics_every", "redact")
+_PROBE_ROWS, _PROBE_BYTES = 64, 1_000_000
 
 
 def targets_to_fit(data: Prepared) -> NDArray[Any]:
@@ -254,10 +284,15 @@ class MetricsLogger(Observer):
     def _send(self, metrics: Mapping[str, float], layers: Mapping[str, Mapping[str, float]], step: int) -> None:
         if step <= self._tracking.sent_step:
             return
-        values = dict(metrics)
-        for layer, summary in layers.items():
-            values |= {f"{layer}/{key}": value for key, value in summary.items() if _is_sent(key, value)}
-        self._tracking.log_metrics(values, step)
+        self._tracking.log_metrics(metrics_to_send(metrics, layers), step)
+
+
+def metrics_to_send(metrics: Mapping[str, float], layers: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return what goes to MLflow of an epoch: its metrics, and for each layer those that MLflow's page shows."""
+    values = dict(metrics)
+    for layer, summary in layers.items():
+        values |= {f"{layer}/{key}": value for key, value in summary.items() if _is_sent(key, value)}
+    return values
 
 
 # What MLflow's page shows of each layer; the recording holds more. Twelve keys a layer would only slow the page.

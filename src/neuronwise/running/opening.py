@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +11,60 @@ from neuronwise.learning import prepare_targets
 from neuronwise.learning.rows import row_weights
 from neuronwise.network import get_loss
 from neuronwise.recording import Recording, TrainingData, read_recording
-from neuronwise.running.checkpointing import SavedTraining, find_begun
-from neuronwise.running.find import find_folder
+from neuronwise.running.checkpointing import SavedTraining
 from neuronwise.running.learning_task import targets_to_fit
+from neuronwise.running.locating import folder_with_recording, recording_folder
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.resuming import prepare_again
 from neuronwise.running.run import Run
 
 
-def open_recording(run: str | Path | Run, data: Any = None) -> Recording:
+def open_recording(
+    run: str | Path | Run, data: Any = None, *, attempt: int | None = None, verify: bool = True
+) -> Recording:
     """Return the recording of a run: any weight, gradient and activation, at any step.
 
-    Stored states are read at once. Any other step is taken again from the nearest stored one before it, with the same
-    bits; for that the data is prepared when first needed, found by its path and compared by its fingerprint.
+    Stored states are read at once, also of a run that still trains. Any other step is taken again from the nearest
+    stored one before it, with the same bits; for that the data is prepared when first needed, found by its path and
+    compared by its fingerprint. A run that is not on this machine is fetched from MLflow.
 
     Args:
         run: Run id, its beginning, name, ``"latest"`` or folder; a folder that holds a recording alone; or a `Run`.
         data: What it learned from, where the run cannot find it by itself: a frame or arrays, or a file that was moved;
-            or `TrainingData`, as `learning.fit` was given it.
+            what an estimator was given, ``(X, y)`` or ``(X, y, sample_weight)``, of several calls of `partial_fit` a
+            list of these in any order; or `TrainingData`, as `learning.fit` was given it, or a list of these.
+        attempt: What this attempt wrote only: a training that was resumed has several; default what all did.
+        verify: Whether each replay goes as far as the next stored state, to compare with it, once.
 
     Raises:
-        NotFoundError: There is no such run or recording.
+        NotFoundError: There is no such run, recording or attempt.
         FormatError: The files are no recording, or hostile.
     """
-    folder = run.folder if isinstance(run, Run) else _folder(run)
+    folder = folder_with_recording(run.folder) if isinstance(run, Run) else recording_folder(run)
     place = folder if (folder / "recording.json").is_file() else folder / "recording"
-    history = read_recording(place)
-    if isinstance(data, TrainingData):
-        return Recording(history, lambda: data)
+    history = read_recording(place, attempt=attempt)
+    threads = history.attempts[-1].threads if history.attempts else 1
+    if _is_prepared(data):
+        return Recording(history, lambda: data, threads=threads, verify=verify)
+    said = history.description.get("data")
+    if isinstance(said, dict) and isinstance(how := said.get("estimator"), dict):
+        from neuronwise.running.estimators.given import prepare_given
+
+        return Recording(
+            history, lambda: prepare_given(folder, history, how, data), threads=threads, verify=verify
+        )  # fmt: skip
     try:
         saved = SavedTraining.load(folder)
     except NotFoundError:
-        return Recording(history)
-    threads = saved.settings.get("threads")
-    return Recording(history, lambda: _training_data(saved, data), threads=threads if type(threads) is int else None)
+        return Recording(history, threads=threads, verify=verify)
+    return Recording(history, lambda: _training_data(saved, data), threads=threads, verify=verify)
 
 
-def _folder(run: str | Path) -> Path:
-    path = Path(os.path.expanduser(str(run)))
-    if os.path.isfile(path / "recording.json") or os.path.isfile(path / "recording" / "recording.json"):
-        return path
-    return find_begun(str(run)) or find_folder(run)
+def _is_prepared(data: Any) -> bool:
+    """Return whether data is as `fit` had it already."""
+    if isinstance(data, TrainingData):
+        return True
+    return isinstance(data, Sequence) and len(data) > 0 and all(isinstance(one, TrainingData) for one in data)
 
 
 def _training_data(saved: SavedTraining, data: Any) -> TrainingData:

@@ -25,6 +25,7 @@ from neuronwise.running.checkpointing import (
 )
 from neuronwise.running.find import find_folder
 from neuronwise.running.learning_task import LearningTask
+from neuronwise.running.locating import restore_recording
 from neuronwise.running.prepare import Prepared, prepare
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import Run
@@ -67,6 +68,7 @@ def resume(
         ended = _why_ended(checkpoint, epochs, patience)
         if ended is not None and is_concluded(saved.folder):
             raise ended
+        restore_recording(saved.folder)
         prepared = prepare_again(saved, data, reporter)
         reporter.understood(prepared)
         task = _task(saved, prepared, checkpoint, epochs, patience)
@@ -110,13 +112,7 @@ def prepare_again(saved: SavedTraining, data: Any, reporter: Reporter) -> Prepar
             where="argument data",
             hint="hand it in again: neuronwise.resume(RUN, data)",
         )
-    if data is None and os.path.isabs(str(saved.source)) and not os.path.exists(str(saved.source)):
-        raise NotFoundError(
-            f"the data of the run is no longer at {saved.source!r}",
-            where="argument data",
-            hint=f"name its new place: neuronwise train PLACE --resume {saved.run_id[:8]}",
-        )
-    source = saved.source if data is None else data
+    source = _find_source(saved) if data is None else data
     prepared = prepare(source, saved.data_options, _seed(saved), saved.model(), reporter.reading)
     check_same_data(saved, prepared)
     train, validation, test = saved.split(len(prepared.X))
@@ -124,6 +120,29 @@ def prepare_again(saved: SavedTraining, data: Any, reporter: Reporter) -> Prepar
     if isinstance(prepared.encoder, FeatureEncoder) and not columns:
         columns = [*(encoding.column for encoding in prepared.encoder.encodings), *prepared.encoder.left_out]
     return replace(prepared, train=train, validation=validation, test=test, columns=columns, notes=[])
+
+
+def _find_source(saved: SavedTraining) -> str:
+    """Return what names the data; a file that was moved is looked for by its name where files of data are kept.
+
+    Whether it is the same is told by its fingerprint later.
+
+    Raises:
+        NotFoundError: There is no such file.
+    """
+    source = str(saved.source)
+    if not os.path.isabs(source) or os.path.exists(source):
+        return source
+    folders = [Path.cwd(), *(Path(place) for place in (os.environ.get("NEURONWISE_DATA"),) if place)]
+    for folder in folders:
+        if (folder / Path(source).name).exists():
+            return str(folder / Path(source).name)
+    raise NotFoundError(
+        f"the data of the run is no longer at {source!r}",
+        where="argument data",
+        hint=f"name its new place: neuronwise train PLACE --resume {saved.run_id[:8]}, neuronwise step RUN N PLACE, "
+        "neuronwise.open(RUN, PLACE)",
+    )
 
 
 def _seed(saved: SavedTraining) -> int:
@@ -154,6 +173,9 @@ def _task(
             name=saved.run_name,
             track=saved.tracking_uri is not None,
             network=network if "network" in settings else None,  # so that the settings name it as before
+            keyframe_every=settings.get("keyframe_every"),
+            statistics_every=settings.get("statistics_every"),
+            redact=settings.get("redact") is True,
         )
         lengths = Lengths(
             settings["batch_size"],
@@ -199,6 +221,6 @@ def _go_on(
     reporter: Reporter,
 ) -> Run:
     estimate = task.estimate(max(1, task.settings["epochs"] - len(checkpoint.history)))
-    tracking = Tracking.rejoin(saved.run_id, saved.run_name, saved.tracking_uri, checkpoint.step)
+    tracking = Tracking.rejoin(saved.folder, saved.run_id, saved.run_name, saved.tracking_uri, checkpoint.step)
     with tracking.ended_on_error():
         return task.run(saved.folder, tracking, estimate, observers, reporter, resume=checkpoint)

@@ -80,10 +80,15 @@ class Run:
 
     @property
     def history_on_disk(self) -> RecordedHistory:
-        """The weights and biases over time (recording of version 0)."""
-        from neuronwise.recording import read_recording
+        """The weights and biases over time (recording of version 0); fetched from MLflow if they were freed here.
 
-        return read_recording(self.folder / "recording")
+        Raises:
+            NotFoundError: There is no recording, or it cannot be fetched.
+        """
+        from neuronwise.recording import read_recording
+        from neuronwise.running.locating import folder_with_recording
+
+        return read_recording(folder_with_recording(self.folder) / "recording")
 
     @property
     def size_bytes(self) -> int:

@@ -1,43 +1,25 @@
-"""A training kept in MLflow: what is sent when, and how it is read back. Without MLflow the training still runs."""
+"""A training kept in MLflow: what is sent when. Without MLflow the training still runs, and is sent later."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neuronwise.errors import NotFoundError, TrainingDiverged
-from neuronwise.explaining import histograms_over_time, png, weight_histograms, weight_images
-from neuronwise.files import folder_size_bytes, write_atomically
-from neuronwise.network import Conv2D, Flatten, Network
-from neuronwise.running.checkpointing import can_resume
+from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.running.names import new_local_id, new_local_name
-from neuronwise.tracking import (
-    DatasetInfo,
-    RunInfo,
-    Tracker,
-    download_artifacts,
-    find_run,
-    list_runs,
-    resolve_store,
-)
+from neuronwise.running.pictures import send_pictures
+from neuronwise.running.tracking_file import TrackingState
+from neuronwise.tracking import LOCAL_ID_TAG, DatasetInfo, Tracker
 from neuronwise.tracking.store import store_again
 
 if TYPE_CHECKING:
-    from neuronwise.recording import RecordedHistory
     from neuronwise.running.architecture import Choice
-    from neuronwise.running.find import Listed
     from neuronwise.running.prepare import Prepared
     from neuronwise.running.run import Run
     from neuronwise.running.training import TrainOptions
-
-# Pictures per layer: enough for a slider, few enough that MLflow's page stays quick.
-_PICTURES = 10
-_LAYERS_WITH_PICTURES = 8
 
 # MLflow's words for the kinds of columns that are not text.
 _SCHEMA = {"numeric": "double", "date": "datetime"}
@@ -47,6 +29,8 @@ _STATUS = {"interrupted": "KILLED", "diverged": "FAILED"}
 
 class Tracking:
     """The MLflow side of one training; every method is safe whether or not MLflow can be reached.
+
+    What is wanted of MLflow is kept in the run's folder, ``tracking.json``, so that `sync` can complete it.
 
     Attributes:
         run_id: Id of the MLflow run, or one of our own.
@@ -58,11 +42,13 @@ class Tracking:
         sent_step: The last step of which a run that goes on has metrics already; 0 for a new one.
     """
 
-    def __init__(self, tracker: Tracker | None, name: str | None) -> None:
+    def __init__(self, tracker: Tracker | None, name: str | None, local_id: str | None = None) -> None:
         self._tracker = tracker
+        self._state: TrackingState | None = None
+        self._sentences: list[str] = []
         self.sent_step = 0
         online = tracker is not None and tracker.is_online
-        self.run_id = (tracker.run_id if tracker else None) or new_local_id()
+        self.run_id = (tracker.run_id if tracker else None) or local_id or new_local_id()
         self.run_name = (tracker.run_name if tracker else None) or name or new_local_name(self.run_id)
         self.uri = tracker.store.display_uri if tracker and online else None
         self.ui_command = tracker.store.ui_command if tracker and online else None
@@ -85,34 +71,84 @@ class Tracking:
             "validation_rows": len(data.validation),
             "test_rows": len(data.test),
         }
-        tags = {"neuronwise.data": data.name, "neuronwise.task": data.target.task}
+        local_id, began_ms = new_local_id(), int(time.time() * 1000)
+        tags = {"neuronwise.data": data.name, "neuronwise.task": data.target.task, LOCAL_ID_TAG: local_id}
         tracker = Tracker.start(experiment=options.experiment, name=options.name, params=params, tags=tags)
-        tracker.log_input(_dataset(data))
-        return cls(tracker, options.name)
+        data_set = _dataset(data)
+        tracker.log_input(data_set)
+        tracking = cls(tracker, options.name, local_id)
+        tracking._state = TrackingState(
+            Path(),
+            local_id,
+            tracking.run_name,
+            tracker.store.display_uri or None,
+            tracker.run_id,
+            not tracker.is_online or bool(tracker.owns_run),
+            options.experiment,
+            began_ms,
+            params,
+            tags,
+            data_set,
+            [column.name for column in data.columns if column.is_input] or None,
+        )
+        return tracking
 
     @classmethod
-    def rejoin(cls, run_id: str, run_name: str, uri: str | None, step: int) -> Tracking:
-        """Go on with a run that was begun before, or stay local if it was.
+    def rejoin(cls, folder: Path, run_id: str, run_name: str, uri: str | None, step: int) -> Tracking:
+        """Go on with a run that was begun before, or stay local if it is.
 
         Args:
-            run_id: Its id.
+            folder: Of the run; its ``tracking.json`` says where it is kept, if it has one.
+            run_id: Its local id.
             run_name: Its name.
-            uri: The store that it was kept in, or None.
+            uri: The store that it was kept in, or None; for runs of earlier versions.
             step: The step at which the training goes on.
         """
+        state = TrackingState.find(folder)
+        stored_id = state.run_id if state is not None else run_id
+        if state is not None:
+            uri = state.store if state.run_id is not None else None
         tracker = None
-        if uri is not None:
-            tracker = Tracker.start(store_again(uri), rejoin=run_id, tags={"neuronwise.resumed_at_step": step})
+        if uri is not None and stored_id is not None:
+            tracker = Tracker.start(store_again(uri), rejoin=stored_id, tags={"neuronwise.resumed_at_step": step})
         tracking = cls(tracker, run_name)
         if tracker is not None:
             tracking.sent_step = tracker.last_step("loss")
+            if state is not None:
+                tracker.owns_run = state.owns_run
         tracking.run_id, tracking.run_name = run_id, run_name
+        if state is not None:
+            state.is_complete, state.status = False, None
+            state.tags["neuronwise.resumed_at_step"] = step
+            tracking._state = state
+            tracking.keep(folder)
         return tracking
+
+    def keep(self, folder: Path) -> None:
+        """Write down in the run's folder what is wanted of MLflow; from now on its files are sent as they come.
+
+        Raises:
+            OSError: It cannot be written: found out before the learning, not after.
+        """
+        if self._state is not None:
+            self._state.folder = folder
+            self._state.save()
+        if self._tracker is not None:
+            self._tracker.upload_meanwhile(recorded_places(folder))
+
+    def leave(self, run: Run) -> None:
+        """End the run at once: pictures, model and files that have not been sent are left for `neuronwise sync`."""
+        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, None)
+        self._note(status, tags)
+        if self._tracker is not None and self._tracker.is_online:
+            self._tracker.set_tags(tags)
+            self._is_complete = True
+            self._tracker.finish(status, timeout_s=5.0)  # type: ignore[arg-type]
 
     @property
     def not_logged(self) -> list[str]:
         """What could not be sent, in sentences."""
-        return list(self._tracker.not_logged) if self._tracker else []
+        return [*(self._tracker.not_logged if self._tracker else ()), *self._sentences]
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Send metrics in the background."""
@@ -125,38 +161,118 @@ class Tracking:
         try:
             yield
         except BaseException as error:
-            if self._tracker and not self._is_complete:
-                self._tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", timeout_s=3.0)
+            if not self._is_complete:
+                status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                self._note(status)
+                if self._tracker:
+                    self._tracker.finish(status, timeout_s=3.0)  # type: ignore[arg-type]
             raise
+
+    def _note(self, status: str, tags: dict[str, Any] | None = None, *, is_complete: bool = False) -> None:
+        """Write down how the run ended, and whether all of it has arrived."""
+        if self._state is None or self._state.folder == Path():
+            return
+        self._state.status, self._state.is_complete = status, is_complete
+        self._state.tags |= tags or {}
+        try:
+            self._state.save()
+        except OSError as error:  # a full disk: what was learned is kept, and the next sync looks what is missing
+            self._sentences.append(f"how far the run has come in MLflow was not written down: {error}")
 
     def complete(self, run: Run, data: Prepared, failure: TrainingDiverged | None) -> None:
         """Send result, recording, pictures and model, and end the run."""
+        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, failure)
+        self._note(status, tags)
         tracker = self._tracker
-        if tracker is None or not tracker.is_online:
-            return
-        results = {f"test/{key}": value for key, value in run.metrics.items()}
-        for compared in run.baselines:
-            name = compared.name.replace(" ", "_")
-            results |= {f"test/{name}_{key}": value for key, value in compared.metrics.items()}
-        tracker.log_metrics(results, run.steps)
-        tags: dict[str, Any] = {
-            "neuronwise.status": run.status,
-            "neuronwise.folder": str(run.folder),
-            "mlflow.note.content": _description(run, failure),
-        }
-        if run.best_epoch is not None:
-            tags |= {"neuronwise.best_epoch": run.best_epoch, "neuronwise.best_step": run.best_step}
-        if failure is not None:
-            tags["neuronwise.failure"] = str(failure)
-        tracker.set_tags(tags)
-        _send_pictures(tracker, run)
-        tracker.log_artifacts(run.folder / "recording", "neuronwise/recording")
-        tracker.log_artifacts(run.folder / "model", "neuronwise/model")
-        tracker.log_file(run.folder / "run.json", "neuronwise/run.json")
-        columns = [column.name for column in data.columns if column.is_input] or None
-        tracker.log_model(run.folder / "model", columns=columns, step=run.best_step or run.steps)
-        self._is_complete = True
-        tracker.finish(_STATUS.get(run.status, "FINISHED"), timeout_s=30.0)  # type: ignore[arg-type]
+        if tracker is not None and tracker.is_online:
+            tracker.try_again()  # it may have come back
+            tracker.set_tags(tags)
+            columns = [column.name for column in data.columns if column.is_input] or None
+            self._sentences += send_kept(tracker, run.folder, run, columns)
+            self._is_complete = True
+            tracker.finish(status, timeout_s=30.0)  # type: ignore[arg-type]
+            self._note(status, is_complete=not tracker.has_lost)
+        if self._state is not None and not self._state.is_complete:
+            self._sentences.append(
+                f"nothing of it is lost: it is kept in {run.folder}, and neuronwise sync {run.id[:8]} sends to MLflow "
+                "what is missing there"
+            )
+
+
+def recorded_places(folder: Path) -> dict[str, Path]:
+    """Return which files and folders of a run go to MLflow while it learns, by their path there.
+
+    With them a run whose process was killed can be read and its steps taken again from MLflow alone.
+    """
+    begun = folder / "checkpoint"
+    return {
+        "neuronwise/recording": folder / "recording",
+        "neuronwise/checkpoint/training.json": begun / "training.json",
+        "neuronwise/checkpoint/split.safetensors": begun / "split.safetensors",
+        "neuronwise/checkpoint/model": begun / "model",
+    }
+
+
+def send_kept(
+    tracker: Tracker,
+    folder: Path,
+    run: Run | None,
+    columns: list[str] | None,
+    *,
+    with_pictures: bool = True,
+    with_model: bool = True,
+) -> list[str]:
+    """Send all that a run keeps on disk and that is not there yet; return sentences about what could not be made.
+
+    Args:
+        tracker: Where to.
+        folder: Of the run, to which nobody writes any more.
+        run: What is in it; None for one that left no network.
+        columns: Names of the input columns, None for arrays.
+        with_pictures: Whether to draw and send the pictures.
+        with_model: Whether to send the model.
+    """
+    problems = []
+    places = recorded_places(folder)
+    if run is not None:
+        tracker.log_metrics(_results(run), run.steps)
+        if with_pictures:
+            try:
+                send_pictures(tracker, run)
+            except (NeuronwiseError, OSError) as error:  # a recording that ended early, a full disk
+                problems.append(f"the pictures could not be drawn: {error}")
+        places |= {"neuronwise/model": folder / "model", "neuronwise/run.json": folder / "run.json"}
+    tracker.log_places(places, unsealed=True)
+    if run is not None and with_model:
+        tracker.log_model(folder / "model", columns=columns, step=model_step(run))
+    return problems
+
+
+def model_step(run: Run) -> int:
+    """Return the step of the network that a run left."""
+    return run.best_step or run.steps
+
+
+def _results(run: Run) -> dict[str, float]:
+    results = {f"test/{key}": value for key, value in run.metrics.items()}
+    for compared in run.baselines:
+        name = compared.name.replace(" ", "_")
+        results |= {f"test/{name}_{key}": value for key, value in compared.metrics.items()}
+    return results
+
+
+def tags_of(run: Run, failure: TrainingDiverged | None) -> dict[str, Any]:
+    """Return the tags of a run that has ended, with its description."""
+    tags: dict[str, Any] = {
+        "neuronwise.status": run.status,
+        "neuronwise.folder": str(run.folder),
+        "mlflow.note.content": _description(run, failure),
+    }
+    if run.best_epoch is not None:
+        tags |= {"neuronwise.best_epoch": run.best_epoch, "neuronwise.best_step": run.best_step}
+    if failure is not None:
+        tags["neuronwise.failure"] = str(failure)
+    return tags
 
 
 def _dataset(data: Prepared) -> DatasetInfo:
@@ -174,58 +290,6 @@ def _dataset(data: Prepared) -> DatasetInfo:
     return DatasetInfo.from_arrays(data.X, data.y, name=data.name, digest=data.fingerprint, source=data.source)
 
 
-def _send_pictures(tracker: Tracker, run: Run) -> None:
-    """Send histograms of weights over time and, for images, first-layer weights, each with its step."""
-    history = run.history_on_disk
-    layers = [layer for layer in run.network.layers if "W" in layer.parameters][:_LAYERS_WITH_PICTURES]
-    steps = spread(history.steps, _PICTURES)
-    if not steps:
-        return
-    of_layers = {layer.name: [np.array(history.layer(step, layer.name)["W"]) for step in steps] for layer in layers}
-    for name, matrices in of_layers.items():
-        for step, picture in zip(steps, weight_histograms(name, steps, matrices), strict=True):
-            tracker.log_image(picture, f"{name}/weights", step)
-    if (shape := image_shape(run.network)) is not None:
-        first = layers[0].name
-        largest = float(max(np.abs(W[np.isfinite(W)]).max(initial=0.0) for W in of_layers[first]))
-        for step, W in zip(steps, of_layers[first], strict=True):
-            picture = weight_images(_as_rows(W), shape, largest=largest)
-            tracker.log_image(picture, f"{first}/weights_as_images", step)
-    course = _course(history, [layer.name for layer in layers])
-    path = run.folder / "recording" / "weights_over_time.png"
-    write_atomically(path, png(course))
-
-
-def _course(history: RecordedHistory, names: list[str]) -> NDArray[np.uint8]:
-    steps = spread(history.steps, 60)
-    return histograms_over_time(steps, {name: [history.layer(step, name)["W"] for step in steps] for name in names})
-
-
-def image_shape(network: Network) -> tuple[int, ...] | None:
-    """Return the shape of the weights of one neuron of the first layer with weights, if they can be seen as a picture.
-
-    A dense layer must look at the picture itself; the patch of a convolution must have one channel, or three.
-    """
-    shape, first = network.input_shape, next((layer for layer in network.layers if "W" in layer.parameters), None)
-    if isinstance(first, Conv2D):
-        channels, *patch = first.W.shape[1:]
-        return {1: (*patch,), 3: (*patch, 3)}.get(channels)
-    return shape if len(shape) in (2, 3) and isinstance(network.layers[0], Flatten) else None
-
-
-def _as_rows(W: NDArray[Any]) -> NDArray[Any]:
-    """Return weights as a row for each neuron, a convolution's in the order rows, columns, channels."""
-    return W if W.ndim == 2 else np.moveaxis(W, 1, -1).reshape(len(W), -1)
-
-
-def spread(steps: Any, count: int) -> list[int]:
-    """Return at most `count` of the steps, the first and last among them, evenly over their order."""
-    every = [int(step) for step in steps]
-    if len(every) <= count:
-        return every
-    return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
-
-
 def _description(run: Run, failure: TrainingDiverged | None) -> str:
     """Return the run's description for MLflow's page, in Markdown."""
     lines = [f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases."]
@@ -236,62 +300,3 @@ def _description(run: Run, failure: TrainingDiverged | None) -> str:
         "`neuronwise/recording/weights_over_time.png` under *Artifacts*."
     )
     return "\n\n".join(lines)
-
-
-def stored_runs(experiment: str | None, limit: int) -> list[Listed]:
-    """Return the runs of the user's store.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    return [_listed(info) for info in list_runs(resolve_store(), experiment, limit=limit)]
-
-
-def _listed(info: RunInfo) -> Listed:
-    from neuronwise.running.find import Listed
-    from neuronwise.running.run import runs_folder
-    from neuronwise.running.scores import METRICS
-
-    parameters = info.params.get("parameters", "")
-    result = next(((key, info.metrics[f"test/{key}"]) for key in METRICS if f"test/{key}" in info.metrics), None)
-    return Listed(
-        info.run_id,
-        info.name,
-        info.started,
-        info.tags.get("neuronwise.status") or info.status.lower(),
-        info.params.get("data", ""),
-        int(parameters) if parameters.isdigit() else None,
-        result,
-        folder_size_bytes(runs_folder() / info.run_id),
-        info.experiment,
-    )
-
-
-def fetch_run(text: str, cache: Path) -> Path | None:
-    """Return the folder of a run of the store: local if it is here, else fetched into the cache; None if unknown.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    from neuronwise.running.run import runs_folder
-
-    store = resolve_store()
-    if store.path is not None and not store.path.exists():
-        return None
-    info = find_run(store, text)
-    local = runs_folder() / info.run_id
-    if (local / "run.json").is_file():
-        return local
-    folder = cache / info.run_id
-    if not (folder / "run.json").is_file():
-        if not info.is_ours:
-            raise NotFoundError(f"the run {info.name!r} was not made by Neuronwise", where=f"run {info.run_id}")
-        try:
-            download_artifacts(store, info.run_id, "neuronwise", folder)
-        except NotFoundError:
-            raise NotFoundError(
-                f"the run {info.name!r} ({info.status.lower()}) left no network: it ended before one was saved",
-                where=f"run {info.run_id}",
-                hint=f"it can go on: neuronwise train --resume {info.run_id[:8]}" if can_resume(local) else None,
-            ) from None
-    return folder

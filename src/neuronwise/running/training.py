@@ -14,7 +14,7 @@ from neuronwise.running.architecture import Choice, check_settings, choose_lengt
 from neuronwise.running.checkpointing import SavedTraining, source_of, training_lock
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.given_network import choose_given_network, read_description
-from neuronwise.running.learning_task import LearningTask
+from neuronwise.running.learning_task import KEPT_OPTIONS, LearningTask
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Reporter
 from neuronwise.running.run import Run, make_runs_folder
@@ -45,6 +45,9 @@ class TrainOptions:
     network: str | Path | dict[str, Any] | Network | None = None
     schedule: str | Schedule | None = None
     warm_up: int | None = None
+    keyframe_every: int | None = None
+    statistics_every: int | None = None
+    redact: bool = False
 
 
 def train(
@@ -81,6 +84,9 @@ def train(
     name: str | None = None,
     from_run: str | Path | Run | None = None,
     track: bool = True,
+    keyframe_every: int | None = None,
+    statistics_every: int | None = None,
+    redact: bool = False,
     observers: Sequence[Observer] = (),
     reporter: Reporter | None = None,
 ) -> Run:
@@ -126,6 +132,9 @@ def train(
             data the same rows are held out as there, whatever `seed`, `test` and `validation`: the network knows the
             others.
         track: Whether to keep the run in MLflow.
+        keyframe_every: Steps between whole states in the recording; default chosen by what they take and cost.
+        statistics_every: Steps between statistics of every neuron in it, likewise; any other step's can be had later.
+        redact: Keep no examples of the data beside the recording (up to 64 of the rows held out are its probe).
         observers: Further listeners.
         reporter: Hears of every stage; default silent.
 
@@ -136,6 +145,7 @@ def train(
     options = TrainOptions(
         layers, hidden, optimizer, learning_rate, weight_decay, batch_size, epochs, patience, clip_norm,
         class_weights, loss, seed, threads, experiment, name, track, network, schedule, warm_up,
+        keyframe_every, statistics_every, redact,
     )  # fmt: skip
     data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size, memory)
     if network is not None and from_run is not None:
@@ -195,6 +205,7 @@ def train_prepared(
         folder = runs / tracking.run_id
         with training_lock(folder):
             _keep_beginning(task, folder, tracking, source, data_options or DataOptions(data.target.name))
+            tracking.keep(folder)
             return task.run(folder, tracking, estimate, observers, reporter, with_baselines=with_baselines)
 
 
@@ -213,7 +224,7 @@ def _keep_beginning(
         data.name,
         data.kind,
         data_options,
-        task.settings | {"threads": task.options.threads},
+        task.settings | {name: getattr(task.options, name) for name in KEPT_OPTIONS},
     ).save(
         FittedNetwork(task.choice.network, data.encoder, data.target, data.kind),
         {"train": data.train, "validation": data.validation, "test": data.test},

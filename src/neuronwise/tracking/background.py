@@ -1,4 +1,8 @@
-"""One background thread that does all writing of a run, so that a training never waits for MLflow."""
+"""One background thread that does all writing of a run, so that a training never waits for MLflow.
+
+It has a clock of its own: what is to be done now and then (files that were sealed meanwhile) costs the training
+nothing, not even a look at the time.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +102,8 @@ class BackgroundWriter:
         self._condition = threading.Condition()
         self._points: list[Point] = []
         self._jobs: deque[Job] = deque()
+        self._regular: Callable[[], int] | None = None
+        self._period_s, self._next_regular = 0.0, 0.0
         self._stopping = False
         self._failures = 0
         self._retry_at = 0.0
@@ -164,6 +170,41 @@ class BackgroundWriter:
                 self._condition.notify()
         return job
 
+    def every(self, seconds: float, action: Callable[[], int]) -> None:
+        """Call `action` in the background now and every so many seconds until the end; nothing waits for it.
+
+        When it fails it is called again later, with the growing pauses of all that fails.
+
+        Args:
+            seconds: From the end of one call to the next.
+            action: Returns how many things it sent; 0 says nothing about whether the store answers.
+        """
+        with self._condition:
+            self._regular, self._period_s, self._next_regular = action, seconds, 0.0
+            self._condition.notify()
+
+    def stop_regular(self) -> None:
+        """Call the regular action no more."""
+        with self._condition:
+            self._regular = None
+
+    def try_again(self) -> None:
+        """Let the next call try at once, though the store counts as gone: it may have come back."""
+        with self._condition:
+            self._retry_at = 0.0
+            self._condition.notify()
+
+    def note_gone(self, why: str) -> None:
+        """Count the store as gone. For jobs that found it so: those after it are not kept waiting one by one."""
+        with self._condition:
+            self._last_error = why
+            self._failures = max(self._failures, _TRIES - 1)
+            self._pause()
+
+    def _pause(self) -> None:
+        self._retry_at = time.monotonic() + _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
+        self._failures += 1
+
     def flush(self) -> None:
         """Send all points now. For jobs: runs in the background thread."""
         with self._condition:
@@ -195,30 +236,56 @@ class BackgroundWriter:
     def _work(self) -> None:
         while True:
             with self._condition:
-                while not (self._jobs or self._stopping or self._is_due()):
+                while not (self._jobs or self._stopping or self._is_due() or self._is_regular_due()):
                     self._condition.wait(self._wait_s())
                 job = self._jobs.popleft() if self._jobs else None
                 if job is None and self._stopping:
                     return
                 points: list[Point] = []
-                if job is None:
+                regular = None
+                if job is None and self._is_due():
                     points, self._points = self._points, []
+                elif job is None:
+                    regular = self._regular
             if job is not None:
                 job.run()
                 self._note_outcome(job)
-            else:
+            elif points:
                 self._try_send(points)
+            elif regular is not None:
+                self._try_regular(regular)
 
     def _is_due(self) -> bool:
         return bool(self._points) and time.monotonic() >= max(self._next_send, self._retry_at)
 
+    def _is_regular_due(self) -> bool:
+        return (
+            self._regular is not None
+            and self._dead is None
+            and time.monotonic() >= max(self._next_regular, self._retry_at)
+        )
+
     def _wait_s(self) -> float | None:
-        if not self._points:
-            return None
-        return max(0.01, max(self._next_send, self._retry_at) - time.monotonic())
+        dues = [self._next_send] if self._points else []
+        dues += [self._next_regular] if self._regular is not None and self._dead is None else []
+        return max(0.01, max(min(dues), self._retry_at) - time.monotonic()) if dues else None
+
+    def _try_regular(self, action: Callable[[], int]) -> None:
+        try:
+            with quietly():
+                sent = action()
+        except Exception as error:  # noqa: BLE001 - tried again, and once more at the end
+            _log.debug("MLflow took no files", exc_info=error)
+            with self._condition:
+                self._last_error = reason(error)
+                self._pause()
+        else:
+            if sent:
+                self._failures = 0
+        self._next_regular = time.monotonic() + self._period_s
 
     def _note_outcome(self, job: Job) -> None:
-        if job.error is None and job.what != "finish":
+        if job.error is None and job.what not in ("finish", "flush"):
             self._failures = 0
 
     def _try_send(self, points: list[Point]) -> None:
@@ -237,9 +304,7 @@ class BackgroundWriter:
                 self._points = points + self._points
                 if len(self._points) > self._max_points:
                     self._thin()
-                pause = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
-                self._failures += 1
-                self._retry_at = time.monotonic() + pause
+                self._pause()
         else:
             self._failures = 0
             self.sent += len(points)

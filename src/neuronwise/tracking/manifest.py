@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuronwise.errors import FormatError, NotFoundError
+from neuronwise.errors import FormatError, NotFoundError, TrackingError
 from neuronwise.tracking.names import is_artifact_path
+from neuronwise.tracking.quiet import reason
 
 MANIFEST_PATH = "neuronwise/manifest.json"
 FORMAT = "neuronwise-manifest"
@@ -84,15 +85,31 @@ def fetch_manifest(client: Any, run_id: str) -> Manifest:
 
     Raises:
         NotFoundError: The run has none: no files of ours are in it.
+        TrackingError: It cannot be fetched.
         FormatError: It is damaged.
     """
     with tempfile.TemporaryDirectory(prefix="neuronwise-") as folder:
         try:
             local = Path(client.download_artifacts(run_id, MANIFEST_PATH, folder))
-        except Exception as error:  # noqa: BLE001 - MLflow's stores raise what they like
+        except Exception as error:
+            if not _is_absent(client, run_id):
+                raise TrackingError(
+                    f"the list of files of run {run_id} cannot be fetched: {reason(error)}", where=MANIFEST_PATH
+                ) from error
             raise NotFoundError(
                 f"run {run_id} holds no files of Neuronwise ({type(error).__name__})", where=MANIFEST_PATH
             ) from None
         if not local.is_file() or local.stat().st_size > _MAX_BYTES:
             raise FormatError(f"expected a file of at most {_MAX_BYTES:,} bytes", where=MANIFEST_PATH)
         return Manifest.from_json(local.read_bytes())
+
+
+def _is_absent(client: Any, run_id: str) -> bool:
+    """Return whether the store answers and says that there is no manifest: a failure must not be taken for that.
+
+    Who goes on with a run adds to its list: begun anew, it would no longer name what is there.
+    """
+    try:
+        return all(one.path != MANIFEST_PATH for one in client.list_artifacts(run_id, MANIFEST_PATH.split("/")[0]))
+    except Exception:  # noqa: BLE001 - then nothing is known
+        return False

@@ -1,18 +1,14 @@
-"""Finding runs and reading back what Neuronwise put into them."""
+"""Finding runs."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from neuronwise.errors import FormatError, NotFoundError, TrackingError, UsageError, did_you_mean
-from neuronwise.files import format_bytes
-from neuronwise.tracking.manifest import fetch_manifest, hash_file
+from neuronwise.errors import NotFoundError, TrackingError, did_you_mean
 from neuronwise.tracking.quiet import calling_mlflow, reason
 from neuronwise.tracking.store import Store, open_store
 
@@ -53,6 +49,11 @@ class RunInfo:
     metrics: dict[str, float] = field(default_factory=dict, repr=False)
     tags: dict[str, str] = field(default_factory=dict, repr=False)
     artifact_uri: str = field(default="", repr=False)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is marked as ended; one whose process was killed is not, until it is completed."""
+        return self.status in ("FINISHED", "FAILED", "KILLED")
 
     @property
     def is_ours(self) -> bool:
@@ -125,72 +126,6 @@ def find_run(store: Store, text: str) -> RunInfo:
         where=where,
         hint=f"the latest runs are\n{listed}" if recent else "there are no runs of Neuronwise in it",
     )
-
-
-def download_artifacts(
-    store: Store, run_id: str, path: str, destination: str | Path, *, max_bytes: int = 10_000_000_000
-) -> list[Path]:
-    """Copy our own files below `path` of a run into `destination`; return where they lie.
-
-    Only files that the run's list of our files names are fetched, each is compared with its hash, and none
-    can be written outside `destination`. Nothing in them is run.
-
-    Args:
-        store: As `resolve_store` returns it.
-        run_id: Of the run.
-        path: A file or folder in the run, such as ``"neuronwise"``; ``""`` for all.
-        destination: A folder, made if absent; paths below `path` are kept.
-        max_bytes: Refused if they are larger together.
-
-    Raises:
-        NotFoundError: The run has no such files of ours.
-        FormatError: The list or a file is damaged.
-        TrackingError: The store cannot be used.
-    """
-    client = open_store(store)
-    destination = Path(destination)
-    prefix = path.strip("/")
-    with calling_mlflow():
-        files = {
-            name: entry
-            for name, entry in fetch_manifest(client, run_id).files.items()
-            if not prefix or name == prefix or name.startswith(f"{prefix}/")
-        }
-        if not files:
-            raise NotFoundError(f"run {run_id} has no files of Neuronwise in {path!r}", where=f"run {run_id}")
-        total = sum(entry.size_bytes for entry in files.values())
-        if total > max_bytes:
-            raise UsageError(
-                f"the files take {format_bytes(total)}, more than the {format_bytes(max_bytes)} allowed",
-                where=f"run {run_id}",
-            )
-        fetched = []
-        for name, entry in files.items():
-            relative = name[len(prefix) :].strip("/") if name != prefix else name.rsplit("/", 1)[-1]
-            target = destination / relative
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(client, run_id, name, target)
-            if target.stat().st_size != entry.size_bytes or hash_file(target) != entry:
-                target.unlink()
-                raise FormatError(f"the file {name!r} is not the one that was logged", where=f"run {run_id}")
-            fetched.append(target)
-        return fetched
-
-
-def _fetch(client: Any, run_id: str, name: str, target: Path) -> None:
-    import tempfile
-
-    # Beside the target, so that the move is a rename.
-    with tempfile.TemporaryDirectory(prefix=".neuronwise-", dir=target.parent) as folder:
-        try:
-            local = Path(client.download_artifacts(run_id, name, folder))
-        except Exception as error:
-            raise TrackingError(
-                f"the file {name!r} cannot be fetched: {reason(error)}", where=f"run {run_id}"
-            ) from error
-        if not local.is_file() or local.is_symlink() or not local.resolve().is_relative_to(Path(folder).resolve()):
-            raise FormatError(f"{name!r} is no plain file", where=f"run {run_id}")
-        shutil.move(local, target)
 
 
 def _is_new(store: Store) -> bool:

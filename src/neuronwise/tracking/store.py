@@ -25,7 +25,7 @@ from neuronwise.tracking.sqlite_file import create_file, latest_revision, read_c
 _log = logging.getLogger("neuronwise")
 
 Kind = Literal["sqlite", "database", "http", "file", "other"]
-Source = Literal["argument", "MLFLOW_TRACKING_URI", "active run", "default"]
+Source = Literal["argument", "MLFLOW_TRACKING_URI", "active run", "default", "the run"]
 
 # Seconds until a server counts as unreachable.
 CONNECT_TIMEOUT_S = 3.0
@@ -41,7 +41,8 @@ class Store:
     Attributes:
         uri: MLflow's tracking URI; a local sqlite file by its absolute path. It may hold a password, which
             `display_uri` hides.
-        source: Where it comes from: ``"argument"``, ``"MLFLOW_TRACKING_URI"``, ``"active run"`` or ``"default"``.
+        source: Where it comes from: ``"argument"``, ``"MLFLOW_TRACKING_URI"``, ``"active run"``, ``"default"``, or
+            ``"the run"`` that is kept in it.
         artifact_root: Folder for the files of new experiments, or None: as the store decides.
     """
 
@@ -115,6 +116,15 @@ def resolve_store(uri: str | Path | None = None) -> Store:
             return Store(_absolute(str(mlflow.get_tracking_uri())), "MLFLOW_TRACKING_URI")
     if given := os.environ.get("MLFLOW_TRACKING_URI", "").strip():
         return Store(_absolute(given), "MLFLOW_TRACKING_URI")
+    return default_store()
+
+
+def default_store() -> Store:
+    """Return Neuronwise's own store, in the user's data folder.
+
+    Raises:
+        TrackingError: That folder has a name that cannot stand in an address.
+    """
     folder = user_data_folder()
     if set(str(folder)) & set("?%"):
         raise TrackingError(
@@ -132,6 +142,28 @@ def store_again(uri: str) -> Store | None:
     store = resolve_store(uri)
     gone = store.path is not None and not store.path.exists()
     return None if "***@" in uri or gone else store
+
+
+def store_of(uri: str | None) -> Store:
+    """Return the store that a run is kept in, or was to be kept in.
+
+    Args:
+        uri: Its `display_uri`; None, where it had no address yet, for the user's.
+
+    Raises:
+        TrackingError: Its address needs a password, which is not kept.
+    """
+    if uri is None:
+        return resolve_store()
+    for known in (resolve_store(), default_store()):
+        if known.display_uri == uri:  # with its password, and the folder for its files
+            return known
+    if "***@" in uri:
+        raise TrackingError(
+            f"the password of the store {uri!r} is not kept",
+            hint="set MLFLOW_TRACKING_URI to its whole address and try again",
+        )
+    return Store(_absolute(uri), "the run")
 
 
 def open_store(store: Store, *, say: Callable[[str], None] = _log.info) -> Any:

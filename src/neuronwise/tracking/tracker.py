@@ -34,8 +34,9 @@ from neuronwise.tracking.names import (
     shorten,
 )
 from neuronwise.tracking.quiet import SettingsScope, calling_mlflow, reason
+from neuronwise.tracking.reopening import stored_images
 from neuronwise.tracking.store import Store, check_reachable, open_store, resolve_store
-from neuronwise.tracking.uploads import Uploads
+from neuronwise.tracking.uploads import Uploads, find_files
 
 _log = logging.getLogger("neuronwise")
 
@@ -43,6 +44,8 @@ _log = logging.getLogger("neuronwise")
 MAX_METRIC_KEYS = 200
 _NONFINITE = "_nonfinite"
 _START_TIMEOUT_S = 30.0
+# How often a training's folder is looked through for files that have come.
+_UPLOAD_EVERY_S = 5.0
 _FILES_TIMEOUT_S = 300.0
 _METRICS_PER_BATCH = 1000
 _MAX_SENTENCES = 50
@@ -62,6 +65,7 @@ class Tracker:
         run_name: Its name, also None then.
         experiment_id: Id of its experiment.
         owns_run: Whether `finish` ends the run; False for a run that the user had opened.
+        has_lost: Whether something that it was given did not arrive, as far as is known.
 
     Example:
         >>> tracker = Tracker.start(params={"learning_rate": 0.01})
@@ -75,16 +79,20 @@ class Tracker:
         self.run_name: str | None = None
         self.experiment_id: str | None = None
         self.owns_run = False
+        self.has_lost = False
         self._client: Any = None
         self._sentences: list[str] = []
         self._lock = threading.Lock()
         self._keys = KeyMap(MAX_METRIC_KEYS)
         self._nonfinite: dict[str, int] = {}
         self._refused_keys: set[str] = set()
+        self._stored: dict[str, set[int]] = {}
+        self._stored_images: frozenset[tuple[str, int]] = frozenset()
         self._uploads: Uploads  # set with the run
         self._settings = SettingsScope()
         self._background: BackgroundWriter | None = None
         self._finished = False
+        self._gave_up = False
 
     @classmethod
     def start(
@@ -96,6 +104,7 @@ class Tracker:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
         rejoin: str | None = None,
+        reopen: bool = True,
         interval_s: float = 1.0,
     ) -> Tracker:
         """Return a tracker with a new run, or with the run that the user has open.
@@ -110,7 +119,8 @@ class Tracker:
             name: Name of the run; default: MLflow makes one.
             params: Parameters; names and values are shortened and cleaned to what MLflow takes.
             tags: Tags, likewise. `neuronwise.version` is added.
-            rejoin: Id of a run of ours that goes on; it is marked as running again, and its tags are replaced.
+            rejoin: Id of a run of ours that goes on; its tags are replaced.
+            reopen: Whether such a run is marked as running again.
             interval_s: Metrics are sent at most this often.
         """
         try:
@@ -122,7 +132,7 @@ class Tracker:
         tracker = cls(resolved)
         tracker._settings.enter()
         try:
-            tracker._open(experiment, name, tags or {}, rejoin)
+            tracker._open(experiment, name, tags or {}, rejoin, reopen)
         except NeuronwiseError as error:
             tracker._go_offline(error)
             return tracker
@@ -135,7 +145,9 @@ class Tracker:
             tracker.log_params(params)
         return tracker
 
-    def _open(self, experiment: str | None, name: str | None, tags: Mapping[str, Any], rejoin: str | None) -> None:
+    def _open(
+        self, experiment: str | None, name: str | None, tags: Mapping[str, Any], rejoin: str | None, reopen: bool
+    ) -> None:
         from neuronwise import __version__
 
         cleaned = _clean_tags({"neuronwise.version": __version__, **tags})
@@ -149,7 +161,8 @@ class Tracker:
                     manifest = self._join_run(joined, cleaned)
                     if rejoin is not None:
                         self._set_tags(cleaned)
-                        self._client.update_run(rejoin, status="RUNNING")
+                        if reopen:
+                            self._client.update_run(rejoin, status="RUNNING")
                         self.owns_run = True
                 else:
                     self._create_run(experiment, name, cleaned)
@@ -186,6 +199,7 @@ class Tracker:
             return Manifest()
 
     def _go_offline(self, error: NeuronwiseError) -> None:
+        self.has_lost = True
         self._settings.leave()
         hint = f" ({error.hint})" if error.hint else ""
         self._say(f"nothing was logged to MLflow: {error.message}{hint}")
@@ -196,6 +210,13 @@ class Tracker:
     def is_online(self) -> bool:
         """Whether there is a run that is written to."""
         return self._background is not None
+
+    @property
+    def sent(self) -> tuple[int, int, int]:
+        """Points of metrics, files and bytes of files that were sent so far."""
+        if self._background is None:
+            return 0, 0, 0
+        return self._background.sent, self._uploads.sent_files, self._uploads.sent_bytes
 
     @property
     def not_logged(self) -> list[str]:
@@ -229,16 +250,21 @@ class Tracker:
 
     # ---------------------------------------------------------------- metrics
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int, *, time_ms: int | None = None) -> None:
         """Log numbers of a step; returns at once.
 
         MLflow would turn ±inf into ±1.8e308 and show NaN as the latest value: such points are counted instead,
         under ``<key>_nonfinite``. A run takes 200 keys; those that come later are not logged.
+
+        Args:
+            metrics: Number by name.
+            step: Whole number.
+            time_ms: When they were measured, in milliseconds since 1970; default now.
         """
         background = self._background
         if background is None or self._finished:
             return
-        now = int(time.time() * 1000)
+        now = int(time.time() * 1000) if time_ms is None else time_ms
         points: list[Point] = []
         for name, value in metrics.items():
             try:
@@ -251,10 +277,27 @@ class Tracker:
                 name, number = f"{name}{_NONFINITE}", float(self._nonfinite[name])
             if (key := self._keys[str(name)]) is None:
                 self._refused_keys.add(str(name))
-            else:
+            elif int(step) not in self._stored.get(key, ()):
                 points.append((key, number, now, int(step)))
         if points:
             background.add(points)
+
+    def skip_stored(self) -> bool:
+        """Log no point and no picture again that the store has; return whether it said which it has.
+
+        For a run that is completed later from what was recorded on disk. Waits for the store.
+        """
+
+        def ask() -> dict[str, set[int]]:
+            self._stored_images = stored_images(self._client, str(self.run_id))
+            keys = list(self._client.get_run(self.run_id).data.metrics)
+            return {key: {one.step for one in self._client.get_metric_history(self.run_id, key)} for key in keys}
+
+        job = self._submit(ask, "the metrics that the run has")
+        if job is None or not self._wait(job):
+            return False
+        self._stored = job.result
+        return True
 
     def last_step(self, metric: str) -> int:
         """Return the last step at which the store has a metric of the run; 0 if it has none, or gives no answer."""
@@ -299,7 +342,9 @@ class Tracker:
             for param in every:
                 try:
                     self._client.log_batch(self.run_id, params=[param], synchronous=True)
-                except Exception as error:  # noqa: BLE001 - told
+                except Exception as error:
+                    if getattr(error, "error_code", None) != "INVALID_PARAMETER_VALUE":
+                        raise  # it was not refused: it did not arrive
                     self._say(f"the parameter {param.key!r} was not logged: {reason(error)}")
 
         self._submit(send, "the parameters")
@@ -322,24 +367,50 @@ class Tracker:
 
     # ------------------------------------------------------------------ files
 
+    def upload_meanwhile(self, places: Mapping[str, Path]) -> None:
+        """Send files and folders while they are written to, from the background thread, every few seconds.
+
+        Files that are sealed go once, and those that change at most once a minute; unsealed ``.part`` files wait.
+        What is missing at the end is for `log_artifacts` to send. Nothing here ever waits or costs the caller
+        anything: the thread has its own clock.
+
+        Args:
+            places: Path in the run of each local file or folder, which need not exist yet.
+        """
+        if self._background is None or self._finished:
+            return
+
+        def send() -> int:
+            if self._background is not None and self._background.has_failed:
+                check_reachable(self.store)
+            return self._uploads.send_new(places)
+
+        self._background.every(_UPLOAD_EVERY_S, send)
+
     def log_artifacts(self, folder: str | Path, path: str = "neuronwise", *, wait: bool = True) -> bool:
         """Upload the files of a folder, and of those in it, to `path` in the run; return whether all arrived.
 
-        Files that are there already with the same content are not sent again; links and unsealed ``.part``
-        files are left out. Names must be ours: lower case, digits and ``._/-``.
+        Files that are there already with the same content are not sent again; links and temporary files are left
+        out. Names must be ours: lower case, digits and ``._/-``.
 
         Args:
             folder: The folder; must not change while it is uploaded.
             path: Where to, in the run.
             wait: Whether to wait until it is done; else True means that it has begun.
         """
-        folder = Path(folder)
-        files = {}
-        for local in sorted(folder.rglob("*")):
-            if local.is_symlink() or not local.is_file() or local.name.endswith((".part", ".tmp")):
-                continue
-            files["/".join([*filter(None, path.split("/")), *local.relative_to(folder).parts])] = local
-        what = f"the files of {folder.name!r}"
+        return self._log_files(find_files({path: Path(folder)}), f"the files of {Path(folder).name!r}", wait)
+
+    def log_places(self, places: Mapping[str, Path], *, unsealed: bool = False, wait: bool = True) -> bool:
+        """Upload several files and folders, as `log_artifacts` does one; return whether all arrived.
+
+        Args:
+            places: Path in the run of each local file or folder; one that does not exist is left out.
+            unsealed: Whether ``.part`` files, of a writer that was killed, are sent too.
+            wait: Whether to wait until it is done; else True means that it has begun.
+        """
+        return self._log_files(find_files(places, unsealed=unsealed), "the files of the run", wait)
+
+    def _log_files(self, files: Mapping[str, Path], what: str, wait: bool) -> bool:
         return self._are_ours(files, what) and self._run(lambda: self._uploads.send(files), what, wait)
 
     def log_file(self, local: str | Path, path: str, *, wait: bool = True) -> bool:
@@ -360,6 +431,7 @@ class Tracker:
     def _are_ours(self, paths: Iterable[str], what: str) -> bool:
         bad = [path for path in paths if not is_artifact_path(path)]
         if bad:
+            self.has_lost = True
             self._say(f"{what} could not be logged: {bad[0]!r} is no name for a file of ours (a-z, 0-9, '._/-')")
         return not bad
 
@@ -373,6 +445,8 @@ class Tracker:
             step: Whole number.
         """
         cleaned = safe_image_key(key)
+        if (cleaned, int(step)) in self._stored_images:
+            return
         content = Path(image).read_bytes() if isinstance(image, (str, Path)) else image
         if hasattr(content, "copy") and not isinstance(content, bytes):
             content = content.copy()
@@ -435,22 +509,48 @@ class Tracker:
 
         def guarded() -> Any:
             try:
+                if background.has_failed:
+                    check_reachable(self.store)  # 3 s instead of MLflow's retries
                 return action()
             except Exception as error:
+                self.has_lost = True
                 self._say(f"{what} could not be logged: {reason(error)}")
+                self._note_if_gone()
                 raise
 
-        job = background.submit(guarded, what)
+        job = Job(guarded, what)
+        if self._gave_up:
+            job.refuse(f"no answer within {_FILES_TIMEOUT_S:.0f} s")
+        else:
+            job = background.submit(guarded, what)
         if job.refused:
+            self.has_lost = True
             self._say(f"{what} could not be logged: {job.error}")
             return None
         return job
 
+    def _note_if_gone(self) -> None:
+        """After a failure: what comes next need not wait one by one for a store that cannot be reached."""
+        try:
+            check_reachable(self.store)
+        except TrackingError as error:
+            if self._background is not None:
+                self._background.note_gone(error.message)
+
     def _wait(self, job: Job) -> bool:
-        if not job.wait(_FILES_TIMEOUT_S):
-            self._say(f"{job.what} may not be logged: no answer within {_FILES_TIMEOUT_S:.0f} s")
-            return False
+        sent = self.sent
+        while not job.wait(_FILES_TIMEOUT_S):
+            if self.sent == sent:
+                self._gave_up = self.has_lost = True
+                self._say(f"{job.what} may not be logged: no answer within {_FILES_TIMEOUT_S:.0f} s")
+                return False
+            sent = self.sent  # slow, but it comes
         return job.error is None
+
+    def try_again(self) -> None:
+        """Let the next call try at once, though the store counted as gone: before what must not be missed."""
+        if self._background is not None:
+            self._background.try_again()
 
     def _run(self, action: Callable[[], Any], what: str, wait: bool) -> bool:
         job = self._submit(action, what)
@@ -464,10 +564,15 @@ class Tracker:
         job = background.submit(background.flush, "flush")
         return job.wait(timeout_s) and background.pending == 0
 
-    def finish(self, status: FinalStatus = "FINISHED", *, timeout_s: float = 15.0) -> None:
+    def finish(self, status: FinalStatus = "FINISHED", *, timeout_s: float = 15.0, ended_ms: int | None = None) -> None:
         """Send what is left and end the run; a second call does nothing.
 
         Takes at most about `timeout_s` seconds. A run that the user had opened is not ended.
+
+        Args:
+            status: How it ended.
+            timeout_s: Seconds to wait at most.
+            ended_ms: When it ended, in milliseconds since 1970; default now.
         """
         background = self._background
         if self._finished:
@@ -482,12 +587,15 @@ class Tracker:
                 check_reachable(self.store)
             self._uploads.send_manifest()
             if self.owns_run:
-                self._client.set_terminated(self.run_id, status=status)
+                self._client.set_terminated(self.run_id, status=status, end_time=ended_ms)
 
         try:
             failure = background.close(timeout_s, end)
             if failure:
+                self.has_lost = True
                 self._say(f"the run could not be marked as {status}: {failure}")
+            if background.dropped or background.pending or background.thinned:
+                self.has_lost = True
         finally:
             self._settings.leave()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # What torch.compile and data-parallel training put around a module, and where the module is.
-_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
 
 
 def from_torch(
@@ -53,9 +53,24 @@ def from_torch(
         UsageError: A module or setting that is not known here, weights that two modules share, another dtype, or
             shapes that do not fit; the message names the module's path.
     """
+    return from_torch_with_names(module, input_shape=input_shape, input_names=input_names, class_names=class_names)[0]
+
+
+def from_torch_with_names(
+    module: nn.Sequential,
+    *,
+    input_shape: int | Sequence[int] | None = None,
+    input_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> tuple[Network, dict[str, tuple[str, str]]]:
+    """Return what `from_torch` does, and where each tensor of the module's state dict is in the network.
+
+    The latter by the tensor's name: ``{"0.weight": ("hidden1", "W")}``. All lie as they lay. What the module lacks, and
+    is a constant in the network, is not among them.
+    """
     torch = import_torch()
     if not isinstance(module, torch.nn.Sequential):
-        if (inside := _WRAPPERS.get(type(module).__name__)) is not None:
+        if (inside := WRAPPERS.get(type(module).__name__)) is not None:
             hint = f"network = from_torch(module.{inside})"
         elif isinstance(module, torch.nn.Module):
             hint = "network = from_torch(nn.Sequential(…)), of the modules in the order in which they run"
@@ -87,7 +102,12 @@ def from_torch(
     for layer, values in reader.found:
         for key, own in (layer.parameters | layer.buffers).items():
             own[...] = values[key]
-    return network
+    names = {
+        theirs: (layer.name, ours)
+        for layer, taken in zip(layers, reader.sources, strict=True)
+        for theirs, ours in taken.items()
+    }
+    return network, names
 
 
 def _flattened(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:

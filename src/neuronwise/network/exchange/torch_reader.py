@@ -47,6 +47,7 @@ class ModuleReader:
         layout: How torch's tensor lies compared with it.
         found: The layers, unbuilt, with their parameters and buffers.
         names: The name of each, or None.
+        sources: Of each, our name of every tensor by its name in the module's state dict.
         dtype: ``"float32"`` or ``"float64"``; None before the first weights.
     """
 
@@ -54,10 +55,12 @@ class ModuleReader:
         self.shape, self.layout = shape, SAME
         self.found: list[tuple[Layer, dict[str, NDArray[Any]]]] = []
         self.names: list[str | None] = []
+        self.sources: list[dict[str, str]] = []
         self.dtype: str | None = None
         self.parameter_count = self.buffer_count = 0
         self._modules, self._position = modules, 0
         self._zeros: tuple[int, ...] | None = None
+        self._taken: dict[str, str] = {}
 
     def read(self) -> None:
         """Read all modules.
@@ -237,6 +240,7 @@ class ModuleReader:
                 needed = f"{self.dtype}, as before it" if self.dtype else "float32 or float64"
                 raise refusal(path, module, f"its {theirs} is {dtype}; needed is {needed}", "module.float()")
             self.dtype = dtype
+            self._taken[f"{path}.{theirs}"] = ours
             if tensor.is_meta:  # before memory is taken for values that are not there
                 raise refusal(path, module, f"its {theirs} has a shape but no values (device meta)")
             try:
@@ -268,6 +272,8 @@ class ModuleReader:
         self.shape = layer.output_shape
         layer.release()
         self.found.append((layer, values))
+        self.sources.append(self._taken)
+        self._taken = {}
         words = path.split(".")
         name = ".".join(word for word in words if not word.isdigit())
         self.names.append(None if words[-1].isdigit() else name)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,11 +17,12 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from neuronwise.data import ArrayEncoder, FeatureEncoder
-from neuronwise.errors import UsageError
-from neuronwise.learning import Optimizer, Schedule, get_optimizer, get_schedule, prepare_targets
+from neuronwise.errors import NotFoundError, UsageError
+from neuronwise.learning import Constant, Optimizer, Schedule, get_optimizer, get_schedule
 from neuronwise.learning.threads import blas_threads
 from neuronwise.network import Loss, Network, get_loss
 from neuronwise.running.architecture import Choice, check_settings, choose_lengths, choose_network, make_optimizer
+from neuronwise.running.estimators.given import describe_given, encoded, pass_data, weights_in_fit
 from neuronwise.running.estimators.inputs import Encoder, check_inputs, column_names, encode, fit_encoder, is_frame
 from neuronwise.running.estimators.passes import take_pass
 from neuronwise.running.estimators.rows import Rows, check_share, hold_out, weigh
@@ -29,6 +30,11 @@ from neuronwise.running.estimators.targets import Classes, OutputSpec, Targets
 from neuronwise.running.estimators.task import Task
 from neuronwise.running.given_network import choose_given_network
 from neuronwise.running.training import TrainOptions
+
+if TYPE_CHECKING:
+    from neuronwise.recording import Recording
+    from neuronwise.running.estimators.pass_run import PassRun
+    from neuronwise.running.run import Run
 
 
 class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
@@ -63,6 +69,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
     _targets: Any
     _seed: int
     _optimizer: Optimizer | None
+    _open_run: PassRun | None = None
 
     def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from rows and their targets, and return this estimator.
@@ -92,11 +99,11 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
         else:
             encoder = self._fit_encoder(data, targets, spec, train)
             choice = self._choose(spec, encoder, seed)
-        weights = data.weights
+        X_in, y_in = encoded(choice.network, choice.loss, encoder, data, targets)
         task = Task(
-            X=encode(encoder, data.X).reshape(-1, *choice.network.input_shape),
-            y=targets.for_loss(data.y, choice.loss),
-            weights=None if weights is None else weights * (len(train) / weights[train].sum()),
+            X=X_in,
+            y=y_in,
+            weights=weights_in_fit(data, train),
             train=train,
             held_out=held_out,
             encoder=encoder,
@@ -109,10 +116,11 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
             seed=seed,
             threads=self.threads,
         )
+        self.end_run()
         if self.track:
             from neuronwise.running.estimators.tracked import learn_tracked
 
-            result, self.run_ = learn_tracked(task, options)
+            result, self.run_ = learn_tracked(task, options, describe_given(self, "fit", data, targets))
         else:
             result = task.learn()
             self.__dict__.pop("run_", None)
@@ -123,23 +131,42 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
             raise KeyboardInterrupt
         return self
 
+    def recording(self, X: Any = None, y: Any = None, sample_weight: Any = None) -> Recording:
+        """Return the recording of this estimator's run: any weight, gradient and activation, at any step.
+
+        Steps that are not stored are taken again, for which what was learned from must be handed in again.
+
+        Args:
+            X: As for `fit`; of several calls of `partial_fit` a list of what each was given, ``(X, y)`` or
+                ``(X, y, sample_weight)``, in any order.
+            y: As for `fit`; left out for a list.
+            sample_weight: As for `fit`.
+
+        Raises:
+            NotFoundError: There is no run: `track` was False.
+        """
+        if not hasattr(self, "run_"):
+            raise NotFoundError(
+                "there is no recording: no run was kept of what this estimator learned", hint="fit with track=True"
+            )
+        from neuronwise.running.opening import open_recording
+
+        return open_recording(self.run_, X if y is None else (X, y, sample_weight))
+
     def _one_pass(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, classes: Any = None) -> Self:
         """Learn from each row once, going on from what was learned; see `partial_fit`."""
-        if self.track:
-            raise UsageError(
-                "partial_fit knows no end at which a run could be kept", where="argument track", hint="track=False"
-            )
         fitted = hasattr(self, "network_")
         seed = self._seed if fitted else self._draw_seed()
-        self._options(seed)
+        options = self._options(seed)
         data = self._check(X, y, sample_weight, fitted=fitted, least=1, classes=classes)
         targets = data.targets or self._fit_targets(data.y, data.flat)
         spec = targets.spec(data.name, data.y)
+        rows = np.arange(len(data.y), dtype=np.int64)
         if fitted:
             encoder, choice = self.encoder_, self._choose(spec, self.encoder_, seed, self.network_)
             history = self.history_
         else:
-            encoder = self._fit_encoder(data, targets, spec, np.arange(len(data.y), dtype=np.int64))
+            encoder = self._fit_encoder(data, targets, spec, rows)
             choice, history = self._choose(spec, encoder, seed), []
         network = choice.network
         optimizer = self._optimizer if fitted else None
@@ -147,23 +174,59 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
             optimizer = self._new_optimizer(encoder)
             optimizer.start(network.parameters)
         number, steps = len(history) + 1, optimizer.steps
-        loss = take_pass(
-            network,
-            encode(encoder, data.X).reshape(-1, *network.input_shape),
-            prepare_targets(network, targets.for_loss(data.y, choice.loss), choice.loss, len(data.y)),
-            None if data.weights is None else data.weights.astype(network.dtype),
-            loss=choice.loss,
+        X_in, y_in = encoded(network, choice.loss, encoder, data, targets)
+        task = Task(
+            X=X_in,
+            y=y_in,
+            weights=data.weights,
+            train=rows,
+            held_out=rows[:0],
+            encoder=encoder,
+            spec=spec,
+            choice=choice,
             optimizer=optimizer,
+            lengths=choose_lengths(len(rows), batch_size=self.batch_size, epochs=1, patience=1),
+            schedule=Constant(),
             clip_norm=self.clip_norm,
-            batch_size=choose_lengths(len(data.y), batch_size=self.batch_size, epochs=1, patience=1).batch_size,
             seed=seed,
-            number=number,
             threads=self.threads,
         )
+        prepared = pass_data(network, choice.loss, X_in, y_in, data.weights)
+        if self.track:
+            loss = self._run_for(task, options, data, targets).learn(task, prepared, number)
+        else:
+            self.end_run()
+            self.__dict__.pop("run_", None)
+            loss = take_pass(task, prepared, number)
         steps = optimizer.steps - steps + (int(history[-1]["step"]) if history else 0)
         self._keep(data, encoder, targets, network, seed, [*history, {"epoch": number, "step": steps, "loss": loss}])
         self._optimizer = optimizer
         return self
+
+    def _run_for(self, task: Task, options: TrainOptions, data: Rows, targets: Targets) -> PassRun:
+        """Return the run to which a call of `partial_fit` adds: that of the calls before, or a new one."""
+        from neuronwise.running.estimators.pass_run import PassRun
+
+        given = describe_given(self, "partial_fit", data, targets)
+        if self._open_run is None or not self._open_run.goes_on_with(task, given):
+            self.end_run()
+            self._open_run = PassRun(task, options, given)
+            self._open_run.end_with(self)
+            self.run_ = self._open_run.run
+        return self._open_run
+
+    def end_run(self) -> Run | None:
+        """End the run to which calls of `partial_fit` with ``track=True`` add, and return it; None if there is none.
+
+        What is missing of it in MLflow is sent: pictures and model. The next call of `partial_fit` begins a run of its
+        own. A run that is not ended so ends with the estimator or the program, and `neuronwise sync` sends the rest.
+        """
+        run, self._open_run = self._open_run, None
+        return None if run is None else run.end()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: all but the open run, to which only this estimator adds."""
+        return {key: value for key, value in super().__getstate__().items() if key != "_open_run"}
 
     def _keep(
         self,
@@ -218,8 +281,8 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
     def _fit_targets(self, y: NDArray[Any], flat: bool) -> Targets:
         """Return the targets that are fitted on the training rows."""
 
-    def _class_weights(self, y: NDArray[Any], targets: Any) -> NDArray[np.float64] | None:
-        """Return a weight for each row from its class, or None."""
+    def _weights_by_class(self, y: NDArray[Any], targets: Any) -> NDArray[np.float64] | None:
+        """Return a weight for each class in the order of their numbers, or None."""
         return None
 
     def _check(
@@ -234,8 +297,10 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]
         X = check_inputs(self, X, self.encoder_ if fitted else None, least=least)
         y, targets, flat = self._check_y(y, fitted, classes)
         check_consistent_length(X, y)
-        weights = weigh(y, sample_weight, self._class_weights(y, targets))
-        return Rows(X, y, weights, targets, name if isinstance(name, str) else "y", flat).that_count()
+        by_class = self._weights_by_class(y, targets)
+        weights = weigh(y, sample_weight, None if by_class is None else by_class[y])
+        name = name if isinstance(name, str) else "y"
+        return Rows(X, y, weights, targets, name, flat, by_class, sample_weight is not None).that_count()
 
     def _draw_seed(self) -> int:
         """Return the seed of weights, split and order: `random_state` itself where it is a number."""

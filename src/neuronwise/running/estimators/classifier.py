@@ -50,7 +50,8 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetwork):  # type: ignore[m
             and `network` then change nothing any more.
         random_state: Of weights, split and order: a whole number gives the same network each time.
         threads: Threads of the matrix products.
-        track: Whether to keep each `fit` as a run, with a recording, in MLflow.
+        track: Whether to keep each `fit` as a run, with a recording, in MLflow; the calls of `partial_fit` add to one
+            run, until `end_run`.
         experiment: MLflow experiment of that run.
         name: Name of that run.
 
@@ -64,7 +65,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetwork):  # type: ignore[m
         history_: Metrics of each epoch.
         loss_curve_: Mean loss of each epoch over its steps.
         result_: The `FitResult` of the last `fit`.
-        run_: The `Run` of the last `fit`, with ``track=True``.
+        run_: The `Run` of the last `fit`, or of the calls of `partial_fit`, with ``track=True``.
 
     Example:
         >>> from neuronwise import NeuralNetworkClassifier
@@ -128,6 +129,9 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetwork):  # type: ignore[m
         self, X: Any, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Learn from each of these rows once, going on from what was learned, and return this estimator.
+
+        With ``track=True`` each call adds to one run, `run_`, until `end_run`; a copy of this estimator, or a call with
+        other settings, begins a run of its own.
 
         The state of the optimizer is kept from call to call. What numbers are standardised by, and what the columns of
         a frame are, is settled by the first call: its rows should be a fair sample.
@@ -205,7 +209,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetwork):  # type: ignore[m
     def _fit_targets(self, y: NDArray[Any], flat: bool) -> Classes:
         raise AssertionError("classes are known before the split")
 
-    def _class_weights(self, y: NDArray[Any], targets: Classes) -> NDArray[np.float64] | None:
+    def _weights_by_class(self, y: NDArray[Any], targets: Classes) -> NDArray[np.float64] | None:
         if self.class_weight is None:
             return None
         # "balanced" counts the rows of the classes that are there; weights given by label may name others too.
@@ -217,8 +221,7 @@ class NeuralNetworkClassifier(ClassifierMixin, NeuralNetwork):  # type: ignore[m
                 f"expected 'balanced' or a weight from 0 for each label, got {self.class_weight!r:.200}",
                 where="argument class_weight",
             )
-        by_row: NDArray[np.float64] = weights[y]
-        return by_row
+        return weights
 
     @property
     def classes_(self) -> NDArray[Any]:

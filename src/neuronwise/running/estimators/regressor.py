@@ -50,7 +50,8 @@ class NeuralNetworkRegressor(MultiOutputMixin, RegressorMixin, NeuralNetwork):  
             and `network` then change nothing any more.
         random_state: Of weights, split and order: a whole number gives the same network each time.
         threads: Threads of the matrix products.
-        track: Whether to keep each `fit` as a run, with a recording, in MLflow.
+        track: Whether to keep each `fit` as a run, with a recording, in MLflow; the calls of `partial_fit` add to one
+            run, until `end_run`.
         experiment: MLflow experiment of that run.
         name: Name of that run.
 
@@ -64,7 +65,7 @@ class NeuralNetworkRegressor(MultiOutputMixin, RegressorMixin, NeuralNetwork):  
         history_: Metrics of each epoch.
         loss_curve_: Mean loss of each epoch over its steps.
         result_: The `FitResult` of the last `fit`.
-        run_: The `Run` of the last `fit`, with ``track=True``.
+        run_: The `Run` of the last `fit`, or of the calls of `partial_fit`, with ``track=True``.
 
     Example:
         >>> from neuronwise import NeuralNetworkRegressor
@@ -126,6 +127,9 @@ class NeuralNetworkRegressor(MultiOutputMixin, RegressorMixin, NeuralNetwork):  
 
     def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from each of these rows once, going on from what was learned, and return this estimator.
+
+        With ``track=True`` each call adds to one run, `run_`, until `end_run`; a copy of this estimator, or a call with
+        other settings, begins a run of its own.
 
         The state of the optimizer is kept from call to call. What inputs and target are standardised by, and what the
         columns of a frame are, is settled by the first call: its rows should be a fair sample.

@@ -30,6 +30,8 @@ class Rows:
         targets: The classes, or how numbers are standardised; None where that is still to be fitted.
         name: What is predicted.
         flat: Whether y was (rows,).
+        by_class: The weight of each class, by which `weights` are multiplied already, or None.
+        is_weighted: Whether a weight for each row was given.
     """
 
     X: Any
@@ -38,6 +40,8 @@ class Rows:
     targets: Targets | None
     name: str
     flat: bool
+    by_class: NDArray[np.float64] | None = None
+    is_weighted: bool = False
 
     def that_count(self) -> Rows:
         """Return the rows whose weight is above 0.

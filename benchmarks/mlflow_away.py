@@ -1,0 +1,174 @@
+"""What a training costs more when its MLflow store is away: from the start, or from the middle on.
+
+    python benchmarks/mlflow_away.py [--quick] [--rounds N]
+
+`neuronwise.train` on made arrays, 784-128-64-10, recorded as it is by default, on one core: kept in a folder only;
+tracked in a server that is not there; and tracked in a real MLflow server (on the loopback, with a core of its own)
+that is killed after a quarter of the epochs. Times are those of `fit` (`Run.duration_s`) per step; in every round each
+trains once, in a new order, and ratios are taken within rounds. At the end the weights of all are compared: they must
+be the same to the last bit. What did not arrive is completed by `neuronwise sync`, which is tested, not measured.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from measuring import arguments, machine, pin, restart_clean, save, spread, table
+
+KINDS = ("in a folder only", "MLflow away from the start", "MLflow killed in the middle")
+BARE = KINDS[0]
+
+
+def main() -> None:
+    parser = arguments(__doc__, "mlflow_away.json")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default %(default)s)")
+    options = parser.parse_args()
+    restart_clean()
+    pin()
+    import numpy as np
+
+    rows, epochs, rounds = (2_000, 4, 1) if options.quick else (20_000, 24, options.rounds)
+    rng = np.random.default_rng(0)
+    X = rng.random((rows, 784), dtype=np.float32)
+    y = (X @ rng.standard_normal((784, 10)).astype(np.float32)).argmax(axis=1)
+    per_step: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    weights: dict[str, Any] = {}
+    order, shuffler = list(KINDS), random.Random(0)
+    for number in range(rounds):
+        print(f"  round {number + 1} of {rounds}", flush=True)
+        shuffler.shuffle(order)
+        for kind in order:
+            run = train(kind, (X, y), epochs)
+            per_step[kind].append(run.duration_s / run.steps * 1e6)
+            weights[kind] = run.network.parameters
+    result: dict[str, Any] = {
+        "benchmark": "mlflow_away",
+        "command": "python benchmarks/mlflow_away.py",
+        "quick": options.quick,
+        "machine": machine(["mlflow"]),
+        "epochs": epochs,
+        "rounds": rounds,
+        "kinds": {
+            kind: {
+                "wall_us": spread(per_step[kind]),
+                "ratio": spread([a / b for a, b in zip(per_step[kind], per_step[BARE], strict=True)]),
+                "same_weights": bool(np.array_equal(weights[kind], weights[BARE])),
+            }
+            for kind in KINDS
+        },
+    }
+    print("\n" + as_table(result))
+    save(result, options.out)
+
+
+def train(kind: str, data: Any, epochs: int) -> Any:
+    """Return the run of one training."""
+    import neuronwise
+    from neuronwise.learning import Observer, TrainingState
+
+    class Kill(Observer):
+        """Kills the server after a quarter of the epochs."""
+
+        def __init__(self, server: subprocess.Popen[bytes]) -> None:
+            self.server = server
+
+        def on_epoch_end(self, state: TrainingState) -> None:
+            if state.epoch == max(1, state.epochs // 4):
+                self.server.kill()
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NEURONWISE_HOME"] = folder
+        observers: list[Observer] = []
+        server = None
+        port = free_port()
+        os.environ["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
+        if kind == KINDS[2]:
+            server = start_server(Path(folder), port)
+            observers.append(Kill(server))
+        try:
+            return neuronwise.train(
+                data,
+                layers=[128, 64],
+                optimizer="sgd",
+                epochs=epochs,
+                patience=epochs,
+                batch_size=128,
+                track=kind != BARE,
+                observers=observers,
+            )
+        finally:
+            if server is not None:
+                server.kill()
+                server.wait()
+
+
+def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start an MLflow server on the loopback and wait until it answers."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        f"{folder}/artifacts",
+    ]
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    others = set(range(os.cpu_count() or 1)) - cores or cores
+    server = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=(lambda: os.sched_setaffinity(0, others)) if cores else None,
+    )
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                return server
+        except OSError:
+            time.sleep(0.1)
+    server.kill()
+    raise RuntimeError("the MLflow server did not start")
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """Return the result as a Markdown table."""
+    rows = []
+    for kind, found in result["kinds"].items():
+        ratio = found["ratio"]
+        rows.append(
+            [
+                kind,
+                f"{found['wall_us']['median']:.0f}",
+                "" if kind == BARE else f"**{ratio['median']:.3f}** ({ratio['min']:.3f} to {ratio['max']:.3f})",
+                "yes" if found["same_weights"] else "**no**",
+            ]
+        )
+    return table(["784-128-64-10, batch 128", "µs a step", "times a folder only", "same bits"], rows)
+
+
+def aims_rows(result: dict[str, Any]) -> list[list[Any]]:
+    """Return, for each way of being away, the aim, what was found, and whether it is met."""
+    return [
+        [f"{kind}: a step at most 1.01 times", f"{found['ratio']['median']:.3f}", found["ratio"]["median"] <= 1.01]
+        for kind, found in result["kinds"].items()
+        if kind != BARE
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
