@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def train(kind: str, data: Any, epochs: int) -> Any:
 
         def on_epoch_end(self, state: TrainingState) -> None:
             if state.epoch == max(1, state.epochs // 4):
-                self.server.kill()
+                kill(self.server)
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NEURONWISE_HOME"] = folder
@@ -108,8 +109,14 @@ def train(kind: str, data: Any, epochs: int) -> Any:
             )
         finally:
             if server is not None:
-                server.kill()
+                kill(server)
                 server.wait()
+
+
+def kill(server: subprocess.Popen[bytes]) -> None:
+    """Kill a server with the processes it started: those that answer are not the one that was started here."""
+    with suppress(ProcessLookupError):  # killed before
+        os.killpg(server.pid, signal.SIGKILL)
 
 
 def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -128,6 +135,7 @@ def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=(lambda: os.sched_setaffinity(0, others)) if cores else None,
+        start_new_session=True,
     )
     for _ in range(600):
         try:
@@ -135,7 +143,7 @@ def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
                 return server
         except OSError:
             time.sleep(0.1)
-    server.kill()
+    kill(server)
     raise RuntimeError("the MLflow server did not start")
 
 
