@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import neuronwise.recording.replay as replay_module
 from neuronwise.errors import FormatError, NotFoundError, ReplayWarning, UsageError
 from neuronwise.learning import OPTIMIZERS, Adam, Cosine, Momentum, ReduceOnPlateau, Step, WarmUp, fit
+from neuronwise.learning.stepping import Stepper
 from neuronwise.network import Conv2D, Dense, Dropout, Flatten, Network
 from neuronwise.recording import (
     NEURON_FIELDS,
@@ -91,6 +93,37 @@ def test_every_step_comes_back_with_any_optimizer(tmp_path: Path, make: Any, opt
 )
 def test_every_step_comes_back_with_any_schedule(tmp_path: Path, schedule: Any) -> None:
     check(*recorded(tmp_path, all_layers(), optimizer=Adam(0.02), schedule=schedule, clip_norm=0.5))
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("schedule", [None, WarmUp(7, ReduceOnPlateau(patience=0))], ids=repr)
+def test_states_kept_in_memory_save_steps_and_change_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, schedule: Any
+) -> None:
+    monkeypatch.setattr(replay_module, "_LEAST_KEPT", 1)
+    everything, replay = recorded(
+        tmp_path, all_layers(), optimizer=optimizer, schedule=schedule, writer={"keyframe_every": 1000}
+    )
+    check(everything, replay)
+    assert replay._kept
+    taken: list[int] = []
+    real = Stepper.step
+    monkeypatch.setattr(Stepper, "step", lambda self, rows: (taken.append(1), real(self, rows))[1])
+    for step in np.random.default_rng(1).permutation(sorted(everything.steps)).tolist():
+        taken.clear()
+        assert replay.at(step).parameters.tobytes() == everything.steps[step]["parameters"].tobytes()
+        assert len(taken) <= replay._keep_every, step
+
+
+def test_no_more_states_are_kept_in_memory_than_bytes_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_module, "_LEAST_KEPT", 1)
+    size = 3 * plain().parameters.nbytes  # Adam remembers two arrays
+    for room in (0, 2):
+        monkeypatch.setattr(replay_module, "_KEPT_BYTES", room * size)
+        folder = tmp_path / str(room)
+        everything, replay = recorded(folder, plain(), optimizer="adam", writer={"keyframe_every": 1000})
+        check(everything, replay)
+        assert len(replay._kept) == room
 
 
 def _variants() -> Iterator[tuple[str, Any, dict[str, Any]]]:
