@@ -267,11 +267,14 @@ class Replay:
 
     def _keep(self) -> None:
         """Keep the present state, and let go of those used longest ago."""
-        network, state = self.network, self._optimizer.snapshot()
-        kept = Snapshot(network.parameters.copy(), network.buffers.copy(), state)
-        size = (1 + len(self._optimizer.state)) * kept.parameters.nbytes + kept.buffers.nbytes
-        self._kept[self._at or 0] = kept
-        while len(self._kept) > _KEPT_BYTES // max(1, size):
+        network = self.network
+        size = (1 + len(self._optimizer.state)) * network.parameters.nbytes + network.buffers.nbytes
+        room = _KEPT_BYTES // max(1, size)
+        if not room:
+            return
+        state = self._optimizer.snapshot()
+        self._kept[self._at or 0] = Snapshot(network.parameters.copy(), network.buffers.copy(), state)
+        while len(self._kept) > room:
             self._kept.popitem(last=False)
 
     def _advance(self, step: int) -> None:
