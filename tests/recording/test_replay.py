@@ -100,7 +100,8 @@ def test_every_step_comes_back_with_any_schedule(tmp_path: Path, schedule: Any) 
 def test_states_kept_in_memory_save_steps_and_change_no_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, schedule: Any
 ) -> None:
-    monkeypatch.setattr(replay_module, "_LEAST_KEPT", 1)
+    monkeypatch.setattr(replay_module, "_LEAST_KEPT", 3)
+    monkeypatch.setattr(replay_module, "_KEPT_EVERY_US", 1)
     everything, replay = recorded(
         tmp_path, all_layers(), optimizer=optimizer, schedule=schedule, writer={"keyframe_every": 1000}
     )
@@ -116,7 +117,8 @@ def test_states_kept_in_memory_save_steps_and_change_no_bit(
 
 
 def test_no_more_states_are_kept_in_memory_than_bytes_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_module, "_LEAST_KEPT", 1)
+    monkeypatch.setattr(replay_module, "_LEAST_KEPT", 3)
+    monkeypatch.setattr(replay_module, "_KEPT_EVERY_US", 1)
     size = 3 * plain().parameters.nbytes  # Adam remembers two arrays
     for room in (0, 2):
         monkeypatch.setattr(replay_module, "_KEPT_BYTES", room * size)

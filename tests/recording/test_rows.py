@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from neuronwise.recording.rows import (
     BLOCK_BYTES,
     MAX_ROW_BYTES,
     SCALARS_DTYPE,
+    checksums,
     field_bytes,
     intact,
     keyframe_dtype,
@@ -45,6 +48,25 @@ def test_any_flipped_bit_of_a_row_is_noticed_where_it_is(values: int, n: int, da
     if block + BLOCK_BYTES < payload_bytes(dtype):
         assert intact(rows, block + BLOCK_BYTES).all()
     assert intact(rows, places=np.array([row])).tolist() == [False]
+
+
+@given(length=st.integers(0, 30), n=st.integers(0, 40), seed=st.integers(0, 99))
+def test_checksums_of_short_rows_computed_many_at_once_are_those_of_zlib(length: int, n: int, seed: int) -> None:
+    dtype = row_dtype([("values", "u1", (length,))])
+    rows = filled(dtype, n, seed)
+    payload = payload_bytes(dtype)
+    raw = rows.tobytes()
+    starts = range(0, n * dtype.itemsize, dtype.itemsize)
+    assert rows["crc"][:, 0].tolist() == [zlib.crc32(raw[start : start + payload]) for start in starts]
+
+
+@given(sizes=st.lists(st.integers(0, 9000), max_size=5), seed=st.integers(0, 9))
+def test_checksums_of_a_row_in_parts_are_those_of_the_whole(sizes: list[int], seed: int) -> None:
+    raw = np.random.default_rng(seed).bytes(sum(sizes))
+    ends = np.cumsum([0, *sizes]).tolist()
+    parts = [memoryview(raw[first:last]) for first, last in itertools.pairwise(ends)]
+    expected = [zlib.crc32(raw[start : start + BLOCK_BYTES]) for start in range(0, len(raw), BLOCK_BYTES)]
+    assert checksums(*parts).tolist() == expected
 
 
 def test_many_rows_are_checked_all_the_same() -> None:

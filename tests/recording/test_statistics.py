@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from neuronwise.network import (
     Network,
     Pass,
 )
-from neuronwise.recording import HISTOGRAMS, NEURON_FIELDS, Layout, Measured, Statistics
+from neuronwise.recording import HISTOGRAMS, NEURON_FIELDS, Layout, Measured, Statistics, weight_statistics
 from neuronwise.recording.histogram import SAMPLE, histogram
 
 NAN = math.nan
@@ -172,12 +173,26 @@ def slow(network: Network, step: Measured) -> dict[str, list[dict[str, float]]]:
     return found
 
 
+def the_same_however_it_is_measured(network: Network, step: Measured, row: np.void) -> None:
+    """Large layers are gone through at once, small ones later; several steps at a time, or one."""
+    expected = row.tobytes()
+    for at_once in (0, 1_000_000):
+        with mock.patch.object(weight_statistics, "AT_ONCE_WEIGHTS", at_once), np.errstate(all="ignore"):
+            for steps in (1, 3, 5):
+                statistics = Statistics(network, Layout.of(network), capacity=5)
+                for _ in range(2):
+                    for _ in range(steps):
+                        statistics.take(step)
+                    assert [found.tobytes() for found in statistics.finish()] == [expected] * steps
+
+
 def agree(network: Network, step: Measured, *, exact_std: float = 1e-3) -> None:
     statistics = Statistics(network, Layout.of(network))
     kept = [None if one is None else one.copy() for one in (step.parameters, step.gradients, step.update)]
     kept += [one.a.copy() for one in step.passes]
     row = statistics.measure_neurons(step)[0]
     statistics.measure_layers(step)
+    the_same_however_it_is_measured(network, step, row)
     now = [step.parameters, step.gradients, step.update, *(one.a for one in step.passes)]
     for before, after in zip(kept, now, strict=True):
         np.testing.assert_array_equal(before, after)  # looking changes nothing

@@ -8,6 +8,7 @@ it computed is there again though it was never stored ("hindsight logging", Garc
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -28,15 +29,18 @@ from neuronwise.recording.batches import Batches, FitBatches, PassBatches, Train
 from neuronwise.recording.layout import Layout
 from neuronwise.recording.reader import RecordedHistory
 from neuronwise.recording.replayed_step import ReplayedStep, copied_trace
+from neuronwise.recording.schedule import step_time_us
 from neuronwise.recording.statistics import Measured, Statistics
 
 Array = NDArray[np.floating[Any]]
 
 # Steps that are taken to compare with the next stored state.
 _CHECKED_WITHIN = 10_000
-# Between two stored states so many parts are told apart by states kept in memory, at least so many steps long, up to so
-# many bytes.
-_KEPT_PARTS, _LEAST_KEPT, _KEPT_BYTES = 4, 8, 256_000_000
+# Between two stored states others are kept in memory: apart by steps of about so many microseconds, at least so many
+# steps, up to a share of the machine's memory and so many bytes (fewer where it does not say how much it has).
+_KEPT_EVERY_US, _LEAST_KEPT = 25_000, 8
+_USUAL_BATCH = 32
+_KEPT_SHARE, _KEPT_BYTES, _KEPT_BYTES_UNKNOWN = 0.125, 2_000_000_000, 256_000_000
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Replay:
             activation = self.network.layers[-1].activation
             self._loss = get_loss(settings["loss"], activation.name if activation else "identity")
             self._planned = int(history.description["planned_steps"])
+            step_us = step_time_us(self.network, int(settings.get("batch_size", _USUAL_BATCH)))
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             if isinstance(error, UsageError):
                 raise
@@ -126,7 +131,8 @@ class Replay:
         self._at: int | None = None
         # States between stored ones, the last used: going to a step near one that was visited then takes fewer steps.
         self._kept: OrderedDict[int, Snapshot] = OrderedDict()
-        self._interval, self._keep_every = 0, 1
+        self._interval, self._keep_every = 0, max(_LEAST_KEPT, math.ceil(_KEPT_EVERY_US / max(1.0, step_us)))
+        self._kept_room = _kept_bytes() // max(1, self._state_bytes())
 
     @property
     def last_step(self) -> int:
@@ -252,29 +258,23 @@ class Replay:
                 where=str(self.history.folder),
             )
         start = self._start_for(step)
-        self._enter_interval(start)
+        self._interval = start
         kept = next((one for one in range(step, start, -1) if one in self._kept), start)
         if self._at is None or not kept <= self._at <= step:
             self._load(kept)
         self._advance(step)
 
-    def _enter_interval(self, stored: int) -> None:
-        """Note how far apart states are kept between a stored one and the next."""
-        steps = self.history.steps
-        place = int(np.searchsorted(steps, stored, "right"))
-        length = int(steps[place]) - stored if place < len(steps) else _CHECKED_WITHIN
-        self._interval, self._keep_every = stored, max(_LEAST_KEPT, math.ceil(length / _KEPT_PARTS))
+    def _state_bytes(self) -> int:
+        network = self.network
+        return (1 + len(self._optimizer.state)) * network.parameters.nbytes + network.buffers.nbytes
 
     def _keep(self) -> None:
         """Keep the present state, and let go of those used longest ago."""
-        network = self.network
-        size = (1 + len(self._optimizer.state)) * network.parameters.nbytes + network.buffers.nbytes
-        room = _KEPT_BYTES // max(1, size)
-        if not room:
+        if not self._kept_room:
             return
-        state = self._optimizer.snapshot()
+        network, state = self.network, self._optimizer.snapshot()
         self._kept[self._at or 0] = Snapshot(network.parameters.copy(), network.buffers.copy(), state)
-        while len(self._kept) > room:
+        while len(self._kept) > self._kept_room:
             self._kept.popitem(last=False)
 
     def _advance(self, step: int) -> None:
@@ -292,7 +292,7 @@ class Replay:
                 self._compare_loss(self._at, loss)
                 self._compare(self._at)
                 if self._at in self._stored:
-                    self._enter_interval(self._at)
+                    self._interval = self._at
                 elif not (self._at - self._interval) % self._keep_every and self._at not in self._kept:
                     self._keep()
 
@@ -386,6 +386,15 @@ class Replay:
                 ReplayWarning,
                 stacklevel=2,
             )
+
+
+def _kept_bytes() -> int:
+    """Return how many bytes states that are kept may take: of a machine with 16 GB of memory 2 GB."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return min(_KEPT_BYTES, _KEPT_BYTES_UNKNOWN)
+    return min(_KEPT_BYTES, int(_KEPT_SHARE * memory))
 
 
 def settings_of(history: RecordedHistory) -> dict[str, Any]:

@@ -6,6 +6,7 @@ before. So a part of a long row, one weight of a keyframe, can be checked withou
 
 from __future__ import annotations
 
+import functools
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ BLOCK_BYTES = 4096
 # NumPy counts the bytes of a structured row in a C int.
 MAX_ROW_BYTES = 2**31 - 1
 _ROWS_AT_ONCE = 8192
+# Of rows up to this length checksums are computed many at once.
+_SHORT_BYTES = 64
 # Classes of a histogram.
 BINS = 64
 
@@ -89,6 +92,12 @@ def holds_values(layout: Layout) -> bool:
     return _fits((1 + states) * layout.parameter_count + layout.buffer_count, layout.dtype)
 
 
+def head_dtype(keyframes: np.dtype[np.void]) -> np.dtype[np.void]:
+    """Return what stands in the row of a keyframe before its values."""
+    assert keyframes.names is not None
+    return np.dtype([(name, keyframes[name]) for name in keyframes.names[: keyframes.names.index("params")]])
+
+
 def neurons_dtype(neuron_count: int, dtype: np.dtype[Any]) -> np.dtype[np.void]:
     """Return the row of the statistics of one step: for each one number per neuron, all layers in order."""
     number = dtype.newbyteorder("<")
@@ -128,13 +137,53 @@ def payload_bytes(dtype: np.dtype[Any]) -> int:
 def write_checksums(rows: NDArray[np.void]) -> None:
     """Fill the field `crc` of rows, (n,), in contiguous memory."""
     payload = payload_bytes(rows.dtype)
+    if payload <= _SHORT_BYTES and len(rows) > 1:
+        short = rows.view(np.uint8).reshape(len(rows), -1)[:, :payload]
+        for some in range(0, len(rows), _ROWS_AT_ONCE):
+            rows["crc"][some : some + _ROWS_AT_ONCE, 0] = _short_checksums(short[some : some + _ROWS_AT_ONCE])
+        return
     if payload <= BLOCK_BYTES:
         rows["crc"][:, 0] = list(map(zlib.crc32, _as_bytes(rows, 0, payload)))
         return
     raw = memoryview(rows.view(np.uint8).data)
     for place in range(len(rows)):
-        row = raw[place * rows.dtype.itemsize :][:payload]
-        rows["crc"][place] = [zlib.crc32(row[start : start + BLOCK_BYTES]) for start in range(0, payload, BLOCK_BYTES)]
+        rows["crc"][place] = checksums(raw[place * rows.dtype.itemsize :][:payload])
+
+
+def checksums(*parts: memoryview) -> NDArray[np.uint32]:
+    """Return the checksums of a row whose bytes, those of the checksums aside, are these parts one behind the other."""
+    found: list[int] = []
+    checksum, room = 0, BLOCK_BYTES
+    for part in parts:
+        start = 0
+        while start < len(part):
+            piece = part[start : start + room]
+            checksum = zlib.crc32(piece, checksum)
+            start, room = start + len(piece), room - len(piece)
+            if not room:
+                found.append(checksum)
+                checksum, room = 0, BLOCK_BYTES
+    return np.array(found if room == BLOCK_BYTES else [*found, checksum], dtype="<u4")
+
+
+def _short_checksums(raw: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return the CRC-32 of each row of bytes, (n, length): in half the time of a call for each.
+
+    CRC-32 is affine: that of a row is that of zeros, changed (XOR) by what each byte at its place changes.
+    """
+    changes, of_zeros, firsts = _changes_of_bytes(raw.shape[1])
+    found: NDArray[np.uint32] = np.bitwise_xor.reduce(changes.take(raw + firsts), axis=1)
+    found ^= of_zeros
+    return found
+
+
+@functools.cache
+def _changes_of_bytes(length: int) -> tuple[NDArray[np.uint32], np.uint32, NDArray[np.intp]]:
+    """Return what each byte at each place changes, (length * 256,); the CRC of zeros; the first index of each place."""
+    of_zeros = zlib.crc32(bytes(length))
+    rows = (bytes(place) + bytes([byte]) + bytes(length - 1 - place) for place in range(length) for byte in range(256))
+    changes = np.fromiter((zlib.crc32(row) ^ of_zeros for row in rows), np.uint32, 256 * length)
+    return changes, np.uint32(of_zeros), 256 * np.arange(length, dtype=np.intp)
 
 
 def intact(

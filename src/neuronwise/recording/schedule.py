@@ -29,15 +29,16 @@ FIXED_BYTES, _HEADERS_BYTES = 40_000, 20_000
 # A training that is resumed for more epochs needs room too.
 SHARE_NOW = 0.97
 
-# The times below are those of one core of a machine of 2023; they only choose spacings.
-_STEP_OVERHEAD_US, _FLOPS_PER_US = 25.0, 150_000.0
+# The times below are those of one core of a fast machine of 2025; they only choose spacings. On a slower one steps are
+# slower too, so that the shares stay about the same.
+_STEP_OVERHEAD_US, _FLOPS_PER_US = 25.0, 250_000.0
 # What is done seldom finds nothing of it in the processor's caches, and takes two or three times as long as in a loop.
-_KEYFRAME_OVERHEAD_US, _FRAME_OVERHEAD_US, _SUMMARY_US = 40.0, 900.0, 800.0
-_BYTES_PER_US, _STATISTICS_PER_US = 1750.0, 400.0
-# What keyframes, and likewise frames, may cost of the steps' time; and how long going to a step may take.
-COST_SHARE, _SEEK_US = 0.005, 45_000.0
-# A short training may spend this on keyframes whatever its share, so that it too can be looked at closely.
-ALLOWED_US = 20_000.0
+_KEYFRAME_OVERHEAD_US, _FRAME_OVERHEAD_US, _SUMMARY_US = 120.0, 700.0, 700.0
+_BYTES_PER_US, _STATISTICS_PER_US = 2400.0, 400.0
+# What keyframes, frames and summaries of epochs may cost of the steps' time; and how long going to a step may take.
+COST_SHARE, FRAME_SHARE, SUMMARY_SHARE, _SEEK_US = 0.004, 0.002, 0.001, 45_000.0
+# A short training may spend this whatever its share, so that it too can be looked at closely.
+ALLOWED_US, _FRAMES_ALLOWED_US, _SUMMARIES_ALLOWED_US = 20_000.0, 15_000.0, 5_000.0
 # At least so many keyframes a run, but not closer than cost allows; at most so many steps between two.
 _LEAST_COUNT, MOST_SPACING = 150, 500
 _FRAMES_PER_RUN, _FRAME_SPACING = 130, 4000
@@ -256,14 +257,14 @@ def _frame_spacing(steps: int, step_us: float, parameters: int, frame_bytes: int
     if room < _BESIDE:
         return 0
     cost_us = frame_time_us(parameters, frame_bytes)
-    by_cost = min(cost_us / (COST_SHARE * step_us), steps * cost_us / ALLOWED_US)
+    by_cost = min(cost_us / (FRAME_SHARE * step_us), steps * cost_us / _FRAMES_ALLOWED_US)
     wanted = min(_FRAME_SPACING, max(steps // _FRAMES_PER_RUN, math.ceil(by_cost)))
     return max(1, wanted, math.ceil(steps / (room - _BESIDE / 2)))
 
 
 def _summary_spacing(epochs: int, total_us: float) -> int:
     """Return the epochs between those whose layers are summed up."""
-    by_cost = min(_SUMMARY_US * epochs / (COST_SHARE / 2 * total_us), _SUMMARY_US * epochs / ALLOWED_US)
+    by_cost = min(_SUMMARY_US * epochs / (SUMMARY_SHARE * total_us), _SUMMARY_US * epochs / _SUMMARIES_ALLOWED_US)
     return max(1, math.ceil(by_cost))
 
 

@@ -15,6 +15,7 @@ import io
 import os
 import re
 import stat
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from numpy.typing import NDArray
 
 from neuronwise.errors import FormatError
 from neuronwise.recording.rows import intact
+
+_Bytes = bytes | bytearray | memoryview
 
 HEADER_BYTES = 4096
 _MAGIC = b"\x93NUMPY\x01\x00"
@@ -126,22 +129,28 @@ class SegmentWriter:
     def _part(self) -> Path:
         return self.folder / f"{self.stream}-{self._index:06d}.npy.part"
 
-    def append(self, rows: bytes | bytearray | memoryview) -> None:
+    def append(self, rows: _Bytes, *rest: _Bytes) -> None:
         """Append whole rows given as bytes; once it returns, they survive the process.
+
+        Args:
+            rows: Whole rows, or the beginning of one.
+            rest: What follows of that one, so that nobody has to copy it together.
 
         Raises:
             OSError: They could not be written; the segment is cut back to the whole rows it had.
         """
         self._sealer.check()
+        if rest:
+            self._write([memoryview(part).cast("B") for part in (rows, *rest)])
+            return
         view = memoryview(rows).cast("B")
         while len(view):
             room = (self.rows_per_segment - self._rows) * self.dtype.itemsize
-            self._write(view[:room])
+            self._write([view[:room]])
             view = view[room:]
-            if self._rows == self.rows_per_segment:
-                self.seal()
 
-    def _write(self, view: memoryview) -> None:
+    def _write(self, views: Sequence[memoryview]) -> None:
+        """Write as many whole rows as have room in the segment, and seal it if it is full."""
         if self._file is None:
             self._begin()
         assert self._file is not None
@@ -149,14 +158,17 @@ class SegmentWriter:
             raise FileNotFoundError(f"{self._part} was deleted while it was written")
         end = HEADER_BYTES + self._rows * self.dtype.itemsize
         try:
-            _write_fully(self._file, view)
+            _write_fully(self._file, views)
         except OSError:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
                 self._file.seek(end)
             raise
-        count = len(view) // self.dtype.itemsize
+        count, torn = divmod(sum(map(len, views)), self.dtype.itemsize)
+        assert not torn
         self._rows, self.written = self._rows + count, self.written + count
+        if self._rows == self.rows_per_segment:
+            self.seal()
 
     def _begin(self) -> None:
         self._index = max(self._index, next_index(self.folder, self.stream))
@@ -174,7 +186,7 @@ class SegmentWriter:
             self._index += 1
         self._file, self._rows = file, 0
         try:
-            _write_fully(file, memoryview(npy_header(self.dtype, 0)))
+            _write_fully(file, [memoryview(npy_header(self.dtype, 0))])
         except OSError:
             self._file = None
             file.close()
@@ -189,13 +201,21 @@ class SegmentWriter:
         file, part = self._file, self._part
         self._file, self._index = None, self._index + 1
         file.seek(0)
-        _write_fully(file, memoryview(npy_header(self.dtype, self._rows)))
+        _write_fully(file, [memoryview(npy_header(self.dtype, self._rows))])
         self._sealer.seal(file, part)
 
 
-def _write_fully(file: io.FileIO, view: memoryview) -> None:
-    while len(view):
-        view = view[file.write(view) or 0 :]
+def _write_fully(file: io.FileIO, views: Sequence[memoryview]) -> None:
+    """Write all views, one behind the other, with as few calls of the system as it takes."""
+    if not hasattr(os, "writev"):  # Windows
+        views = [memoryview(b"".join(views))]
+    left = list(views)
+    while left:
+        done = os.writev(file.fileno(), left) if hasattr(os, "writev") else file.write(left[0]) or 0
+        while left and done >= len(left[0]):
+            done -= len(left.pop(0))
+        if left:
+            left[0] = left[0][done:]
 
 
 def next_index(folder: Path, stream: str) -> int:

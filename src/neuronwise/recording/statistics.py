@@ -7,7 +7,6 @@ counted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,14 @@ from numpy.typing import NDArray
 from neuronwise.network.channels import neuron_axes
 from neuronwise.recording.histogram import histogram
 from neuronwise.recording.layout import LayerLayout, Layout
-from neuronwise.recording.quantities import norm, scale_of
+from neuronwise.recording.quantities import scale_of
 from neuronwise.recording.rows import (
     HISTOGRAMS,
     NEURON_FIELDS,
-    field_bytes,
     layers_dtype,
     neurons_dtype,
-    part_of,
 )
+from neuronwise.recording.weight_statistics import NORMS, WeightStatistics
 
 if TYPE_CHECKING:
     from neuronwise.network import Network, Pass
@@ -35,6 +33,7 @@ Array = NDArray[np.floating[Any]]
 
 # A sigmoid or tanh is called saturated closer than this to an end of its range.
 SATURATED_WITHIN = 0.03
+_STEPS_TO_HALVE = 4
 
 
 @dataclass(frozen=True)
@@ -74,24 +73,24 @@ class Statistics:
         if network is not None:
             axes = dict(zip(layout.layers, neuron_axes(network.layers), strict=True))
         positions = {name: position for position, name in enumerate(layout.layers)}
-        self._parts = [_Part(layer, positions[layer.name], axes[layer.name], capacity) for layer in layout.observed]
-        self._values: dict[str, Array] = {name: self._rows[name] for name in NEURON_FIELDS}
-        # The fields of the weights lie one behind the other in a row: of each step an array (fields, neurons).
-        first = field_bytes(self._rows.dtype, _OF_WEIGHTS[0])[0]
-        self._of_weights = list(
-            part_of(self._rows, first, (layout.dtype.newbyteorder("<"), (len(_OF_WEIGHTS), layout.neuron_count)))
-        )
-        limits = np.finfo(layout.dtype)
-        self._least = math.sqrt(limits.tiny / limits.eps)
-        self._bound: tuple[Array | None, ...] = (None, None, None)
-        self._has_all = False
-        self._owners = [(place, own) for place, part in enumerate(self._parts) for own in range(part.layer.neurons)]
+        self._weights = WeightStatistics(layout, capacity)
+        values = {layer.name: layer.neuron_count for layer in network.layers} if network is not None else {}
+        self._parts = [
+            _Part(layer, positions[layer.name], axes[layer.name], capacity, values.get(layer.name, 0))
+            for layer in layout.observed
+        ]
+        self._steps: NDArray[np.int64] = self._rows["step"]
         self._count = 0
 
     @property
     def count(self) -> int:
         """How many steps are taken and not finished."""
         return self._count
+
+    def bytes_per_step(self, batch_size: int) -> int:
+        """Return how many bytes are kept of a step until `finish`."""
+        values = batch_size * sum(part.values for part in self._parts) + len(NORMS) * self._weights.copied
+        return values * self.layout.dtype.itemsize
 
     def measure_neurons(self, step: Measured) -> NDArray[np.void]:
         """Return the row of statistics of every neuron, (1,): a buffer, without step and checksums."""
@@ -108,65 +107,12 @@ class Statistics:
             step: What is measured; nothing of it is needed any more afterwards, if `capacity` is above 1.
             number: The number of the step.
         """
-        place = self._count
-        bound = self._bound
-        if step.parameters is not bound[0] or step.gradients is not bound[1] or step.update is not bound[2]:
-            self._bind(step)
-        of_weights, passes = self._of_weights[place], step.passes
+        place, passes = self._count, step.passes
+        self._weights.take(place, (step.parameters, step.gradients, step.update))
         for part in self._parts:
-            for rows, squares in part.rows[place]:
-                np.vecdot(rows, rows, squares)
-            for own, field in part.biases[place]:
-                field[...] = own
             part.keep(place, passes[part.position].a if passes else None)
-        norms = of_weights[::2]
-        np.sqrt(norms, norms)
-        # Out of range or not finite is seldom; NaN stands for no weights, biases or gradients too.
-        certain = self._has_all and self._least < np.minimum.reduce(norms, None) and math.isfinite(of_weights.sum())
-        self._values["nonfinite_weights"][place] = 0
-        self._values["nonfinite_gradients"][place] = 0 if step.gradients is not None else np.nan
-        if not certain:
-            self._correct_weights(place)
-        self._rows["step"][place] = number
+        self._steps[place] = number
         self._count += 1
-
-    def _bind(self, step: Measured) -> None:
-        """Take views of the layers' rows in these arrays, which are the same at every step of a training."""
-        self._bound = step.parameters, step.gradients, step.update
-        for of_weights in self._of_weights:
-            of_weights.fill(np.nan)
-        for part in self._parts:
-            part.bind(self._bound, self._of_weights)
-        self._has_all = all(len(part.rows[0]) == 3 and len(part.biases[0]) == 2 for part in self._parts)
-
-    def _correct_weights(self, place: int) -> None:
-        """Compute norms again in float64 that the quick way cannot tell for certain; count what is not finite."""
-        of_weights = self._of_weights[place]
-        norms, biases = of_weights[::2], of_weights[1::2]
-        # Squares below or beyond what the dtype holds, or of what is not finite, by part and kind: quick, too, as some
-        # neurons may be dead at every step.
-        doubtful: dict[tuple[int, int], list[int]] = {}
-        for flat in np.flatnonzero(~((norms > self._least) & (norms < np.inf))).tolist():
-            kind, neuron = divmod(flat, self.layout.neuron_count)
-            position, own = self._owners[neuron]
-            doubtful.setdefault((position, kind), []).append(own)
-        for (position, kind), which in doubtful.items():
-            part = self._parts[position]
-            if kind in part.kinds:
-                rows, to = part.rows[place][part.kinds.index(kind)]
-                count = self._counted(kind, place)
-                _correct_norms(rows, to, which, None if count is None else count[part.place])
-        wrong = None if math.isfinite(biases.sum()) else ~np.isfinite(biases)
-        for part in self._parts if wrong is not None else ():
-            for kind in part.bias_kinds:
-                count = self._counted(kind, place)
-                assert count is not None
-                assert wrong is not None
-                count[part.place] += wrong[kind, part.place]
-
-    def _counted(self, kind: int, place: int) -> Array | None:
-        """Return where it is counted what of weights (0) or gradients (1) is not finite; of updates nowhere."""
-        return self._values[("nonfinite_weights", "nonfinite_gradients")[kind]][place] if kind < 2 else None
 
     def finish(self) -> NDArray[np.void]:
         """Return the rows of the steps taken, (n,): a buffer, without checksums."""
@@ -174,13 +120,13 @@ class Statistics:
         rows = self._rows[:n]
         values = {name: rows[name] for name in NEURON_FIELDS}
         with np.errstate(all="ignore"):
-            for part in self._parts:
-                part.activations(values, n)
+            self._weights.finish(values, n)
             np.divide(values["update_norm"], values["weight_norm"], out=values["update_ratio"])
             # Nothing moved: 0, also of weights that are all 0.
             values["update_ratio"][values["update_norm"] == 0] = 0
             for part in self._parts:
-                part.correct_activations(values, n, self._least)
+                part.activations(values, n)
+                part.correct_activations(values, n, self._weights.least)
         return rows
 
     def measure_layers(self, step: Measured) -> NDArray[np.void]:
@@ -201,39 +147,21 @@ class Statistics:
         return self.layers
 
 
-# Norms and biases in turn, as they lie in a row.
-_OF_WEIGHTS = ("weight_norm", "bias", "grad_norm", "bias_grad", "update_norm")
 _OF_ACTIVATIONS = ("mean", "std", "min", "max", "inactive", "saturated", "nonfinite_activations")
 
 
 class _Part:
     """The neurons of one layer: views of their weights, and their activations of the steps taken."""
 
-    def __init__(self, layer: LayerLayout, position: int, axis: int | None, capacity: int) -> None:
-        self.layer, self.position, self.axis = layer, position, axis
+    def __init__(self, layer: LayerLayout, position: int, axis: int | None, capacity: int, values: int) -> None:
+        self.layer, self.position, self.axis, self.values = layer, position, axis, values
         self.place = slice(layer.first_neuron, layer.first_neuron + layer.neurons)
-        # For each step that may be taken: rows of weights, gradients and updates, each with where their squares go; and
-        # likewise biases.
-        self.rows: list[list[tuple[Array, Array]]] = []
-        self.biases: list[list[tuple[Array, Array]]] = []
-        self.kinds: list[int] = []
-        self.bias_kinds: list[int] = []
         self._capacity = capacity
         # Activations as (steps, values of a neuron, neurons), one array for each batch size; and which step has which.
         self._kept: dict[int, Array] = {}
         self._sizes: list[int] = []
         self._ones: dict[int, Array] = {}
         self._scratch = np.empty(0)
-
-    def bind(self, flats: Sequence[Array | None], of_weights: Sequence[Array]) -> None:
-        """Take views of the layer's rows in flat arrays; what there is none of stays NaN."""
-        layer, weights, biases = self.layer, self.layer.weights, self.layer.biases
-        given = [(kind, flat) for kind, flat in enumerate(flats) if flat is not None]
-        rows = {kind: layer.parameters[weights].of(flat).reshape(layer.neurons, -1) for kind, flat in given if weights}
-        own = {kind: layer.parameters[biases].of(flat) for kind, flat in given if biases and kind < 2}
-        self.rows = [[(one, to[2 * kind, self.place]) for kind, one in rows.items()] for to in of_weights]
-        self.biases = [[(one, to[2 * kind + 1, self.place]) for kind, one in own.items()] for to in of_weights]
-        self.kinds, self.bias_kinds = list(rows), list(own)
 
     def keep(self, place: int, a: Array | None) -> None:
         """Keep the activations of a step until they are gone through."""
@@ -261,15 +189,20 @@ class _Part:
             a = self._kept[size][first:last] if self._capacity > 1 else self._kept[size]
             if (ones := self._ones.get(size)) is None:
                 ones = self._ones[size] = np.ones(size, dtype=a.dtype)
+            if self._scratch.shape != a.shape:
+                self._scratch = np.empty_like(a)
+            scratch = self._scratch
             mean = np.matmul(ones, a)
             mean /= size
-            variance = np.einsum("mij,mij->mj", a, a)
+            np.multiply(a, a, scratch)
+            variance = np.matmul(ones, scratch)
             variance /= size
             variance -= mean * mean  # the variance is the mean of the squares less the square of the mean
             to["mean"][...] = mean
             np.sqrt(variance, out=to["std"])
-            np.minimum.reduce(a, axis=1, out=to["min"])
-            np.maximum.reduce(a, axis=1, out=to["max"])
+            # The sum makes 0 of -0: which of them is found depends on the order.
+            np.add(_extreme(np.minimum, a, scratch), 0, out=to["min"])
+            np.add(_extreme(np.maximum, a, scratch), 0, out=to["max"])
             activation = self.layer.activation
             to["inactive"][...] = self._share(np.equal(a, 0), ones) if activation == "relu" else np.nan
             to["saturated"][...] = np.nan
@@ -286,8 +219,6 @@ class _Part:
 
     def _share(self, mask: NDArray[np.bool_], ones: Array) -> Array:
         """Return the share of values that are true: the count is exact, as whole numbers below 2^24 are in float32."""
-        if self._scratch.shape != mask.shape:
-            self._scratch = np.empty(mask.shape, dtype=ones.dtype)
         np.copyto(self._scratch, mask)
         shares: Array = np.matmul(ones, self._scratch)
         shares /= len(ones)
@@ -311,14 +242,23 @@ class _Part:
         self._sizes = []
 
 
-def _correct_norms(rows: Array, norms: Array, which: list[int], count: Array | None) -> None:
-    """Compute norms of some rows again in float64, scaled against overflow; count what is not finite."""
-    few = rows.take(which, 0)
-    if np.maximum.reduce(few, None) == 0 == np.minimum.reduce(few, None):  # weights that get no gradient at all
-        return
-    norms[which] = norm(few)
-    if count is not None:
-        count[which] += np.count_nonzero(~np.isfinite(few), axis=1)
+def _extreme(function: np.ufunc, a: Array, scratch: Array) -> Array:
+    """Return the least or greatest along axis 1 of (steps, values, neurons).
+
+    Of many steps by halves, all steps at once, since whole blocks are quicker than rows.
+    """
+    if len(a) < _STEPS_TO_HALVE:
+        found: Array = function.reduce(a, axis=1)
+        return found
+    count = a.shape[1]
+    while count > 1:
+        half = count // 2
+        to = scratch[:, : count - half]
+        function(a[:, :half], a[:, half : 2 * half], out=to[:, :half])
+        if count % 2:
+            to[:, half] = a[:, 2 * half]
+        a, count = to, count - half
+    return a[:, 0]
 
 
 def _mean_and_deviation(a: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -22,7 +22,7 @@ from neuronwise.recording.description import begin_attempt, describe, npy_bytes,
 from neuronwise.recording.events import EventWriter
 from neuronwise.recording.layout import Layout
 from neuronwise.recording.quantities import layer_summaries
-from neuronwise.recording.rows import SCALARS_DTYPE, stream_dtypes, write_checksums
+from neuronwise.recording.rows import SCALARS_DTYPE, checksums, head_dtype, stream_dtypes, write_checksums
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES, Plan, plan_recording
 from neuronwise.recording.segments import Sealer, SegmentWriter, read_stream
 from neuronwise.recording.statistics import Measured, Statistics
@@ -35,9 +35,9 @@ _log = logging.getLogger("neuronwise")
 
 # Scalars are written at least this often: a divisor of the steps at which a run looks whether a checkpoint is due, so
 # that no training goes on from a step whose scalars a kill has cost.
-_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 1024, 0.5
+_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 2048, 0.5
 # Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
-_SERIES_STEPS, _SERIES_BYTES = 64, 1_000_000
+_SERIES_STEPS, _SERIES_BYTES = 64, 4_000_000
 # How often it is looked whether the folder is still where it was.
 _CHECK_AFTER_S = 0.1
 # Segments are completed at least this often while rows come, so that they can be sent to a store.
@@ -238,7 +238,7 @@ class RecordingWriter(Observer):
         self.plan = self._make_plan(state, folder_size_bytes(self.folder))
         dtypes, self._sealer = stream_dtypes(layout), (sealer := Sealer())
         self._streams = {stream: SegmentWriter(self.folder, stream, dtype, sealer) for stream, dtype in dtypes.items()}
-        self._row = np.zeros(1, dtypes["keyframes"])
+        self._head = np.zeros(1, head_dtype(dtypes["keyframes"]))
         self._statistics = Statistics(network, layout)
         self._stored: set[int] = set()
         self._framed: set[int] = set()
@@ -361,14 +361,16 @@ class RecordingWriter(Observer):
         assert self.plan is not None
         if step in self._stored or len(self._stored) >= self.plan.max_keyframes:
             return
-        row = self._row[0]
+        row = self._head[0]
         row["step"], row["attempt"], row["epoch"] = step, self.attempt, epoch
-        row["whole"], row["params"] = optimizer_state is not None, parameters
-        if self._layout.buffer_count:
-            row["buffers"] = buffers
-        for place, name in enumerate(self._layout.optimizer_names):
-            row["optimizer"][place] = np.nan if optimizer_state is None else optimizer_state[name]
-        self._append("keyframes", self._row)
+        row["whole"] = optimizer_state is not None
+        values = [parameters, *([buffers] if self._layout.buffer_count else [])]
+        for name in self._layout.optimizer_names:
+            values.append(np.full_like(parameters, np.nan) if optimizer_state is None else optimizer_state[name])
+        # A state is written from where it lies: to copy it together first took as long as the steps of a small network.
+        parts = [_bytes_of(self._head), *map(_bytes_of, values)]
+        self._check_place()
+        self._streams["keyframes"].append(*parts, _bytes_of(checksums(*parts)))
         self._stored.add(step)
 
     def _measure(self, state: TrainingState) -> NDArray[np.void]:
@@ -464,14 +466,19 @@ class RecordingWriter(Observer):
                     self._events.close()
 
 
+def _bytes_of(values: NDArray[Any]) -> memoryview:
+    """Return the bytes of values as they lie in a file."""
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False) if values.dtype.names is None else values
+    return memoryview(np.ascontiguousarray(little).view(np.uint8).data)
+
+
 def _batch_size(state: TrainingState) -> int:
     return 32 if state.make_checkpoint is None else int(state.checkpoint().settings["batch_size"])
 
 
 def _series(network: Network, layout: Layout, batch_size: int) -> Statistics:
     """Return what measures the steps that were asked for, some at a time."""
-    values = batch_size * sum(layer.neuron_count for layer in network.layers)
-    fitting = _SERIES_BYTES // max(1, values * layout.dtype.itemsize)
+    fitting = _SERIES_BYTES // max(1, Statistics(network, layout).bytes_per_step(batch_size))
     return Statistics(network, layout, max(1, min(_SERIES_STEPS, fitting)))
 
 
