@@ -61,7 +61,7 @@ def quoted(name: str) -> str:
     )
     module = importlib.import_module(benchmark)
     if function == "as_table" and hasattr(module, "footnote"):
-        note = f"{module.footnote(result)}\n\n{note}"
+        note = f"{module.footnote(result)}\n\n{note}".lstrip()
     return f"\n{getattr(module, function)(result)}\n\n{note}\n"
 
 

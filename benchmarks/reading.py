@@ -54,7 +54,7 @@ def measure_seeks(training: Training, folder: Path, count: int) -> dict[str, Any
     from neuronwise.files import folder_size_bytes
 
     chance = random.Random(1)
-    steps = chance.sample(range(1, training.planned + 1), min(count, training.planned))
+    steps = chance.sample(range(1, training.steps + 1), min(count, training.steps))
     digests = Digests(set(steps))
     place = folder / "recording"
     training.train(lambda _: [RecordingWriter(place), digests], folder)
@@ -62,7 +62,7 @@ def measure_seeks(training: Training, folder: Path, count: int) -> dict[str, Any
 
     def open_and_seek() -> Any:
         recording = neuronwise.open(place, data=data)
-        recording.at(chance.randrange(training.planned))
+        recording.at(chance.randrange(training.steps))
         return recording
 
     _, opened_s, recording = timed(open_and_seek)
@@ -78,14 +78,14 @@ def measure_seeks(training: Training, folder: Path, count: int) -> dict[str, Any
         again.append(timed(lambda: recording.at(step))[1])  # noqa: B023
     return {
         **training.description,
-        "steps": training.planned,
+        "steps": training.steps,
         "seeks": len(steps),
         "opened_and_first_seek_ms": 1e3 * opened_s,
         "first_visit_ms": times_ms(first),
         "warm_ms": times_ms(again),
         "same_bits": same,
         "keyframes": len(keyframes),
-        "keyframes_per_100_000_steps": (len(keyframes) - 1) * 100_000 / training.planned,
+        "keyframes_per_100_000_steps": (len(keyframes) - 1) * 100_000 / training.steps,
         "widest_interval": max(b - a for a, b in itertools.pairwise(keyframes)),
         "bytes": folder_size_bytes(place),
     }

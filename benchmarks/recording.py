@@ -6,10 +6,10 @@ All train 64,000 made rows of 784 inputs from the same first weights, in one pro
 
 *Cost*: bare training, the `RecordingWriter` as it is by default, with statistics of the neurons at every step, and
 `numpy.save` of the weights every 500 steps. Times are of the whole of `fit`, 100,000 steps with opening and closing of
-the recording. Before them a file of 2 GB is written and deleted: a virtual machine may take ten times as long for
-memory that it uses for the first time, and what is written to files lies in memory first. In every round all train once, side by side: they take turns, an epoch each (`trainings.py`). Beside
-the ratio of whole trainings stands the median of the ratios of single epochs, which leaves out rare work and rare
-disturbances alike.
+the recording. In every round all train once, side by side: they take turns, an epoch each (`trainings.py`). Beside the
+ratio of whole trainings stands the median of the ratios of single epochs, which leaves out rare work and rare
+disturbances alike. First a file of 2 GB is written and deleted: a virtual machine may take ten times as long for memory
+that it uses for the first time, and what is written to files lies in memory before it goes to the disk.
 
 *Tools*: all do one task, that of `recorders.py`: the loss of every step and, every 500 steps, all weights and biases in
 the form the tool offers. Seconds are those of a training of 2,500 steps less those of one of 500 steps, so that opening

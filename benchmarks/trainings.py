@@ -34,30 +34,18 @@ class Training:
         network: Inputs, neurons and outputs, ``"784-16-16-10"``.
         optimizer: ``sgd`` or ``adam``.
         planned: Steps planned; of whole epochs.
-        ended_after: Steps after which it is ended; default all.
     """
 
-    def __init__(
-        self, X: Any, y: Any, network: str, optimizer: str, planned: int, ended_after: int | None = None
-    ) -> None:
+    def __init__(self, X: Any, y: Any, network: str, optimizer: str, planned: int) -> None:
         self.X, self.y, self.rows, self.network, self.optimizer = X, y, np.arange(len(X)), network, optimizer
         self.batch = BATCHES[network]
         per_epoch = len(X) // self.batch
         self.epochs = max(1, planned // per_epoch)
-        self.planned = self.epochs * per_epoch
-        self.last_epoch = max(1, min(planned, ended_after or planned) // per_epoch)
-        self.steps = self.last_epoch * per_epoch
+        self.steps = self.epochs * per_epoch
         self.description = {"network": network, "batch": self.batch, "optimizer": optimizer}
 
     def train(self, observers: Observers, folder: Path) -> Any:
         """Train a new network and return its parameters; the observers are made for the folder."""
-        last = self.last_epoch
-
-        class Ender(Observer):
-            def on_epoch_end(self, state: TrainingState) -> None:
-                if state.epoch == last:
-                    state.stop()
-
         network = Network.dense([int(n) for n in self.network.split("-")], output="softmax", seed=0)
         fit(
             network,
@@ -67,7 +55,7 @@ class Training:
             learning_rate=LEARNING_RATES[self.optimizer],
             epochs=self.epochs,
             batch_size=self.batch,
-            observers=[*observers(folder), Ender()],
+            observers=observers(folder),
             strict=True,
         )
         return network.parameters
