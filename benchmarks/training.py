@@ -162,10 +162,15 @@ def ratio(case: dict[str, Any], name: str) -> float:
     return found
 
 
+def geometric_mean(ratios: list[float]) -> float:
+    """Return the geometric mean; NaN where a difference of times was lost in noise, as in a few steps it may be."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if min(ratios) > 0 else math.nan
+
+
 def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
     """Return geometric means of the ratios, the cases in which a rival is faster, and how the aims were met."""
     names = list(cases[0]["ratios"])
-    means = {name: math.exp(sum(math.log(ratio(case, name)) for case in cases) / len(cases)) for name in names}
+    means = {name: geometric_mean([ratio(case, name) for case in cases]) for name in names}
     slower = [
         {"case": name_of(case), "rival": name, "ratio": ratio(case, name)}
         for case in cases
