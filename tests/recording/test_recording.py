@@ -152,8 +152,9 @@ def test_unknown_layers_and_quantities_say_what_exists(recording: Recording) -> 
 
 
 def test_statistics_of_steps_that_are_not_stored_are_those_that_would_have_been(
-    recording: Recording, tmp_path: Path
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("neuronwise.recording.schedule._FRAMES_ALLOWED_US", 1e6)  # histograms at every step
     train(tmp_path, all_layers(), writer={"statistics_every": 1}, validation=np.arange(60, 70), learning_rate=0.02)
     every = Recording(read_recording(tmp_path))
     for layer in ("conv1", "norm1", "output"):

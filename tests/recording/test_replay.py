@@ -227,7 +227,10 @@ def test_another_process_replays_the_same_bits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [plain, all_layers])
 @pytest.mark.parametrize("resumed", [False, True])
-def test_statistics_taken_again_are_those_that_were_stored(tmp_path: Path, make: Any, resumed: bool) -> None:
+def test_statistics_taken_again_are_those_that_were_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, resumed: bool
+) -> None:
+    monkeypatch.setattr("neuronwise.recording.schedule._FRAMES_ALLOWED_US", 1e6)  # histograms at every step
     every = {"statistics_every": 1, "keyframe_every": 6}
     options: dict[str, Any] = {"optimizer": "adam", "clip_norm": 0.3}
     if resumed:
