@@ -14,12 +14,13 @@ from neuronwise.recording.replay import Difference, Replay
 from neuronwise.recording.replayed_step import ReplayedStep
 from neuronwise.recording.rows import HISTOGRAMS, NEURON_FIELDS
 from neuronwise.recording.schedule import Plan, Schedule, expected_bytes, plan_recording
-from neuronwise.recording.statistics import Measured, Statistics
+from neuronwise.recording.statistics import SATURATED_WITHIN, Measured, Statistics
 from neuronwise.recording.writer import RecordingWriter
 
 __all__ = [
     "HISTOGRAMS",
     "NEURON_FIELDS",
+    "SATURATED_WITHIN",
     "Attempt",
     "Course",
     "Difference",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -235,15 +235,45 @@ def _torch_naming(network: Network, layout: Layout, names: list[str], is_ordered
     return Naming(slots)
 
 
-def _of_module(model: nn.Module) -> Model:
-    """Return the layout of any module: a layer for each module that has parameters of its own, by its path."""
+@dataclass(frozen=True)
+class ModuleTensors:
+    """The tensors of a module of PyTorch with their places in a recording.
+
+    Attributes:
+        layout: A layer for each module that has parameters of its own, by its path.
+        slots: Where each tensor goes, by its name in the state dict.
+        ignored: Names of tensors that are not recorded: whole numbers, masks.
+        shared: Of each name those of the same tensor.
+    """
+
+    layout: Layout
+    slots: dict[str, Slot]
+    ignored: frozenset[str]
+    shared: dict[str, list[str]]
+
+
+def tensors_of_module(
+    model: nn.Module, *, once: bool = False, wanted: Callable[[str], bool] = lambda path: True
+) -> ModuleTensors:
+    """Return the tensors of any module.
+
+    Args:
+        model: The module.
+        once: Whether a module that stands at several places is taken at the first only.
+        wanted: Which modules, by their path; default all.
+
+    Raises:
+        UsageError: None of them has parameters, or one has no shape yet.
+    """
     layers: list[LayerLayout] = []
     slots: dict[str, Slot] = {}
     ignored: set[str] = set()
     owners: dict[int, list[str]] = {}
     offsets, first_neuron, is_double = [0, 0], 0, False
     paths = {path for path, _ in model.named_modules(remove_duplicate=False)}
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in model.named_modules(remove_duplicate=once):
+        if not wanted(path):
+            continue
         places: tuple[dict[str, Place], dict[str, Place]] = ({}, {})
         for is_buffer, tensors in enumerate((module._parameters, module._buffers)):
             for key, tensor in tensors.items():
@@ -269,8 +299,13 @@ def _of_module(model: nn.Module) -> Model:
         raise UsageError("the model has no parameters", where="argument model")
     shared = {name: [one for one in names if one != name] for names in owners.values() for name in names}
     layout = Layout(layers, np.dtype("float64" if is_double else "float32"))
-    constants = np.zeros(0, layout.dtype)  # every parameter is in every file
-    return Model(layout, None, [Naming(slots, frozenset(ignored), shared)], constants)
+    return ModuleTensors(layout, slots, frozenset(ignored), shared)
+
+
+def _of_module(model: nn.Module) -> Model:
+    found = tensors_of_module(model)
+    constants = np.zeros(0, found.layout.dtype)  # every parameter is in every file
+    return Model(found.layout, None, [Naming(found.slots, found.ignored, found.shared)], constants)
 
 
 def _is_recorded(name: str, tensor: Any) -> bool:

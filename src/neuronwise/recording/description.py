@@ -79,10 +79,13 @@ def describe(
         "epochs": state.epochs,
         "steps_per_epoch": state.steps_per_epoch,
         "data": dict(data),
-        "files": {
-            name: {"bytes": len(content), "crc": f"{zlib.crc32(content):08x}"} for name, content in files.items()
-        },
+        "files": describe_files(files),
     }
+
+
+def describe_files(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return what recording.json says of the arrays beside it, by the names of their files."""
+    return {name: {"bytes": len(content), "crc": f"{zlib.crc32(content):08x}"} for name, content in files.items()}
 
 
 def describe_model(layout: Layout, network: Network | None) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class RecordedHistory:
         histogram_steps: Steps whose histograms are stored, likewise.
         epochs: One dict per recorded epoch: ``epoch``, ``step``, ``elapsed_s``, ``metrics`` (name to number)
             and ``layers`` (layer to quantity to number).
+        metrics: What else was measured at steps: (step, name to number), in the order of the steps.
         gaps: What is missing because writing failed for a while: dicts with ``from_step``, ``to_step``, ``reason``.
         notes: Sentences about how it was recorded, such as what of the plan gave way.
         status: How the training ended: ``"finished"``, ``"early_stopped"``, ``"stopped"``, ``"interrupted"``,
@@ -103,6 +104,7 @@ class RecordedHistory:
         self._schedule_states: list[tuple[int, Any]] = []
         gaps: dict[tuple[int | None, int | None], dict[str, Any]] = {}
         self.passes: list[dict[str, Any]] = []
+        self.metrics: list[tuple[int, dict[str, float]]] = []
         self.notes: list[str] = []
         self.delivered_step: int | None = None
         self.best_step: int | None = None
@@ -133,6 +135,8 @@ class RecordedHistory:
                     "metrics": numbers(event.get("metrics")),
                     "layers": {name: numbers(values) for name, values in layers.items()},
                 }
+            elif kind == "metrics":
+                self.metrics.append((step or 0, numbers(event.get("metrics"))))
             elif kind == "schedule":
                 self._schedule_states.append((step or 0, event.get("state")))
             elif kind == "gap":

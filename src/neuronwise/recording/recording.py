@@ -263,14 +263,15 @@ class Recording:
         scalars, epochs = self.stored.scalars, self.stored.epochs
         if name in ("loss", "learning_rate"):
             return Course(name, scalars["step"].copy(), scalars[name].copy())
-        known = sorted({key for epoch in epochs for key in epoch["metrics"]})
+        every = [(epoch["step"] or 0, epoch["metrics"]) for epoch in epochs] + self.stored.metrics
+        known = sorted({key for _, metrics in every for key in metrics})
         if name not in known:
             layers = [f"{layer.name}[0].bias" for layer in self.stored.layout.observed[:3]]
             raise NotFoundError(
                 f"{name!r:.200} names nothing that was recorded.{did_you_mean(name[:100], known)}",
                 hint=f"such as {', '.join(['loss', *known, *layers])}",
             )
-        found = [(epoch["step"] or 0, epoch["metrics"][name]) for epoch in epochs if name in epoch["metrics"]]
+        found = [(step, metrics[name]) for step, metrics in every if name in metrics]
         return Course(name, np.array([step for step, _ in found]), np.array([value for _, value in found]))
 
     def neurons(self, layer: str, quantity: str, steps: Iterable[int] | None = None) -> Course:

@@ -22,9 +22,9 @@ from neuronwise.recording.description import begin_attempt, describe, npy_bytes,
 from neuronwise.recording.events import EventWriter
 from neuronwise.recording.layout import Layout
 from neuronwise.recording.quantities import layer_summaries
-from neuronwise.recording.rows import SCALARS_DTYPE, checksums, head_dtype, stream_dtypes, write_checksums
+from neuronwise.recording.rows import SCALARS_DTYPE, head_dtype, stream_dtypes, write_checksums
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES, Plan, plan_recording
-from neuronwise.recording.segments import Sealer, SegmentWriter, read_stream
+from neuronwise.recording.segments import Sealer, SegmentWriter, append_state, read_stream
 from neuronwise.recording.statistics import Measured, Statistics
 
 if TYPE_CHECKING:
@@ -367,10 +367,8 @@ class RecordingWriter(Observer):
         values = [parameters, *([buffers] if self._layout.buffer_count else [])]
         for name in self._layout.optimizer_names:
             values.append(np.full_like(parameters, np.nan) if optimizer_state is None else optimizer_state[name])
-        # A state is written from where it lies: to copy it together first took as long as the steps of a small network.
-        parts = [_bytes_of(self._head), *map(_bytes_of, values)]
         self._check_place()
-        self._streams["keyframes"].append(*parts, _bytes_of(checksums(*parts)))
+        append_state(self._streams["keyframes"], self._head, values)
         self._stored.add(step)
 
     def _measure(self, state: TrainingState) -> NDArray[np.void]:
@@ -464,12 +462,6 @@ class RecordingWriter(Observer):
             finally:
                 if self._events is not None:
                     self._events.close()
-
-
-def _bytes_of(values: NDArray[Any]) -> memoryview:
-    """Return the bytes of values as they lie in a file."""
-    little = values.astype(values.dtype.newbyteorder("<"), copy=False) if values.dtype.names is None else values
-    return memoryview(np.ascontiguousarray(little).view(np.uint8).data)
 
 
 def _batch_size(state: TrainingState) -> int:

@@ -1,0 +1,179 @@
+"""FrameSink: takes what a watcher of another framework sees, and writes it as a recording."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.errors import UsageError
+from neuronwise.recording import Layout
+from neuronwise.recording.description import (
+    begin_attempt,
+    describe_files,
+    describe_model,
+    write_beside,
+    write_description,
+)
+from neuronwise.recording.events import EventWriter
+from neuronwise.recording.rows import (
+    SCALARS_DTYPE,
+    head_dtype,
+    holds_values,
+    stream_dtypes,
+    write_checksums,
+)
+from neuronwise.recording.segments import Sealer, SegmentWriter, append_state
+from neuronwise.watching.moments import Moments
+
+# Shares of the bytes allowed: of states, and of statistics; what is left is for the loss of every step and events.
+STATES_SHARE, FRAMES_SHARE = 0.6, 0.25
+_SCALARS_AT_ONCE, _FLUSH_AFTER_S, _SEAL_AFTER_S = 1024, 0.5, 300.0
+
+
+class FrameSink:
+    """Writes the recording of a watched training; docs/reference/recording.md describes the folder.
+
+    Args:
+        folder: Made if absent; must not hold a recording.
+        layout: What is watched.
+        extra: JSON values to add to recording.json.
+        files: Content of arrays beside it, by name.
+        moments: What is recorded when; its distances grow where bytes run short.
+        bytes_budget: Bytes allowed.
+        notes: Sentences about what is not recorded.
+
+    Attributes:
+        step: The last step that was recorded in any way.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        layout: Layout,
+        *,
+        extra: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        moments: Moments,
+        bytes_budget: int,
+        notes: Sequence[str] = (),
+    ) -> None:
+        if (folder / "recording.json").exists():
+            raise UsageError(
+                f"{str(folder)!r} already holds a recording",
+                where="argument folder",
+                hint="give a new folder: a watched training cannot go on in the recording of another",
+            )
+        self.folder, self.layout, self.moments = folder, layout, moments
+        self._bytes_budget, self._frame_bytes, self._state_bytes = bytes_budget, 0, 0
+        self.attempt, self.step = 0, -1
+        self._pid = os.getpid()
+        dtypes = stream_dtypes(layout)
+        self._head = np.zeros(1, head_dtype(dtypes["keyframes"]))
+        notes = list(notes)
+        room = int(bytes_budget * STATES_SHARE) // dtypes["keyframes"].itemsize
+        self._stores_states = holds_values(layout) and moments.fit_states(room)
+        if not self._stores_states:
+            notes.append(
+                f"no weights are recorded: one state takes {dtypes['keyframes'].itemsize:,} bytes, and "
+                f"{bytes_budget:,} are allowed (argument bytes_budget)"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        description = describe_model(layout, None) | dict(extra) | {"data": {}, "files": describe_files(files)}
+        self.attempt = begin_attempt(folder, 0, description)
+        write_description(folder, description)
+        for name, content in files.items():
+            write_beside(folder, name, content)
+        self._sealer = Sealer()
+        self._streams = {name: SegmentWriter(folder, name, dtype, self._sealer) for name, dtype in dtypes.items()}
+        self._scalars = np.zeros(_SCALARS_AT_ONCE, SCALARS_DTYPE)
+        self._scalar_count = 0
+        self._flushed_at = self._sealed_at = time.monotonic()
+        self._events = EventWriter(folder)
+        self._event_count = 0
+        self.event("begin", step=0, notes=notes)
+
+    def event(self, kind: str, **content: Any) -> None:
+        """Write a line of events.jsonl."""
+        index, self._event_count = self._event_count, self._event_count + 1
+        self._events.write({"kind": kind, "attempt": self.attempt, "index": index, **content})
+
+    def scalar(self, step: int, loss: float, learning_rate: float) -> None:
+        """Note the loss and the learning rate of a step; they are written some at a time."""
+        row = self._scalars[self._scalar_count]
+        row["step"], row["attempt"], row["loss"], row["learning_rate"] = step, self.attempt, loss, learning_rate
+        self._scalar_count += 1
+        self.step = max(self.step, step)
+        if self._scalar_count == len(self._scalars) or time.monotonic() - self._flushed_at > _FLUSH_AFTER_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was noted: it survives the process then."""
+        if self._scalar_count:
+            self._append("scalars", self._scalars[: self._scalar_count])
+            self._scalar_count = 0
+        self._flushed_at = time.monotonic()
+        if self._flushed_at - self._sealed_at > _SEAL_AFTER_S:
+            self.seal()
+
+    def seal(self) -> None:
+        """Complete the segments that are open, so that they can be sent to a store."""
+        for stream in self._streams.values():
+            stream.seal()
+        self._sealed_at = time.monotonic()
+
+    def frame(self, step: int, neurons: NDArray[np.void], layers: NDArray[np.void] | None = None) -> None:
+        """Write a row of statistics, (1,), and one of histograms, without step and checksums."""
+        rows = {"neurons": neurons} | ({} if layers is None else {"layers": layers})
+        for name, row in rows.items():
+            row["step"], row["attempt"] = step, self.attempt
+            self._append(name, row)
+            self._frame_bytes += row.nbytes
+        self.step = max(self.step, step)
+        # With each doubling half of the bytes that are left are for as many steps again.
+        allowed = self._bytes_budget * FRAMES_SHARE * (1 - 0.5 ** self.moments.thinning.bit_length())
+        if self._frame_bytes > allowed and self.moments.every is None:
+            self.thin(step, f"statistics have taken {self._frame_bytes:,} of {self._bytes_budget:,} bytes")
+
+    def thin(self, step: int, reason: str) -> None:
+        """Double the distance between frames, and say why."""
+        self.moments.thinning *= 2
+        self.event("thinned", step=step, factor=self.moments.thinning, reason=reason)
+
+    def state(self, step: int, parameters: Sequence[NDArray[Any]], buffers: Sequence[NDArray[Any]]) -> bool:
+        """Write all parameters and buffers, in the order of the layout; return whether there was room."""
+        size = self._streams["keyframes"].dtype.itemsize
+        if not self._stores_states or self._state_bytes + size > self._bytes_budget * STATES_SHARE:
+            return False
+        row = self._head[0]
+        row["step"], row["attempt"], row["whole"] = step, self.attempt, 0  # no step can be taken again from it
+        append_state(self._streams["keyframes"], self._head, [*parameters, *buffers])
+        self._state_bytes += size
+        self.step = max(self.step, step)
+        return True
+
+    def _append(self, stream: str, rows: NDArray[np.void]) -> None:
+        write_checksums(rows)
+        self._streams[stream].append(rows.view(np.uint8).data)
+
+    def close(self, status: str, **content: Any) -> None:
+        """Complete the files."""
+        if os.getpid() != self._pid:  # a copy (fork) of the process: the files are the original's
+            return
+        try:
+            self.flush()
+            rows = {name: stream.written for name, stream in self._streams.items()}
+            self.event("end", status=status, step=max(self.step, 0), rows=rows, **content)
+        finally:
+            try:
+                self.seal()
+            finally:
+                try:
+                    self._sealer.close()
+                finally:
+                    self._events.close()

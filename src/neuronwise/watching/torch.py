@@ -1,0 +1,454 @@
+"""Watching a PyTorch model: every neuron at some steps of somebody else's loop, which is not changed."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import math
+import os
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronwise.errors import NeuronwiseError, NotFoundError, TrainingDiverged, UsageError
+from neuronwise.network.exchange import WRAPPERS, import_torch
+from neuronwise.recording import Recording, read_recording
+from neuronwise.recording.schedule import DEFAULT_MAX_BYTES
+from neuronwise.watching.listener import WatchListener
+from neuronwise.watching.moments import Moments
+from neuronwise.watching.torch_frames import FrameWriter
+from neuronwise.watching.torch_hooks import Handles
+from neuronwise.watching.torch_losses import LossSeen
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.optim import Optimizer
+
+_log = logging.getLogger("neuronwise")
+
+# What watching may cost whatever the share of the time: a step, and in all before anything is recorded less often.
+_ALLOWED_PER_STEP_S, _FREE_S = 20e-6, 0.5
+# After something that is not finite was found, so many steps are looked at whole.
+_STEPS_AFTER_NONFINITE = 3
+
+
+class TorchWatcher:
+    """Records a PyTorch model while a loop trains it. Made by `neuronwise.watch`.
+
+    A step is one of the optimizer's: gradients that are accumulated over several backward passes are those of one
+    step, and a step that a gradient scaler skips is none. Steps 0 (the weights before the first update) to 50 are all
+    recorded, then ever fewer (`watching.moments`). Between recorded steps there is no hook on any module.
+
+    Nothing of the training is changed: no gradient, no random state, no mode; with and without it weights are the same
+    to the last bit.
+
+    Args:
+        model: The model, or a part of one; wrapped by `torch.compile` or a parallel wrapper, what is inside.
+        optimizer: The optimizer, or several, of which every step counts; None: any that changes these parameters.
+        folder: Where the recording is written; must not hold one.
+        loss: The loss module, whose calls are looked at; for a function see `observe`.
+        scaler: The gradient scaler, by which it is known which steps were skipped.
+        validation: (inputs, targets), on which a copy of the model in evaluation mode is tried with `loss` whenever a
+            state is stored: metric ``val_loss``.
+        layers: Patterns of module paths to watch (``"encoder.*"``); default all with parameters.
+        exclude: Patterns not to watch.
+        probe: A few inputs; a copy of the model answers them, where its own activations cannot be seen
+            (`torch.compile`).
+        time_budget: Share of the steps' time that watching may take, beyond 20 µs a step and half a second in all;
+            what exceeds it doubles the distance of what is recorded.
+        bytes_budget: Bytes that the recording may take.
+        statistics_every: Steps between statistics, whatever they cost; default the series of `watching.moments`.
+        strict: Raise instead of going on: when a measurement fails, or something is not finite.
+        listeners: Who is told what was recorded.
+
+    Attributes:
+        step: Steps taken so far.
+        folder: Where the recording lies.
+        problems: Sentences about what could not be recorded.
+        overhead_s: Seconds that watching has taken so far.
+
+    Raises:
+        UsageError: An argument does not fit.
+        MissingExtraError: PyTorch is not installed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        *,
+        folder: str | Path,
+        loss: nn.Module | None = None,
+        scaler: Any = None,
+        validation: tuple[Any, Any] | None = None,
+        layers: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        probe: Any = None,
+        time_budget: float = 0.02,
+        bytes_budget: int = DEFAULT_MAX_BYTES,
+        statistics_every: int | None = None,
+        strict: bool = False,
+        listeners: Sequence[WatchListener] = (),
+    ) -> None:
+        torch = import_torch()
+        self._given = model
+        self._model = model = _unwrapped(model)
+        optimizers = _check(torch, model, optimizer, loss, validation, time_budget, bytes_budget, statistics_every)
+        for name, patterns in (("layers", layers), ("exclude", exclude)):
+            if isinstance(patterns, str):
+                raise UsageError(f"expected a list of patterns, got {patterns!r:.100}", where=f"argument {name}")
+        self.folder, self.strict, self.step = Path(folder), strict, 0
+        self.problems: list[str] = []
+        self.overhead_s = 0.0
+        self._time_budget, self._checked_cost = time_budget, _FREE_S
+        self._process, self._listeners = os.getpid(), tuple(listeners)
+        self._scaler, self._scale = scaler, None if scaler is None else float(scaler.get_scale())
+        self._skipped = 0
+        self._loss, self._loss_module = LossSeen(), loss
+        self._is_compiled = _is_compiled(self._given)
+        self._frames = FrameWriter(
+            model, self.folder, Moments(every=statistics_every), bytes_budget, layers, exclude,
+            probe=probe, validation=validation, loss=loss, sees_outputs=not self._is_compiled,
+        )  # fmt: skip
+        self._parameter_ids = {id(parameter) for parameter in model.parameters()}
+        self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
+        self._handles, self._module_handles = Handles(), Handles()
+        self._active, self._began = True, time.perf_counter()
+        self._due: float = 1
+        self._extra_steps = 0
+        self._losses: list[tuple[int, Any, float]] = []
+        self._metrics: list[tuple[int, dict[str, float]]] = []
+        for one in optimizers:
+            self._handles.optimizer(one, self._before, self._after)
+        if not optimizers:
+            self._handles.every_optimizer(self._before, self._after)
+        if loss is not None:
+            self._handles.forward(loss, self._saw_loss)
+        self._look_at_modules()
+        self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
+
+    # ------------------------------------------------------------------ for the user
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded so far, as `neuronwise.open` returns it.
+
+        Raises:
+            NotFoundError: Nothing was, as no step has been taken yet.
+        """
+        if not self._frames.has_begun:
+            raise NotFoundError(
+                "nothing is recorded yet: no step of the optimizer has been taken",
+                hint="the optimizer's step() begins the recording; see argument optimizer",
+            )
+        if self._active:
+            self._flush()
+        return Recording(read_recording(self.folder))
+
+    def log(self, **metrics: float) -> None:
+        """Note metrics of the present step, of any name: ``watcher.log(accuracy=0.93)``; tensors of one number too."""
+        if not self._active:
+            return
+        found = {}
+        for name, value in metrics.items():
+            try:
+                found[name] = float(value)
+            except (TypeError, ValueError):
+                raise UsageError(
+                    f"expected a number, got {type(value).__name__}", where=f"argument {name} of log"
+                ) from None
+        self._metrics.append((self.step, found))
+        for listener in self._listeners:
+            listener.on_metrics(self.step, found)
+
+    def observe(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a loss function that does the same, and whose values are recorded: ``observe(F.cross_entropy)``."""
+        if not callable(function):
+            raise UsageError(f"expected a function, got {function!r:.100}", where="argument function")
+        name = getattr(function, "__name__", type(function).__name__)
+
+        @functools.wraps(function)
+        def observed(*arguments: Any, **named: Any) -> Any:
+            value = function(*arguments, **named)
+            if self._is_ours():
+                self._guard(lambda: self._loss.see(name, (*arguments, *named.values()), value))
+            return value
+
+        return observed
+
+    def close(self, status: str = "finished") -> None:
+        """Complete the recording and remove all hooks; a second call does nothing.
+
+        Args:
+            status: How the training ended.
+        """
+        atexit.unregister(self._at_exit)
+        self._handles.remove()
+        self._module_handles.remove()
+        if not self._is_ours():
+            return
+        self._guard(lambda: self._finish(status))
+        self._active = False
+        for listener in self._listeners:
+            listener.on_close(status)
+
+    def __enter__(self) -> TorchWatcher:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close("finished" if kind is None else "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+
+    def __repr__(self) -> str:
+        return f"<Watcher of {type(self._model).__name__}, {self.step:,} steps, {self.folder}>"
+
+    def __getstate__(self) -> Any:
+        raise TypeError("a watcher belongs to the process that it was made in, and is not copied")
+
+    # ------------------------------------------------------------------ what happens
+
+    def _is_ours(self) -> bool:
+        return self._active and os.getpid() == self._process
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Do something; what goes wrong never ends the training, unless `strict`."""
+        began = time.perf_counter()
+        try:
+            action()
+        except Exception as error:
+            if self.strict:
+                raise
+            self._failed(error)
+        finally:
+            self.overhead_s += time.perf_counter() - began
+
+    def _failed(self, error: Exception) -> None:
+        _log.debug("watching failed", exc_info=error)
+        reason = str(error) if isinstance(error, (NeuronwiseError, OSError)) else f"{type(error).__name__}: {error}"
+        self.problems.append(f"nothing is recorded after step {self.step:,}: {reason}")
+        self._active = False
+        self._handles.remove()
+        self._module_handles.remove()
+        try:
+            self._frames.close("failed", {})
+        except Exception:  # noqa: BLE001 - a failure was told already
+            _log.debug("closing the recording failed", exc_info=True)
+        warnings.warn(
+            f"{self.problems[-1]}. The training goes on; pass strict=True to stop at such an error.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+    def _owns(self, optimizer: Optimizer) -> bool:
+        """Return whether an optimizer changes parameters that are watched."""
+        found = self._owners.get(optimizer)
+        if found is None:
+            ids = self._parameter_ids
+            found = any(id(one) in ids for group in optimizer.param_groups for one in group["params"])
+            self._owners[optimizer] = found
+        return found
+
+    def _look_at_modules(self) -> None:
+        """Put hooks on the modules: the next step is recorded."""
+        if self._is_compiled or self._module_handles:
+            return
+        for module in self._frames.modules():
+            self._module_handles.forward(module, self._saw_output)
+        self._module_handles.forward(self._model, self._saw_result)
+        self._module_handles.accumulated(list(self._model.parameters()), self._frames.saw_gradient)
+
+    def _saw_output(self, module: Any, given: Any, output: Any) -> None:
+        if self._is_ours():
+            self._guard(lambda: self._frames.saw_output(module, given, output))
+
+    def _saw_result(self, module: Any, given: Any, output: Any) -> None:
+        if self._is_ours():
+            self._guard(lambda: self._frames.saw_result(output))
+
+    def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
+        if self._is_ours():
+            self._guard(lambda: self._loss.see(type(module).__name__, given, output))
+
+    def _before(self, optimizer: Optimizer, *_: Any) -> None:
+        if self._is_ours() and self._owns(optimizer) and (self.step + 1 >= self._due or self._extra_steps):
+            self._guard(lambda: self._frames.before_step(optimizer, _scale_of(optimizer)))
+
+    def _after(self, optimizer: Optimizer, *_: Any) -> None:
+        if not self._is_ours() or not self._owns(optimizer):
+            return
+        self.step += 1
+        loss = self._loss.take()
+        if self.step < self._due and not self._extra_steps:
+            if self.step + 1 >= self._due:
+                self._look_at_modules()
+            if loss is None:
+                return
+        self._guard(lambda: self._attend(optimizer, loss))
+
+    def _attend(self, optimizer: Optimizer, loss: torch.Tensor | None) -> None:
+        step, frames = self.step, self._frames
+        rate = float(optimizer.param_groups[0]["lr"])
+        is_due = step >= self._due or self._extra_steps > 0
+        on_host = loss is not None and loss.device.type == "cpu"
+        bad_loss = on_host and loss is not None and not math.isfinite(float(loss))
+        if loss is not None:
+            self._losses.append((step, loss, rate))
+        if bad_loss and not is_due and frames.found is None:
+            frames.miss_step()  # nobody looked at its activations; its weights and gradients are still there
+            is_due = True
+        if is_due:
+            self._note_skipped()
+            frames.after_step(step, self._loss, bad_loss=bad_loss, metrics=self._log_frame)
+            self._note_losses()
+            self._choose_next(step)
+            if self.strict and frames.found is not None:
+                found = frames.found
+                raise TrainingDiverged(found.sentence, step=step, layer=found.layer or "loss", quantity=found.quantity)
+        elif len(self._losses) >= 512 or on_host:
+            self._note_losses()
+
+    def _choose_next(self, step: int) -> None:
+        """Choose the next recorded step, and put hooks on the modules or take them off."""
+        moments, frames = self._frames.moments, self._frames
+        if frames.found is not None and frames.found.step == step:
+            self._extra_steps = _STEPS_AFTER_NONFINITE
+        elif self._extra_steps:
+            self._extra_steps -= 1
+        elapsed = time.perf_counter() - self._began
+        allowed = self._time_budget * elapsed + _ALLOWED_PER_STEP_S * step
+        if moments.every is None and self.overhead_s > max(self._checked_cost, allowed):
+            frames.thin(step, f"watching has taken {self.overhead_s:.2f} of {elapsed:.2f} s")
+            self._checked_cost = self.overhead_s + _FREE_S
+        self._due = moments.next_frame(step)
+        if step + 1 >= self._due or self._extra_steps:
+            self._look_at_modules()
+        else:
+            self._module_handles.remove()
+
+    def _note_skipped(self) -> None:
+        """Tell of steps that the scaler skipped, by how often it has lowered its scale."""
+        if self._scaler is None:
+            return
+        scale, before = float(self._scaler.get_scale()), self._scale
+        backoff = float(self._scaler.get_backoff_factor())
+        if before is not None and 0 < scale < before and 0 < backoff < 1:
+            count = max(1, round(math.log(scale / before) / math.log(backoff)))
+            self._skipped += count
+            self._frames.event("skipped", step=self.step, count=count, scale=scale)
+        self._scale = scale
+
+    def _note_losses(self) -> None:
+        """Write the losses of the steps since the last time; on a GPU this waits for it."""
+        for step, loss, rate in self._losses:
+            value = float(loss)
+            self._frames.scalar(step, value, rate)
+            for listener in self._listeners:
+                listener.on_loss(step, value, rate)
+        self._losses.clear()
+        for step, found in self._metrics:
+            self._frames.event("metrics", step=step, metrics=found)
+        self._metrics.clear()
+
+    def _log_frame(self, step: int, row: Any, metrics: Mapping[str, float]) -> None:
+        for listener in self._listeners:
+            listener.on_frame(step, row, metrics)
+
+    def _flush(self) -> None:
+        self._guard(self._note_losses)
+        self._guard(self._frames.flush)
+
+    def _finish(self, status: str) -> None:
+        if not self._frames.has_begun:
+            if not self.step:
+                self.problems.append("nothing was recorded: no step of the optimizer was taken")
+            return
+        self._note_losses()
+        elapsed = time.perf_counter() - self._began
+        self._frames.last_state(self.step)
+        self._frames.close(
+            status,
+            {"steps": self.step, "overhead_s": self.overhead_s, "elapsed_s": elapsed, "skipped_steps": self._skipped},
+        )
+
+
+def _close_at_exit(reference: weakref.ref[TorchWatcher]) -> None:
+    watcher = reference()
+    if watcher is not None:
+        watcher.close()
+
+
+def _scale_of(optimizer: Optimizer) -> float:
+    """Return what gradients are multiplied by while a step is taken: fused optimizers divide by it themselves."""
+    scale = getattr(optimizer, "grad_scale", None)
+    return 1.0 if scale is None else float(scale)
+
+
+def _is_compiled(model: Any) -> bool:
+    return hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
+
+
+def _unwrapped(model: Any) -> Any:
+    while (inside := WRAPPERS.get(type(model).__name__)) is not None and hasattr(model, inside):
+        model = getattr(model, inside)
+    return model
+
+
+def _check(
+    torch: Any,
+    model: Any,
+    optimizer: Any,
+    loss: Any,
+    validation: Any,
+    time_budget: Any,
+    bytes_budget: Any,
+    statistics_every: Any,
+) -> list[Optimizer]:
+    """Refuse arguments that do not fit; return the optimizers."""
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"expected an nn.Module, got {type(model).__name__}", where="argument model")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(
+            "a ScriptModule takes no hooks", where="argument model", hint="watch the module before it is scripted"
+        )
+    optimizers = list(optimizer) if isinstance(optimizer, (list, tuple)) else [] if optimizer is None else [optimizer]
+    for one in optimizers:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise UsageError(
+                f"expected an optimizer of torch.optim, got {type(one).__name__}",
+                where="argument optimizer",
+                hint="watch(model, optimizer): hand in what step() is called of",
+            )
+    ids = {id(parameter) for parameter in model.parameters()}
+    for one in optimizers:
+        if not any(id(parameter) in ids for group in one.param_groups for parameter in group["params"]):
+            raise UsageError(
+                "the optimizer changes no parameter of this model",
+                where="argument optimizer",
+                hint="make it of model.parameters(), after the model was moved or wrapped",
+            )
+    if loss is not None and not isinstance(loss, torch.nn.Module):
+        raise UsageError(
+            f"expected a loss module such as nn.CrossEntropyLoss(), got {loss!r:.100}",
+            where="argument loss",
+            hint="wrap a function: loss_function = watcher.observe(F.cross_entropy)",
+        )
+    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2 and loss):
+        raise UsageError(
+            "expected (inputs, targets), and beside it the loss module that compares them",
+            where="argument validation",
+            hint="watch(model, optimizer, loss=nn.CrossEntropyLoss(), validation=(X_val, y_val))",
+        )
+    if not isinstance(time_budget, (int, float)) or isinstance(time_budget, bool) or not 0 < time_budget <= 1:
+        raise UsageError(f"expected a share above 0, at most 1, got {time_budget!r:.50}", where="argument time_budget")
+    if type(bytes_budget) is not int or bytes_budget < 1_000_000:
+        raise UsageError(f"expected at least 1,000,000, got {bytes_budget!r:.50}", where="argument bytes_budget")
+    if statistics_every is not None and (type(statistics_every) is not int or statistics_every < 1):
+        raise UsageError(
+            f"expected a whole number from 1, got {statistics_every!r:.50}", where="argument statistics_every"
+        )
+    return optimizers

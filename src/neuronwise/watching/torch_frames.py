@@ -1,0 +1,466 @@
+"""What a watched PyTorch model looks like at a step, measured and written."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronwise.recording import HISTOGRAMS, NEURON_FIELDS, Layout
+from neuronwise.recording.description import npy_bytes
+from neuronwise.recording.histogram import histogram
+from neuronwise.recording.rows import field_bytes, layers_dtype, neurons_dtype, part_of
+from neuronwise.watching.moments import Moments
+from neuronwise.watching.sink import FrameSink
+from neuronwise.watching.torch_layers import (
+    WatchedLayer,
+    all_layers,
+    learn_activations,
+    learn_from_sequence,
+    tensors_in,
+    watched_layers,
+)
+from neuronwise.watching.torch_losses import LossSeen
+from neuronwise.watching.torch_statistics import TorchStatistics, on_host
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.optim import Optimizer
+
+LogFrame = Callable[[int, NDArray[np.void], Mapping[str, float]], None]
+
+# Norms before and after clipping that differ by less are the same, but for rounding.
+_SAME_NORM = 1e-4
+
+
+@dataclass(frozen=True)
+class Nonfinite:
+    """Where a training was first seen to be no longer finite.
+
+    Attributes:
+        step: The step.
+        since: The last step before it that was looked at and was finite.
+        layer: The first layer in the order of the forward pass; None for the loss.
+        neuron: Its first such neuron.
+        quantity: ``"weight"``, ``"input"``, ``"activation"``, ``"loss"`` or ``"gradient"``.
+    """
+
+    step: int
+    since: int
+    layer: str | None
+    neuron: int | None
+    quantity: str
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        where = f"{self.layer}[{self.neuron}]" if self.layer is not None else "the loss"
+        what = f"the {self.quantity} of {where} is" if self.layer is not None else "the loss is"
+        return f"{what} NaN or infinite at step {self.step:,} (all was finite at step {self.since:,})"
+
+
+class FrameWriter:
+    """Measures the model at recorded steps and writes what it finds.
+
+    Args:
+        model: The model.
+        folder: Of the recording, made with the first step.
+        moments: What is recorded when.
+        bytes_budget: Bytes allowed.
+        layers: Patterns of paths to watch, or None.
+        exclude: Patterns not to watch, or None.
+        probe: Inputs for a copy of the model, or None.
+        validation: (inputs, targets), or None.
+        loss: The loss module, or None.
+        sees_outputs: Whether the model's own forward pass shows activations.
+
+    Attributes:
+        has_begun: Whether anything is recorded yet.
+        found: Where it was first not finite; None as long as it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: Path,
+        moments: Moments,
+        bytes_budget: int,
+        layers: Sequence[str] | None,
+        exclude: Sequence[str] | None,
+        *,
+        probe: Any,
+        validation: tuple[Any, Any] | None,
+        loss: nn.Module | None,
+        sees_outputs: bool,
+    ) -> None:
+        self._model, self._folder, self.moments, self._bytes_budget = model, folder, moments, bytes_budget
+        self._patterns, self._probe, self._validation, self._loss = (layers, exclude), probe, validation, loss
+        self._sees_outputs = sees_outputs
+        self._layers: list[WatchedLayer] = []
+        self._sink: FrameSink | None = None
+        self.found: Nonfinite | None = None
+        self._clean_step, self._next_state, self._last_state = 0, 1, -1
+        self._is_measured = self._has_learned = self._half = False
+        self._trains, self._forward_calls = model.training, set[WatchedLayer]()
+        self._gradient_norms: dict[int, Any] = {}
+        self._pending: tuple[int, Any, dict[str, float], bool] | None = None
+        self._log: LogFrame | None = None
+        self._produced: dict[Any, WatchedLayer] = {}
+        if not _has_lazy(model):
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Find the layers, and make the buffers for their statistics."""
+        self._layers, self._layout, self._notes = watched_layers(self._model, *self._patterns)
+        learn_from_sequence(self._model, self._layers)
+        self._by_module: dict[int, WatchedLayer] = {id(layer.module): layer for layer in self._layers}
+        around = dict(self._model.named_modules())
+        self._around: dict[int, WatchedLayer] = {
+            id(around[layer.layout.name.rpartition(".")[0]]): layer for layer in self._layers if layer.unseen
+        }
+        dtype = neurons_dtype(self._layout.neuron_count, self._layout.dtype)
+        self._row: NDArray[np.void] = np.zeros(1, dtype)
+        number = self._layout.dtype.newbyteorder("<")
+        shape = (len(NEURON_FIELDS), self._layout.neuron_count)
+        values: NDArray[Any] = part_of(self._row, field_bytes(dtype, NEURON_FIELDS[0])[0], (number, shape))[0]
+        self._histograms: NDArray[np.void] = np.zeros(1, layers_dtype(len(self._layers), self._layout.dtype))
+        self._statistics = TorchStatistics(self._layers, values)
+        self._places = {layer: place for place, layer in enumerate(self._layers)}
+        self._modules = sum(1 for _ in self._model.modules())
+
+    @property
+    def has_begun(self) -> bool:
+        """See the class."""
+        return self._sink is not None
+
+    def modules(self) -> list[nn.Module]:
+        """Return the modules whose outputs are wanted."""
+        if self._layers:
+            seen = [layer.module for layer in self._layers if not layer.unseen]
+            return seen + [module for module in self._model.modules() if id(module) in self._around]
+        return []
+
+    # ------------------------------------------------------------------ before and within a step
+
+    def saw_output(self, module: nn.Module, given: Any, output: Any) -> None:
+        """Take in one forward pass of a module, if it belongs to the training."""
+        import torch
+
+        if not torch.is_grad_enabled() or (self._trains and not self._model.training):
+            return  # an evaluation between two steps
+        for layer in (self._by_module.get(id(module)), self._around.get(id(module))):
+            if layer is None or (layer.unseen and layer is not self._around.get(id(module))):
+                continue
+            # Within a backward pass it is the second time (activation checkpointing), unless the first was without
+            # gradients.
+            is_again = getattr(torch._C, "_current_graph_task_id", lambda: -1)() != -1
+            if is_again and layer in self._forward_calls:
+                continue
+            if not is_again:
+                self._forward_calls.add(layer)
+            self._half = self._half or torch.is_autocast_enabled()
+            values = next(tensors_in(given if layer.looks_at_inputs else output), None)
+            if values is None:
+                continue
+            if not self._has_learned and values.grad_fn is not None and not is_again:
+                self._produced[values.grad_fn] = layer
+            self._see(layer, values, given)
+
+    def _see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
+        self._statistics.see(layer, values, given)
+        if self._wants_histograms:
+            z = values.detach()
+            self._histogram(layer, "z", z)
+            self._histogram(layer, "a", z if layer.activation is None else layer.activation(z))
+
+    def saw_result(self, output: Any) -> None:
+        """Learn from the first result which activation function follows which layer."""
+        import torch
+
+        if self._has_learned or not torch.is_grad_enabled() or not self._produced:
+            return
+        learn_activations(tensors_in(output), self._produced)
+        self._has_learned = True
+        self._produced.clear()
+
+    def saw_gradient(self, parameter: torch.Tensor) -> None:
+        """Note the norm of a gradient as it is before anything clips it."""
+        import torch
+
+        gradient = parameter.grad
+        if gradient is not None:
+            values = gradient.coalesce().values() if gradient.is_sparse else gradient
+            self._gradient_norms[id(parameter)] = torch.linalg.vector_norm(values.detach())
+
+    @property
+    def _wants_histograms(self) -> bool:
+        return self._step >= self._next_state
+
+    _step = 1  # the step that is under way
+
+    def before_step(self, optimizer: Optimizer, scale: float) -> None:
+        """Measure the gradients that the optimizer is about to use."""
+        if self._sink is None:
+            self._begin()
+        if not self._sees_outputs and self._probe is not None:
+            self._ask_copy()
+        self._statistics.before_step(scale)
+        if self._wants_histograms:
+            for layer in self._layers:
+                gradient = layer.weight.grad
+                self._histogram(layer, "dW", None if gradient is None or gradient.is_sparse else gradient / scale)
+        self._is_measured = True
+
+    def _begin(self) -> None:
+        """Write the recording's beginning: the model before its first update."""
+        if not self._layers:
+            self._prepare()
+        by_name = {layer.layout.name: layer.layout for layer in self._layers}
+        layers = [by_name.get(layer.name, layer) for layer in self._layout.layers.values()]
+        self._layout = Layout(layers, self._layout.dtype)
+        self._has_learned = True
+        notes = list(self._notes)
+        if not self._sees_outputs:
+            notes.append(
+                "the model is compiled: its activations are those of an uncompiled copy on the probe"
+                if self._probe is not None
+                else "the model is compiled: its activations are not seen (argument probe= shows those of a few inputs)"
+            )
+        unknown = [layer.layout.name for layer in self._layers if layer.layout.activation is None]
+        if unknown and self._sees_outputs:
+            some = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
+            notes.append(f"no activation function was seen to follow {some}: statistics are of what they return")
+        files = {}
+        if hasattr(self._probe, "detach") and self._probe.dtype.is_floating_point:
+            files["probe.npy"] = npy_bytes(on_host(self._probe.cpu()).astype("<f4"))
+        self._sink = FrameSink(
+            self._folder, self._layout, extra={"watched": self._describe()}, files=files, moments=self.moments,
+            bytes_budget=self._bytes_budget, notes=notes,
+        )  # fmt: skip
+        self._statistics.after_step(with_update=False, with_activations=False)
+        self._write(0, {}, histograms=False)
+        self._store_state(0)
+
+    def _describe(self) -> dict[str, Any]:
+        import torch
+
+        trainable = sum(one.numel() for one in self._model.parameters() if one.requires_grad)
+        return {
+            "framework": "torch",
+            "version": torch.__version__,
+            "model": type(self._model).__name__,
+            "parameters": sum(one.numel() for one in self._model.parameters()),
+            "trainable": trainable,
+            "compiled": not self._sees_outputs,
+        }
+
+    def _ask_copy(self) -> None:
+        """Let an uncompiled copy of the model answer the probe: the model itself is not called."""
+        import torch
+
+        twin = copy.deepcopy(self._model)
+        own = dict(twin.named_modules())
+        for layer in self._layers:
+            module = own.get(layer.layout.name, twin)
+            module.register_forward_hook(self._hook_for(layer))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            twin(self._probe)
+
+    def _hook_for(self, layer: WatchedLayer) -> Callable[[Any, Any, Any], None]:
+        def see(module: Any, given: Any, output: Any) -> None:
+            values = next(tensors_in(given if layer.looks_at_inputs else output), None)
+            if values is not None:
+                self._see(layer, values, given)
+
+        return see
+
+    # ------------------------------------------------------------------ after a step
+
+    def miss_step(self) -> None:
+        """Prepare for a step that turned out to matter when it was taken: gradients and weights are left of it."""
+        self._statistics.begin()
+        self._is_measured = False
+
+    def after_step(self, step: int, loss: LossSeen, *, bad_loss: bool, metrics: LogFrame) -> None:
+        """Measure weights and updates, and write the step."""
+        assert self._sink is not None
+        self._log, self._trains = metrics, self._model.training
+        self._statistics.after_step(with_update=self._is_measured)
+        norms = self._norms()
+        is_state = step >= self._next_state
+        if is_state:
+            for layer in self._layers:
+                self._histogram(layer, "W", layer.weight.detach())
+        self._complete()
+        self._locate(step, bad_loss)
+        waiting = self._statistics.fetch()
+        if waiting is None:
+            self._write(step, norms, histograms=is_state)
+        else:
+            self._pending = step, waiting, norms, is_state
+        if is_state or (self.found is not None and self.found.step == step):
+            self._store_state(step)
+            self._next_state = self.moments.next_keyframe(step)
+            if loss.kind is not None:
+                self._sink.event("loss", step=step, **loss.describe())
+            self._validate(step)
+            self._look_for_new_layers(step)
+        self._histograms[...] = 0
+        self._statistics.begin()
+        self._forward_calls.clear()
+        self._gradient_norms.clear()
+        self._is_measured, self._step = False, step + 1
+
+    def _norms(self) -> dict[str, float]:
+        """Return the norm of all gradients, before and after they were clipped."""
+        if not self._is_measured or not self._statistics.is_on_host:
+            return {}
+        after = [one.grad for one in self._model.parameters() if one.grad is not None and not one.grad.is_sparse]
+        found = {}
+        if after:
+            found["grad_norm"] = math.sqrt(sum(float(np.vdot(array, array)) for array in map(on_host, after)))
+        if self._gradient_norms and not self._half:
+            before = math.sqrt(sum(float(one) ** 2 for one in self._gradient_norms.values()))
+            if abs(before - found.get("grad_norm", before)) > _SAME_NORM * before:
+                found["grad_norm_before_clipping"] = before
+        return found
+
+    def _complete(self) -> None:
+        """Write the frame that was on its way from a GPU."""
+        if self._pending is None:
+            return
+        (step, (host, event), norms, histograms), self._pending = self._pending, None
+        if event is not None:
+            event.synchronize()
+        self._statistics.take(host)
+        self._write(step, norms, histograms=histograms)
+
+    def _write(self, step: int, norms: dict[str, float], *, histograms: bool) -> None:
+        assert self._sink is not None
+        self._sink.frame(step, self._row, self._histograms if histograms else None)
+        if norms:
+            self._sink.event("metrics", step=step, metrics=norms)
+        if self._log is not None:
+            self._log(step, self._row, norms)
+
+    def _histogram(self, layer: WatchedLayer, name: str, values: torch.Tensor | None) -> None:
+        assert name in HISTOGRAMS
+        place = self._places[layer]
+        row = self._histograms[0]
+        array = None if values is None else on_host(values.cpu())
+        with np.errstate(all="ignore"):
+            histogram(array, row[f"{name}_counts"][place], row[f"{name}_range"][place])
+
+    def _locate(self, step: int, bad_loss: bool) -> None:
+        """Find where the step is first not finite, in the order of its computation."""
+        if self.found is not None:
+            return
+        statistics = self._statistics
+        order = statistics.order + [layer for layer in self._layers if layer not in statistics.order]
+        found: tuple[str | None, int | None, str] | None = None
+        if statistics.bad is not None:
+            layer, neuron, quantity = statistics.bad
+            found = layer.layout.name, neuron, quantity
+        elif bad_loss:
+            found = None, None, "loss"
+        else:
+            for quantity in ("gradients", "weights"):
+                values = statistics.of(f"nonfinite_{quantity}")
+                for layer in order:
+                    if found is None and (places := np.flatnonzero(values[layer.place] > 0)).size:
+                        found = layer.layout.name, int(places[0]), quantity[:-1]
+        if found is None:
+            self._clean_step = step
+            return
+        self.found = Nonfinite(step, self._clean_step, *found)
+        self.event("nonfinite", **asdict(self.found))
+
+    def _store_state(self, step: int) -> None:
+        assert self._sink is not None
+        dtype, layers = self._layout.dtype, all_layers(self._model, self._layout)
+        groups = (
+            [one for layer in layers for one in layer.parameters],
+            [one for layer in layers for one in layer.buffers],
+        )
+        arrays = [[on_host(one.detach().cpu()).astype(dtype, copy=False) for one in group] for group in groups]
+        if self._sink.state(step, *arrays):
+            self._last_state = step
+
+    def last_state(self, step: int) -> None:
+        """Store the state after the last step."""
+        if self._last_state != step:
+            self._store_state(step)
+
+    def _validate(self, step: int) -> None:
+        """Try a copy of the model, in evaluation mode, on the rows held out."""
+        if self._validation is None or self._loss is None:
+            return
+        import torch
+
+        twin = copy.deepcopy(self._model).eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            value = float(self._loss.forward(twin(self._validation[0]), self._validation[1]))
+        self.event("metrics", step=step, metrics={"val_loss": value})
+
+    def _look_for_new_layers(self, step: int) -> None:
+        """Tell of modules that were added since the recording began."""
+        count = sum(1 for _ in self._model.modules())
+        if count > self._modules:
+            known = set(self._layout.layers)
+            added = [
+                path
+                for path, module in self._model.named_modules()
+                if module._parameters and path and path not in known
+            ]
+            if added and not any(self._patterns):
+                self.event("layers_added", step=step, layers=added)
+        self._modules = count
+
+    # ------------------------------------------------------------------ the sink
+
+    def event(self, kind: str, **content: Any) -> None:
+        """Write an event."""
+        if self._sink is not None:
+            self._sink.event(kind, **content)
+
+    def scalar(self, step: int, loss: float, rate: float) -> None:
+        """Note loss and learning rate of a step."""
+        if self._sink is not None:
+            self._sink.scalar(step, loss, rate)
+
+    def thin(self, step: int, reason: str) -> None:
+        """Record less often from now on."""
+        if self._sink is not None:
+            self._sink.thin(step, reason)
+
+    def flush(self) -> None:
+        """Write what is still in memory."""
+        self._complete()
+        if self._sink is not None:
+            self._sink.flush()
+
+    def close(self, status: str, summary: Mapping[str, Any]) -> None:
+        """Complete the recording."""
+        if self._sink is not None:
+            try:
+                self._complete()
+            finally:
+                self._sink.close(status, **summary)
+
+
+def _has_lazy(model: nn.Module) -> bool:
+    from torch.nn.parameter import is_lazy
+
+    return any(is_lazy(one) for one in _tensors(model))
+
+
+def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()

@@ -1,0 +1,70 @@
+"""Hooks on modules and optimizers that harm nothing: a copy of a watched model, or one loaded elsewhere, has none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class Hook:
+    """A hook that is called in the process, and of the object, that it was made for.
+
+    `copy.deepcopy` and pickle turn it into something that does nothing and comes from Python itself, so that what was
+    saved loads where Neuronwise is not installed.
+    """
+
+    def __init__(self, action: Callable[..., None]) -> None:
+        self.action = action
+
+    def __call__(self, *arguments: Any) -> None:
+        """Do it."""
+        self.action(*arguments)
+
+    def __reduce__(self) -> Any:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return contextlib.nullcontext().__exit__
+
+
+class Handles:
+    """Hooks that are removed together."""
+
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._handles)
+
+    def forward(self, module: nn.Module, action: Callable[[Any, Any, Any], None]) -> None:
+        """Have `action` called with module, arguments and output after each forward pass."""
+        self._handles.append(module.register_forward_hook(Hook(action)))
+
+    def optimizer(self, optimizer: Optimizer, before: Callable[..., None], after: Callable[..., None]) -> None:
+        """Have both called with the optimizer around each of its steps."""
+        self._handles.append(optimizer.register_step_pre_hook(Hook(before)))
+        self._handles.append(optimizer.register_step_post_hook(Hook(after)))
+
+    def every_optimizer(self, before: Callable[..., None], after: Callable[..., None]) -> None:
+        """Likewise, of any optimizer."""
+        from torch.optim import optimizer
+
+        self._handles.append(optimizer.register_optimizer_step_pre_hook(Hook(before)))
+        self._handles.append(optimizer.register_optimizer_step_post_hook(Hook(after)))
+
+    def accumulated(self, parameters: Sequence[Any], action: Callable[[Any], None]) -> None:
+        """Have `action` called with a parameter after each time that a gradient was added to its own."""
+        for parameter in parameters:
+            if parameter.requires_grad and parameter.is_leaf:
+                self._handles.append(parameter.register_post_accumulate_grad_hook(Hook(action)))
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,260 @@
+"""The layers of a PyTorch model as they are watched: their tensors, where their neurons are, what follows them."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from neuronwise.errors import UsageError
+from neuronwise.recording import Layout
+from neuronwise.recording.checkpoint_models import tensors_of_module
+from neuronwise.recording.layout import LayerLayout
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# Of larger tables of embeddings a batch changes few rows, and statistics of all of them would be most of the bytes.
+MAX_EMBEDDINGS = 10_000
+# How many nodes of an autograd graph are looked through to find which activation function follows a layer.
+_MAX_NODES = 100_000
+
+
+@dataclass(eq=False)
+class WatchedLayer:
+    """A module with parameters of its own.
+
+    Attributes:
+        layout: Its place in the recording.
+        module: The module.
+        place: Its neurons among those of all layers.
+        activation: The function that follows it, applied to its outputs before they are measured; None where none is
+            known.
+        unseen: Whether its forward pass is never called: the one around it uses its weights.
+    """
+
+    layout: LayerLayout
+    module: nn.Module
+    place: slice
+    activation: Callable[[torch.Tensor], torch.Tensor] | None = None
+    unseen: bool = False
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The parameter with a row for each neuron."""
+        assert self.layout.weights is not None
+        found: torch.Tensor = self.module._parameters[self.layout.weights]  # type: ignore[assignment]
+        return found
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The parameter with a bias for each neuron."""
+        return None if self.layout.biases is None else self.module._parameters[self.layout.biases]
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """All parameters that are recorded, in the order of the recording."""
+        return [self.module._parameters[key] for key in self.layout.parameters]  # type: ignore[misc]
+
+    @property
+    def buffers(self) -> list[torch.Tensor]:
+        """All buffers that are recorded, likewise."""
+        return [self.module._buffers[key] for key in self.layout.buffers]  # type: ignore[misc]
+
+    @property
+    def looks_at_inputs(self) -> bool:
+        """Whether its neurons are what comes in: the first axis of a transposed convolution's weights."""
+        return "ConvTranspose" in type(self.module).__name__
+
+    def neurons_of(self, values: torch.Tensor) -> torch.Tensor | None:
+        """Return a view of outputs (or inputs) as (…, neurons, places), with the axis of the neurons last but one.
+
+        None where no axis goes with the neurons.
+        """
+        count, name = self.layout.neurons, type(self.module).__name__
+        if values.ndim < 1 or not values.is_floating_point() or not values.numel():
+            return None
+        if name.startswith("Conv") or "Conv" in name:
+            axis = values.ndim - 1 - int("".join(c for c in name if c.isdigit())[:1] or values.ndim - 2)
+        elif "BatchNorm" in name or "InstanceNorm" in name or name == "GroupNorm":
+            axis = min(1, values.ndim - 1)
+        elif values.shape[-1] == count:
+            axis = values.ndim - 1
+        else:
+            axis = 1 if values.ndim > 1 and values.shape[1] == count else -1
+        if axis < 0 or axis >= values.ndim or values.shape[axis] != count:
+            return None
+        if axis == values.ndim - 1:
+            return values.reshape(-1, count, 1)
+        if axis == 0:
+            return values.reshape(1, count, -1)
+        if values.is_contiguous():
+            return values.reshape(-1, count, values[(0,) * (axis + 1)].numel())
+        return values.movedim(axis, -1).reshape(-1, count, 1)  # channels last: a view
+
+
+def watched_layers(
+    model: nn.Module, layers: Sequence[str] | None, exclude: Sequence[str] | None
+) -> tuple[list[WatchedLayer], Layout, list[str]]:
+    """Return the layers that are watched, the layout of their recording, and sentences about what is not.
+
+    Args:
+        model: The model.
+        layers: Patterns of paths (``"encoder.*"``) of which one must fit; None for all.
+        exclude: Patterns of which none may fit.
+
+    Raises:
+        UsageError: No module with parameters fits, or a pattern fits none.
+    """
+    paths = [path for path, module in model.named_modules() if any(p is not None for p in module._parameters.values())]
+    for argument, patterns in (("layers", layers), ("exclude", exclude)):
+        for pattern in patterns or ():
+            if not any(_fits(path, pattern) for path in paths):
+                raise UsageError(
+                    f"{pattern!r:.200} fits no module with parameters",
+                    where=f"argument {argument}",
+                    hint=f"there are {', '.join(paths[:20])}{' …' if len(paths) > 20 else ''}",
+                )
+
+    def wanted(path: str) -> bool:
+        is_in = layers is None or any(_fits(path, pattern) for pattern in layers)
+        return is_in and not any(_fits(path, pattern) for pattern in exclude or ())
+
+    found = tensors_of_module(model, once=True, wanted=wanted)
+    notes, kept, first = [], [], 0
+    for layer in found.layout.layers.values():
+        if "Embedding" in layer.kind and layer.neurons > MAX_EMBEDDINGS:
+            notes.append(
+                f"{layer.name}: {layer.neurons:,} embeddings are more than {MAX_EMBEDDINGS:,}: their values are "
+                "recorded with every state, statistics of each are not"
+            )
+            layer = replace(layer, neurons=0)
+        kept.append(replace(layer, first_neuron=first))
+        first += layer.neurons
+    layout = Layout(kept, found.layout.dtype)
+    modules = dict(model.named_modules())
+    own = next((name for name in layout.layers if name not in modules), None)  # the model itself, which has no path
+    watched = [
+        WatchedLayer(layer, modules["" if layer.name == own else layer.name], _place(layer))
+        for layer in layout.observed
+    ]
+    for one in watched:
+        one.unseen = _is_unseen(modules, one.layout.name)
+    return watched, layout, notes
+
+
+def all_layers(model: nn.Module, layout: Layout) -> list[WatchedLayer]:
+    """Return every layer of a layout with its module, also those without neurons, in its order."""
+    modules = dict(model.named_modules())
+    return [WatchedLayer(layer, modules.get(layer.name, model), _place(layer)) for layer in layout.layers.values()]
+
+
+def _place(layer: LayerLayout) -> slice:
+    return slice(layer.first_neuron, layer.first_neuron + layer.neurons)
+
+
+def _fits(path: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(path, pattern) or path.startswith(f"{pattern}.")
+
+
+def _is_unseen(modules: dict[str, nn.Module], path: str) -> bool:
+    """Return whether a module is the output projection of an attention, whose weights that uses itself."""
+    around, _, own = path.rpartition(".")
+    return own == "out_proj" and type(modules.get(around)).__name__ == "MultiheadAttention"
+
+
+# What follows a layer, by the name of its node in the autograd graph: our name, and how to apply it again.
+_Function = tuple[str, "Callable[[torch.Tensor], torch.Tensor]"]
+
+
+def _function_of(node: Any) -> _Function | None:
+    import torch
+    from torch.nn import functional
+
+    name = type(node).__name__
+    plain: dict[str, _Function] = {
+        "ReluBackward0": ("relu", torch.relu),
+        "SigmoidBackward0": ("sigmoid", torch.sigmoid),
+        "TanhBackward0": ("tanh", torch.tanh),
+        "SiluBackward0": ("silu", functional.silu),
+    }
+    if name in plain:
+        return plain[name]
+    if name == "GeluBackward0":
+        how = node._saved_approximate
+        return "gelu", lambda z: functional.gelu(z, approximate=how)
+    if name == "LeakyReluBackward0":
+        slope = float(node._saved_negative_slope)
+        return "leaky_relu", lambda z: functional.leaky_relu(z, slope)
+    return None
+
+
+def learn_activations(outputs: Iterable[torch.Tensor], produced: dict[Any, WatchedLayer]) -> None:
+    """Find in an autograd graph which activation function follows which layer, and note it in the layer.
+
+    Args:
+        outputs: Of the model.
+        produced: The layer by the node that made its output.
+    """
+    stack = [node for output in outputs if (node := output.grad_fn) is not None]
+    seen = set(stack)
+    while stack and len(seen) < _MAX_NODES:
+        node = stack.pop()
+        for following, _ in node.next_functions:
+            if following is None:
+                continue
+            layer = produced.get(following)
+            if layer is not None and layer.activation is None and (found := _function_of(node)) is not None:
+                _set_activation(layer, found)
+            if following not in seen:
+                seen.add(following)
+                stack.append(following)
+
+
+def _set_activation(layer: WatchedLayer, found: _Function) -> None:
+    name, layer.activation = found
+    layer.layout = replace(layer.layout, activation=name)
+
+
+def learn_from_sequence(model: nn.Module, layers: Sequence[WatchedLayer]) -> None:
+    """Note the activation functions that follow layers in an `nn.Sequential`, of which no graph need be known."""
+    import torch
+    from torch import nn
+
+    known: dict[type, Callable[[Any], _Function]] = {
+        nn.ReLU: lambda module: ("relu", torch.relu),
+        nn.Sigmoid: lambda module: ("sigmoid", torch.sigmoid),
+        nn.Tanh: lambda module: ("tanh", torch.tanh),
+        nn.SiLU: lambda module: ("silu", nn.functional.silu),
+    }
+    by_module = {id(layer.module): layer for layer in layers}
+    for sequence in model.modules():
+        if type(sequence) is not nn.Sequential:
+            continue
+        children = list(sequence)
+        for one, following in itertools.pairwise(children):
+            layer, make = by_module.get(id(one)), known.get(type(following))
+            if layer is not None and make is not None and not _is_elsewhere(model, one, sequence):
+                _set_activation(layer, make(following))
+
+
+def _is_elsewhere(model: nn.Module, module: nn.Module, sequence: nn.Module) -> bool:
+    """Return whether a module stands at another place too, where something else may follow it."""
+    return sum(child is module for parent in model.modules() for child in parent._modules.values()) > 1
+
+
+def tensors_in(values: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in what a module returned: a tensor, a tuple, a dict of them."""
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, dict):
+        for one in values.values():
+            yield from tensors_in(one)
+    elif isinstance(values, (tuple, list)):
+        for one in values:
+            yield from tensors_in(one)

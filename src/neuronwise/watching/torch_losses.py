@@ -1,0 +1,76 @@
+"""What is seen of the loss: its value at every step, and now and then what its targets look like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neuronwise.watching.torch_layers import tensors_in
+
+if TYPE_CHECKING:
+    import torch
+
+# Of more classes only how many there are is told.
+_MAX_CLASSES = 100
+
+
+class LossSeen:
+    """Takes in the calls of a loss function between two steps.
+
+    Several calls within a step, as where gradients are accumulated, give the mean of their values.
+
+    Attributes:
+        kind: Its name, ``"CrossEntropyLoss"`` or ``"cross_entropy"``; None before it was called.
+    """
+
+    def __init__(self) -> None:
+        self.kind: str | None = None
+        self._values: list[torch.Tensor] = []
+        self._arguments: tuple[Any, ...] = ()
+
+    def see(self, kind: str, arguments: tuple[Any, ...], value: Any) -> None:
+        """Take in a call. Without gradients, as in an evaluation, it does not count."""
+        import torch
+
+        if not torch.is_grad_enabled() or not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return
+        self.kind = kind
+        self._values.append(value.detach())
+        self._arguments = arguments
+
+    def take(self) -> torch.Tensor | None:
+        """Return the value of this step, and begin the next; None if it was not called."""
+        values, self._values = self._values, []
+        if not values:
+            return None
+        means = [value.mean() if value.ndim else value for value in values]
+        found: torch.Tensor = means[0] if len(means) == 1 else sum(means[1:], means[0]) / len(means)
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Return what predictions and targets of the last call look like, as JSON values; waits for a GPU."""
+        found: dict[str, Any] = {"function": self.kind}
+        for name, tensor in zip(("prediction", "target"), tensors_in(self._arguments), strict=False):
+            found[name] = _describe(tensor)
+        self._arguments = ()
+        return found
+
+
+def _describe(tensor: torch.Tensor) -> dict[str, Any]:
+    import torch
+
+    tensor = tensor.detach()
+    found: dict[str, Any] = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+    if not tensor.numel():
+        return found
+    if tensor.is_floating_point():
+        finite = tensor[tensor.isfinite()]
+        found["nonfinite"] = tensor.numel() - finite.numel()
+        if finite.numel():
+            found |= {"min": float(finite.min()), "max": float(finite.max()), "mean": float(finite.double().mean())}
+    elif not tensor.is_complex():
+        found |= {"min": int(tensor.min()), "max": int(tensor.max())}
+        classes, counts = torch.unique(tensor, return_counts=True)
+        found["classes"] = len(classes)
+        if len(classes) <= _MAX_CLASSES:
+            found["counts"] = {str(int(one)): int(count) for one, count in zip(classes, counts, strict=True)}
+    return found
