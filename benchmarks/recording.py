@@ -4,9 +4,9 @@
 
 All train 64,000 made rows of 784 inputs from the same first weights, in one process on one core.
 
-*Cost*: bare training, the `RecordingWriter` as it is by default, and `numpy.save` of the weights every 500 steps; and in
-a race of their own, since it writes more than a gigabyte that the others would have to wait for, bare training and one
-with statistics of the neurons at every step. Times are of the whole of `fit`, 100,000 steps with opening and closing of
+*Cost*: bare training, the `RecordingWriter` as it is by default, and `numpy.save` of the weights every 500 steps; in a
+race of their own, since it writes more than a gigabyte that the others would wait for, bare training and one with
+statistics of the neurons at every step. Times are of the whole of `fit`, 100,000 steps with opening and closing of
 the recording. In every round all train once, side by side: they take turns, an epoch each (`trainings.py`). Beside the
 ratio of whole trainings stands the median of the ratios of single epochs, which leaves out rare work and rare
 disturbances alike. First a file of 2 GB is written and deleted: a virtual machine may take ten times as long for memory

@@ -260,7 +260,7 @@ class TorchWatcher:
         for module in self._frames.modules():
             self._module_handles.forward(module, self._saw_output)
         self._module_handles.forward(self._model, self._saw_result)
-        self._module_handles.accumulated(list(self._model.parameters()), self._frames.saw_gradient)
+        self._module_handles.accumulated(list(self._model.parameters()), self._saw_gradient)
 
     def _saw_output(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
@@ -269,6 +269,10 @@ class TorchWatcher:
     def _saw_result(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
             self._guard(lambda: self._frames.saw_result(output))
+
+    def _saw_gradient(self, parameter: Any) -> None:
+        if self._is_ours():
+            self._frames.saw_gradient(parameter)
 
     def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():

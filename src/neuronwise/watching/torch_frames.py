@@ -27,7 +27,7 @@ from neuronwise.watching.torch_layers import (
     watched_layers,
 )
 from neuronwise.watching.torch_losses import LossSeen
-from neuronwise.watching.torch_statistics import TorchStatistics, on_host
+from neuronwise.watching.torch_statistics import FIELD, on_host, statistics_of
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +109,9 @@ class FrameWriter:
         self._clean_step, self._next_state, self._last_state = 0, 1, -1
         self._is_measured = self._has_learned = self._half = False
         self._trains, self._forward_calls = model.training, set[WatchedLayer]()
-        self._gradient_norms: dict[int, Any] = {}
+        self._count = sum(1 for one in model.parameters() if one.requires_grad) or 1
+        self._gradients_come, self._gradients_expected = 0, self._count
+        self._before_clipping = self._after_clipping = math.nan
         self._pending: tuple[int, Any, dict[str, float], bool] | None = None
         self._log: LogFrame | None = None
         self._produced: dict[Any, WatchedLayer] = {}
@@ -131,7 +133,7 @@ class FrameWriter:
         shape = (len(NEURON_FIELDS), self._layout.neuron_count)
         values: NDArray[Any] = part_of(self._row, field_bytes(dtype, NEURON_FIELDS[0])[0], (number, shape))[0]
         self._histograms: NDArray[np.void] = np.zeros(1, layers_dtype(len(self._layers), self._layout.dtype))
-        self._statistics = TorchStatistics(self._layers, values)
+        self._statistics = statistics_of(self._layers, values)
         self._places = {layer: place for place, layer in enumerate(self._layers)}
         self._modules = sum(1 for _ in self._model.modules())
 
@@ -191,13 +193,19 @@ class FrameWriter:
         self._produced.clear()
 
     def saw_gradient(self, parameter: torch.Tensor) -> None:
-        """Note the norm of a gradient as it is before anything clips it."""
+        """Note the norms of all gradients as they are before anything clips them, when the last of them has come."""
+        self._gradients_come += 1
+        if self._gradients_come % self._gradients_expected == 0:
+            self._before_clipping = self._gradient_norm()
+
+    def _gradient_norm(self) -> float:
+        """Return the norm of the gradients of all parameters; NaN where they are not all on the host."""
         import torch
 
-        gradient = parameter.grad
-        if gradient is not None:
-            values = gradient.coalesce().values() if gradient.is_sparse else gradient
-            self._gradient_norms[id(parameter)] = torch.linalg.vector_norm(values.detach())
+        found = [one.grad for one in self._model.parameters() if one.grad is not None and not one.grad.is_sparse]
+        if not found or not self._statistics.is_on_host:
+            return math.nan
+        return math.sqrt(sum(one * one for one in torch.stack(torch._foreach_norm(found)).tolist()))
 
     @property
     def _wants_histograms(self) -> bool:
@@ -216,6 +224,8 @@ class FrameWriter:
             for layer in self._layers:
                 gradient = layer.weight.grad
                 self._histogram(layer, "dW", None if gradient is None or gradient.is_sparse else gradient / scale)
+        if math.isfinite(self._before_clipping):
+            self._after_clipping = self._gradient_norm()
         self._is_measured = True
 
     def _begin(self) -> None:
@@ -315,31 +325,25 @@ class FrameWriter:
         self._histograms[...] = 0
         self._statistics.begin()
         self._forward_calls.clear()
-        self._gradient_norms.clear()
+        self._gradients_come, self._before_clipping = 0, math.nan
         self._is_measured, self._step = False, step + 1
 
     def _norms(self) -> dict[str, float]:
-        """Return the norm of all gradients, before and after they were clipped."""
-        if not self._is_measured or not self._statistics.is_on_host:
+        """Return the norm of all gradients before and after they were clipped, if they were."""
+        before, after = self._before_clipping, self._after_clipping
+        if self._gradients_come:  # of a model that is called otherwise, as many may come as came this time
+            self._gradients_expected = max(1, self._gradients_come // max(1, round(self._gradients_come / self._count)))
+        # In half precision gradients are those of a loss that a scaler has multiplied.
+        if self._half or not math.isfinite(before) or not abs(before - after) > _SAME_NORM * before:
             return {}
-        after = [one.grad for one in self._model.parameters() if one.grad is not None and not one.grad.is_sparse]
-        found = {}
-        if after:
-            found["grad_norm"] = math.sqrt(sum(float(np.vdot(array, array)) for array in map(on_host, after)))
-        if self._gradient_norms and not self._half:
-            before = math.sqrt(sum(float(one) ** 2 for one in self._gradient_norms.values()))
-            if abs(before - found.get("grad_norm", before)) > _SAME_NORM * before:
-                found["grad_norm_before_clipping"] = before
-        return found
+        return {"grad_norm_before_clipping": before, "grad_norm": after}
 
     def _complete(self) -> None:
         """Write the frame that was on its way from a GPU."""
         if self._pending is None:
             return
-        (step, (host, event), norms, histograms), self._pending = self._pending, None
-        if event is not None:
-            event.synchronize()
-        self._statistics.take(host)
+        (step, waiting, norms, histograms), self._pending = self._pending, None
+        self._statistics.take(waiting)
         self._write(step, norms, histograms=histograms)
 
     def _write(self, step: int, norms: dict[str, float], *, histograms: bool) -> None:
@@ -372,7 +376,7 @@ class FrameWriter:
             found = None, None, "loss"
         else:
             for quantity in ("gradients", "weights"):
-                values = statistics.of(f"nonfinite_{quantity}")
+                values = statistics.values[FIELD[f"nonfinite_{quantity}"]]
                 for layer in order:
                     if found is None and (places := np.flatnonzero(values[layer.place] > 0)).size:
                         found = layer.layout.name, int(places[0]), quantity[:-1]

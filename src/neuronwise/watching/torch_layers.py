@@ -42,17 +42,20 @@ class WatchedLayer:
     activation: Callable[[torch.Tensor], torch.Tensor] | None = None
     unseen: bool = False
 
+    def __post_init__(self) -> None:
+        # Asked for at every recorded step.
+        self._weight_key, self._bias_key = self.layout.weights or "", self.layout.biases
+
     @property
     def weight(self) -> torch.Tensor:
         """The parameter with a row for each neuron."""
-        assert self.layout.weights is not None
-        found: torch.Tensor = self.module._parameters[self.layout.weights]  # type: ignore[assignment]
+        found: torch.Tensor = self.module._parameters[self._weight_key]  # type: ignore[assignment]
         return found
 
     @property
     def bias(self) -> torch.Tensor | None:
         """The parameter with a bias for each neuron."""
-        return None if self.layout.biases is None else self.module._parameters[self.layout.biases]
+        return None if self._bias_key is None else self.module._parameters[self._bias_key]
 
     @property
     def parameters(self) -> list[torch.Tensor]:
