@@ -77,18 +77,11 @@ class WatchedLayer:
 
         None where no axis goes with the neurons.
         """
-        count, name = self.layout.neurons, type(self.module).__name__
+        count = self.layout.neurons
         if values.ndim < 1 or not values.is_floating_point() or not values.numel():
             return None
-        if name.startswith("Conv") or "Conv" in name:
-            axis = values.ndim - 1 - int("".join(c for c in name if c.isdigit())[:1] or values.ndim - 2)
-        elif "BatchNorm" in name or "InstanceNorm" in name or name == "GroupNorm":
-            axis = min(1, values.ndim - 1)
-        elif values.shape[-1] == count:
-            axis = values.ndim - 1
-        else:
-            axis = 1 if values.ndim > 1 and values.shape[1] == count else -1
-        if axis < 0 or axis >= values.ndim or values.shape[axis] != count:
+        axis = self._axis_of(values)
+        if axis is None or not 0 <= axis < values.ndim or values.shape[axis] != count:
             return None
         if axis == values.ndim - 1:
             return values.reshape(-1, count, 1)
@@ -97,6 +90,27 @@ class WatchedLayer:
         if values.is_contiguous():
             return values.reshape(-1, count, values[(0,) * (axis + 1)].numel())
         return values.movedim(axis, -1).reshape(-1, count, 1)  # channels last: a view
+
+    def _axis_of(self, values: torch.Tensor) -> int | None:
+        """Return which axis of outputs (or inputs) its neurons are; None if none is, whatever its length."""
+        from torch import nn
+
+        module, count = self.module, self.layout.neurons
+        if isinstance(module, nn.modules.conv._ConvNd):
+            return values.ndim - 1 - len(module.kernel_size)
+        if isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
+            return min(1, values.ndim - 1)
+        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+            return values.ndim - len(module.normalized_shape)
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention)):
+            return None  # what comes out is no row of the weights
+        if isinstance(module, (nn.RNNBase, nn.LSTMCell, nn.GRUCell)):
+            # The rows of others are gates, or what comes out is of the last layer, and the weights are of the first.
+            is_plain = type(module) is nn.RNN and module.num_layers == 1 and not module.bidirectional
+            return values.ndim - 1 if is_plain else None
+        if values.shape[-1] == count:
+            return values.ndim - 1
+        return 1 if values.ndim > 1 and values.shape[1] == count else None
 
 
 def watched_layers(
