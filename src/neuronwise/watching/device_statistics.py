@@ -34,7 +34,7 @@ class DeviceStatistics(TorchStatistics):
         self._out = torch.full(values.shape, math.nan, dtype=torch.from_numpy(values).dtype, device=device)
         self._before: dict[WatchedLayer, torch.Tensor] = {}
 
-    def before_step(self, scale: float) -> None:
+    def before_step(self, scale: Any) -> None:
         """See `TorchStatistics.before_step`."""
         for name in (NORMS[1], BIASES[1], COUNTS[1]):
             self._out[FIELD[name]] = math.nan
@@ -44,9 +44,9 @@ class DeviceStatistics(TorchStatistics):
             if weight.grad is None:
                 continue
             gradient = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
-            count = self._take(layer, gradient / scale if scale != 1 else gradient, NORMS[1])
+            count = self._take(layer, gradient if scale is None else gradient / scale, NORMS[1])
             if bias is not None and bias.grad is not None:
-                self._put(layer, bias.grad / scale, BIASES[1])
+                self._put(layer, bias.grad if scale is None else bias.grad / scale, BIASES[1])
                 count = count + (~bias.grad.isfinite()).int()
             self._put(layer, count, COUNTS[1])
 

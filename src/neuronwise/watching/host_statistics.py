@@ -47,7 +47,7 @@ class HostStatistics(TorchStatistics):
         self._ones: dict[tuple[int, Any], NDArray[Any]] = {}
         self._rows: list[tuple[WatchedLayer, NDArray[Any]]] = []
 
-    def before_step(self, scale: float) -> None:
+    def before_step(self, scale: Any) -> None:
         """See `TorchStatistics.before_step`."""
         self._forget(_GRADIENTS)
         for layer in self.layers:
@@ -63,9 +63,9 @@ class HostStatistics(TorchStatistics):
                 if bias is not None and bias.grad is not None:
                     self._biases[_GRADIENTS][layer.place] = on_host(bias.grad)
         self._finish(_GRADIENTS)
-        if scale != 1:
-            self._norms[_GRADIENTS] /= scale
-            self._biases[_GRADIENTS] /= scale
+        if scale is not None:
+            self._norms[_GRADIENTS] /= float(scale)
+            self._biases[_GRADIENTS] /= float(scale)
 
     def after_step(self, *, with_update: bool = True, with_activations: bool = True) -> None:
         """See `TorchStatistics.after_step`."""

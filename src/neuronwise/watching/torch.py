@@ -306,9 +306,12 @@ class TorchWatcher:
             frames.miss_step()  # nobody looked at its activations; its weights and gradients are still there
             is_due = True
         if is_due:
-            self._note_skipped()
+            is_state = frames.wants_state
+            if on_host or frames.is_on_host or is_state:  # else it would wait for the GPU
+                self._note_skipped()
             frames.after_step(step, self._loss, bad_loss=bad_loss, metrics=self._log_frame)
-            self._note_losses()
+            if on_host or frames.is_on_host or is_state:
+                self._note_losses()
             self._choose_next(step)
             if self.strict and frames.found is not None:
                 found = frames.found
@@ -351,6 +354,8 @@ class TorchWatcher:
         for step, loss, rate in self._losses:
             value = float(loss)
             self._frames.scalar(step, value, rate)
+            if not math.isfinite(value):
+                self._frames.found_bad_loss(step)
             for listener in self._listeners:
                 listener.on_loss(step, value, rate)
         self._losses.clear()
@@ -386,10 +391,12 @@ def _close_at_exit(reference: weakref.ref[TorchWatcher]) -> None:
         watcher.close()
 
 
-def _scale_of(optimizer: Optimizer) -> float:
-    """Return what gradients are multiplied by while a step is taken: fused optimizers divide by it themselves."""
-    scale = getattr(optimizer, "grad_scale", None)
-    return 1.0 if scale is None else float(scale)
+def _scale_of(optimizer: Optimizer) -> Any:
+    """Return what gradients are multiplied by while a step is taken: fused optimizers divide by it themselves.
+
+    None if by nothing; else a tensor, of which the value is not asked: that would wait for a GPU.
+    """
+    return getattr(optimizer, "grad_scale", None)
 
 
 def _is_compiled(model: Any) -> bool:

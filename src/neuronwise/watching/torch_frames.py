@@ -66,6 +66,17 @@ class Nonfinite:
         return f"{what} NaN or infinite at step {self.step:,} (all was finite at step {self.since:,})"
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """A recorded step: its number, norms of its gradients, and in which order its layers were called."""
+
+    step: int
+    norms: dict[str, float]
+    has_histograms: bool
+    order: list[WatchedLayer]
+    bad_loss: bool
+
+
 class FrameWriter:
     """Measures the model at recorded steps and writes what it finds.
 
@@ -112,7 +123,7 @@ class FrameWriter:
         self._count = sum(1 for one in model.parameters() if one.requires_grad) or 1
         self._gradients_come, self._gradients_expected = 0, self._count
         self._before_clipping = self._after_clipping = math.nan
-        self._pending: tuple[int, Any, dict[str, float], bool] | None = None
+        self._pending: tuple[_Frame, Any] | None = None
         self._log: LogFrame | None = None
         self._produced: dict[Any, WatchedLayer] = {}
         if not _has_lazy(model):
@@ -177,7 +188,7 @@ class FrameWriter:
 
     def _see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
         self._statistics.see(layer, values, given)
-        if self._wants_histograms:
+        if self.wants_state:
             z = values.detach()
             self._histogram(layer, "z", z)
             self._histogram(layer, "a", z if layer.activation is None else layer.activation(z))
@@ -208,22 +219,30 @@ class FrameWriter:
         return math.sqrt(sum(one * one for one in torch.stack(torch._foreach_norm(found)).tolist()))
 
     @property
-    def _wants_histograms(self) -> bool:
+    def wants_state(self) -> bool:
+        """Whether the state after the step under way is stored, and with it histograms."""
         return self._step >= self._next_state
 
     _step = 1  # the step that is under way
 
-    def before_step(self, optimizer: Optimizer, scale: float) -> None:
+    @property
+    def is_on_host(self) -> bool:
+        """Whether all weights are on the CPU, so that nothing waits for a GPU."""
+        return not self._layers or self._statistics.is_on_host
+
+    def before_step(self, optimizer: Optimizer, scale: Any) -> None:
         """Measure the gradients that the optimizer is about to use."""
         if self._sink is None:
             self._begin()
         if not self._sees_outputs and self._probe is not None:
             self._ask_copy()
         self._statistics.before_step(scale)
-        if self._wants_histograms:
+        if self.wants_state:
             for layer in self._layers:
                 gradient = layer.weight.grad
-                self._histogram(layer, "dW", None if gradient is None or gradient.is_sparse else gradient / scale)
+                self._histogram(
+                    layer, "dW", None if gradient is None or gradient.is_sparse else _unscaled(gradient, scale)
+                )
         if math.isfinite(self._before_clipping):
             self._after_clipping = self._gradient_norm()
         self._is_measured = True
@@ -255,7 +274,7 @@ class FrameWriter:
             bytes_budget=self._bytes_budget, notes=notes,
         )  # fmt: skip
         self._statistics.after_step(with_update=False, with_activations=False)
-        self._write(0, {}, histograms=False)
+        self._write(_Frame(0, {}, False, [], False))
         self._store_state(0)
 
     def _describe(self) -> dict[str, Any]:
@@ -309,12 +328,13 @@ class FrameWriter:
             for layer in self._layers:
                 self._histogram(layer, "W", layer.weight.detach())
         self._complete()
-        self._locate(step, bad_loss)
-        waiting = self._statistics.fetch()
+        waiting, frame = self._statistics.fetch(), _Frame(step, norms, is_state, self._statistics.order, bad_loss)
         if waiting is None:
-            self._write(step, norms, histograms=is_state)
+            self._write(frame)
         else:
-            self._pending = step, waiting, norms, is_state
+            self._pending = frame, waiting
+            if is_state:  # whose histograms have waited for the GPU already
+                self._complete()
         if is_state or (self.found is not None and self.found.step == step):
             self._store_state(step)
             self._next_state = self.moments.next_keyframe(step)
@@ -322,8 +342,8 @@ class FrameWriter:
                 self._sink.event("loss", step=step, **loss.describe())
             self._validate(step)
             self._look_for_new_layers(step)
-        self._histograms[...] = 0
         self._statistics.begin()
+        self._histograms[...] = 0
         self._forward_calls.clear()
         self._gradients_come, self._before_clipping = 0, math.nan
         self._is_measured, self._step = False, step + 1
@@ -342,13 +362,15 @@ class FrameWriter:
         """Write the frame that was on its way from a GPU."""
         if self._pending is None:
             return
-        (step, waiting, norms, histograms), self._pending = self._pending, None
+        (frame, waiting), self._pending = self._pending, None
         self._statistics.take(waiting)
-        self._write(step, norms, histograms=histograms)
+        self._write(frame)
 
-    def _write(self, step: int, norms: dict[str, float], *, histograms: bool) -> None:
+    def _write(self, frame: _Frame) -> None:
         assert self._sink is not None
-        self._sink.frame(step, self._row, self._histograms if histograms else None)
+        step, norms = frame.step, frame.norms
+        self._locate(frame)
+        self._sink.frame(step, self._row, self._histograms if frame.has_histograms else None)
         if norms:
             self._sink.event("metrics", step=step, metrics=norms)
         if self._log is not None:
@@ -362,29 +384,40 @@ class FrameWriter:
         with np.errstate(all="ignore"):
             histogram(array, row[f"{name}_counts"][place], row[f"{name}_range"][place])
 
-    def _locate(self, step: int, bad_loss: bool) -> None:
-        """Find where the step is first not finite, in the order of its computation."""
+    def _locate(self, frame: _Frame) -> None:
+        """Find where a step is first not finite, in the order of its computation."""
         if self.found is not None:
             return
-        statistics = self._statistics
-        order = statistics.order + [layer for layer in self._layers if layer not in statistics.order]
+        statistics, step = self._statistics, frame.step
         found: tuple[str | None, int | None, str] | None = None
         if statistics.bad is not None:
             layer, neuron, quantity = statistics.bad
             found = layer.layout.name, neuron, quantity
-        elif bad_loss:
+        elif (found := self._first_in(frame.order, "activations")) is None and frame.bad_loss:
             found = None, None, "loss"
-        else:
-            for quantity in ("gradients", "weights"):
-                values = statistics.values[FIELD[f"nonfinite_{quantity}"]]
-                for layer in order:
-                    if found is None and (places := np.flatnonzero(values[layer.place] > 0)).size:
-                        found = layer.layout.name, int(places[0]), quantity[:-1]
+        if found is None:
+            order = frame.order + [layer for layer in self._layers if layer not in frame.order]
+            found = self._first_in(order, "gradients") or self._first_in(order, "weights")
         if found is None:
             self._clean_step = step
-            return
-        self.found = Nonfinite(step, self._clean_step, *found)
+        else:
+            self._note_nonfinite(step, *found)
+
+    def _first_in(self, layers: Sequence[WatchedLayer], quantity: str) -> tuple[str, int, str] | None:
+        values = self._statistics.values[FIELD[f"nonfinite_{quantity}"]]
+        for layer in layers:
+            if (places := np.flatnonzero(values[layer.place] > 0)).size:
+                return layer.layout.name, int(places[0]), quantity[:-1]
+        return None
+
+    def _note_nonfinite(self, step: int, layer: str | None, neuron: int | None, quantity: str) -> None:
+        self.found = Nonfinite(step, self._clean_step, layer, neuron, quantity)
         self.event("nonfinite", **asdict(self.found))
+
+    def found_bad_loss(self, step: int) -> None:
+        """Note a loss that is not finite, seen after its step was over."""
+        if self.found is None:
+            self._note_nonfinite(step, None, None, "loss")
 
     def _store_state(self, step: int) -> None:
         assert self._sink is not None
@@ -457,6 +490,10 @@ class FrameWriter:
                 self._complete()
             finally:
                 self._sink.close(status, **summary)
+
+
+def _unscaled(gradient: torch.Tensor, scale: Any) -> torch.Tensor:
+    return gradient if scale is None else gradient / scale.to(gradient.device)
 
 
 def _has_lazy(model: nn.Module) -> bool:

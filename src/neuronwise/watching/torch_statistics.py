@@ -80,11 +80,11 @@ class TorchStatistics(ABC):
         """Return what one call shows, of values (…, neurons, places) after the activation function."""
 
     @abstractmethod
-    def before_step(self, scale: float) -> None:
+    def before_step(self, scale: Any) -> None:
         """Measure the gradients, and keep the weights to compare with.
 
         Args:
-            scale: What the gradients were multiplied by, and the optimizer divides by.
+            scale: A tensor of one number that the gradients were multiplied by, and the optimizer divides by; or None.
         """
 
     @abstractmethod
