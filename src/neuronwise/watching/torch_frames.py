@@ -126,6 +126,7 @@ class FrameWriter:
         self._pending: tuple[_Frame, Any] | None = None
         self._log: LogFrame | None = None
         self._produced: dict[Any, WatchedLayer] = {}
+        self._waiting: list[tuple[WatchedLayer, torch.Tensor, Any]] = []
         if not _has_lazy(model):
             self._prepare()
 
@@ -182,9 +183,13 @@ class FrameWriter:
             values = next(tensors_in(given if layer.looks_at_inputs else output), None)
             if values is None:
                 continue
-            if not self._has_learned and values.grad_fn is not None and not is_again:
+            if self._has_learned:
+                self._see(layer, values, given)
+                continue
+            if values.grad_fn is not None and not is_again:
                 self._produced[values.grad_fn] = layer
-            self._see(layer, values, given)
+            # What follows it is known when the pass is over, and may have changed the tensor by then.
+            self._waiting.append((layer, values.detach().clone(), given))
 
     def _see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
         self._statistics.see(layer, values, given)
@@ -200,8 +205,15 @@ class FrameWriter:
         if self._has_learned or not torch.is_grad_enabled() or not self._produced:
             return
         learn_activations(tensors_in(output), self._produced)
+        self._end_learning()
+
+    def _end_learning(self) -> None:
+        """Take in what the first passes showed, now that it is known what follows each layer."""
         self._has_learned = True
         self._produced.clear()
+        waiting, self._waiting = self._waiting, []
+        for seen in waiting:
+            self._see(*seen)
 
     def saw_gradient(self, parameter: torch.Tensor) -> None:
         """Note the norms of all gradients as they are before anything clips them, when the last of them has come."""
@@ -251,10 +263,10 @@ class FrameWriter:
         """Write the recording's beginning: the model before its first update."""
         if not self._layers:
             self._prepare()
+        self._end_learning()
         by_name = {layer.layout.name: layer.layout for layer in self._layers}
         layers = [by_name.get(layer.name, layer) for layer in self._layout.layers.values()]
         self._layout = Layout(layers, self._layout.dtype)
-        self._has_learned = True
         notes = list(self._notes)
         if not self._sees_outputs:
             notes.append(
