@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         load,
         resume,
         train,
+        watch,
     )
     from neuronwise.running import open_recording as open
 
@@ -40,10 +41,11 @@ __all__ = [
     "open",
     "resume",
     "train",
+    "watch",
 ]
 
 _LAZY = dict.fromkeys(
-    ("FittedNetwork", "NeuralNetworkClassifier", "NeuralNetworkRegressor", "Run", "load", "resume", "train"),
+    ("FittedNetwork", "NeuralNetworkClassifier", "NeuralNetworkRegressor", "Run", "load", "resume", "train", "watch"),
     "neuronwise.running",
 ) | dict.fromkeys(("from_sklearn", "from_torch"), "neuronwise.network.exchange")
 _LAZY["from_checkpoints"] = "neuronwise.recording"

@@ -9,6 +9,7 @@ import click
 
 from neuronwise.cli.neuron import show_neuron
 from neuronwise.cli.train import _columns, console
+from neuronwise.cli.watched import show_watched
 
 if TYPE_CHECKING:
     from neuronwise.running import Run
@@ -65,17 +66,22 @@ def runs(experiment: str | None, limit: int, as_json: bool) -> None:
 def show(run: str, neuron: str | None, step: int | None, as_json: bool) -> None:
     """Show a run: its network, its result, and how weights, biases and gradients of each layer moved.
 
+    Of a watched run: its layers with their last norms and dead neurons, and what was noticed.
+
     With --neuron: its weights at a step, what it answered to the batch, and how both went over the training.
     """
     from neuronwise.errors import UsageError
-    from neuronwise.running import find_run
+    from neuronwise.running import Run, find_any
 
     if neuron is not None:
         show_neuron(run, neuron, step, as_json)
         return
     if step is not None:
         raise UsageError("a step is of one neuron", where="argument step", hint='--neuron "hidden1[7]" --step 43')
-    found = find_run(run)
+    found = find_any(run)
+    if not isinstance(found, Run):
+        show_watched(found, as_json)
+        return
     if as_json:
         click.echo(json.dumps(found.to_dict() | {"folder": str(found.folder)}, indent=1))
         return

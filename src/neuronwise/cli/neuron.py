@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from neuronwise.cli.tables import courses_table, finite, number, table, tell_problems
 from neuronwise.cli.train import console
+from neuronwise.errors import NotFoundError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from neuronwise.recording import Recording
 
 # Weights that are shown: the largest.
@@ -42,15 +47,31 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
     step = stored.delivered_step if at is None else at
     if step is None:
         step = int(recording.keyframes[-1]) if len(recording.keyframes) else 0
-    found = recording.at(step)[layer.name]
-    statistics = _statistics(recording, layer.name, index, step)
-    weights = np.ravel(found.parameters[layer.weights][index]).astype(float) if layer.weights else np.empty(0)
-    bias = float(found.parameters[layer.biases][index]) if layer.biases else None
-    names = recording.input_names(f"{neuron}.weights") if layer.weights else []
+    measured_at = step
+    parameters: Mapping[str, Any]
+    if stored.network_dict is None:  # a watched model: nothing but what is stored
+        measured_at = _nearest(recording.frames, stored.last_step if at is None else at, "statistics", neuron)
+        step = _nearest(recording.keyframes, step, None, neuron)
+        parameters = stored.layer(step, layer.name) if len(recording.keyframes) else {}
+        if at is not None and (at != step or at != measured_at):
+            weights_of = f"its weights are those of step {step:,}" if parameters else "none of its weights are stored"
+            click.echo(
+                f"note: step {at:,} is not stored whole: {weights_of}, its statistics those of step {measured_at:,}, "
+                "the nearest that are",
+                err=True,
+            )
+    else:
+        parameters = recording.at(step)[layer.name].parameters
+    statistics = _statistics(recording, layer.name, index, measured_at)
+    has_weights = bool(layer.weights) and layer.weights in parameters
+    weights = np.ravel(parameters[str(layer.weights)][index]).astype(float) if has_weights else np.empty(0)
+    bias = float(parameters[layer.biases][index]) if layer.biases and layer.biases in parameters else None
+    names = recording.input_names(f"{neuron}.weights") if has_weights else []
     if as_json:
         content = {
             "neuron": neuron,
             "step": step,
+            "statistics_step": measured_at,
             "activation": layer.activation,
             "bias": bias,
             "weights": dict(zip(names, weights.tolist(), strict=True)),
@@ -63,7 +84,7 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
     out.print(f"[bold]{escape(neuron)}[/] after step {step:,}{which}", highlight=False)
     kind = f"a = {layer.activation}(z), " if layer.activation else ""
     out.print(f"  {kind}z = Σ weight × input + bias over {len(weights):,} inputs, bias {number(bias)}", highlight=False)
-    if layer.weights:
+    if has_weights:
         order = np.argsort(-np.abs(weights), kind="stable")[:_SHOWN].tolist()
         course = recording.history(f"{neuron}.weights")
         shown_table = table("  weight of", "weight", "from step 0 on")
@@ -75,7 +96,7 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
             out.print(f"  the {len(order)} largest of {len(weights):,} weights", style="dim", highlight=False)
     shown = {words: value for key, words in _COURSES.items() if (value := statistics.get(key)) is not None}
     if shown:
-        out.print(f"\n[bold]On the batch of step {step:,}[/]" if step else "\n[bold]At the beginning[/]")
+        out.print(f"\n[bold]On the batch of step {measured_at:,}[/]" if measured_at else "\n[bold]At the beginning[/]")
         shown_table = table("  quantity", "value")
         for words, value in shown.items():
             shown_table.add_row(f"  {words}", f"{value:.4g}")
@@ -90,6 +111,15 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
         )
         out.print(courses_table("  quantity", kept))
     tell_problems(recording)
+
+
+def _nearest(steps: NDArray[np.int64], step: int, what: str | None, neuron: str) -> int:
+    """Return the stored step that is nearest to a step; where none is, the step itself if it may be so."""
+    if len(steps):
+        return int(steps[abs(steps - step).argmin()])
+    if what is None:
+        return step
+    raise NotFoundError(f"no {what} are stored of {neuron!r:.100}", hint="neuronwise show RUN tells what was recorded")
 
 
 def _statistics(recording: Recording, layer: str, index: int, step: int) -> dict[str, float]:

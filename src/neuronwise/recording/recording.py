@@ -219,7 +219,7 @@ class Recording:
             stored = self.keyframes
             if len(stored):
                 nearest = int(stored[np.argmin(np.abs(stored - step))])
-                told = f"{len(stored)} stored states can be read without it, the nearest is that of step {nearest}"
+                told = f"{len(stored)} stored states can be read all the same, the nearest is that of step {nearest}"
                 error.hint = f"{error.hint}; {told}" if error.hint else told
             raise
 

@@ -401,9 +401,16 @@ def settings_of(history: RecordedHistory) -> dict[str, Any]:
     """Return how the steps of a recorded training were taken.
 
     Raises:
+        NotFoundError: It was watched: its steps are another framework's.
         FormatError: The recording does not say it.
     """
     settings = history.description.get("training")
+    if isinstance(history.description.get("watched"), dict):
+        raise NotFoundError(
+            "the training was watched while another framework did it, so its steps cannot be taken again",
+            where=str(history.folder),
+            hint="Recording.frames says of which steps the statistics are stored",
+        )
     if not isinstance(settings, dict):
         raise FormatError(
             "the recording does not say how its steps were taken, so they cannot be repeated",

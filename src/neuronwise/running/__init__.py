@@ -18,7 +18,7 @@ from neuronwise.running.drawing import draw_activation
 from neuronwise.running.encoding import EncodedCell, EncodedRow, encode_row
 from neuronwise.running.find import Listed, find_folder, find_run, list_runs, load
 from neuronwise.running.fitted import FittedNetwork
-from neuronwise.running.locating import recording_folder
+from neuronwise.running.locating import find_any, recording_folder
 from neuronwise.running.opening import open_recording
 from neuronwise.running.prepare import DataOptions, Prepared, prepare
 from neuronwise.running.reporter import Plan, Reporter
@@ -28,6 +28,9 @@ from neuronwise.running.scores import METRICS, Score, baselines, score
 from neuronwise.running.syncing import Synced, sync
 from neuronwise.running.training import TrainOptions, train
 from neuronwise.running.try_layers import Trial, parse_trials, try_layers
+from neuronwise.running.watched_layers import WatchedLayerRow, layer_rows, noticed, overhead
+from neuronwise.running.watched_run import WatchedRun
+from neuronwise.running.watching import WatchedTraining, watch
 
 if TYPE_CHECKING:
     from neuronwise.running.estimators import NeuralNetworkClassifier, NeuralNetworkRegressor
@@ -51,6 +54,9 @@ __all__ = [
     "Synced",
     "TrainOptions",
     "Trial",
+    "WatchedLayerRow",
+    "WatchedRun",
+    "WatchedTraining",
     "baselines",
     "choose_lengths",
     "choose_network",
@@ -63,12 +69,16 @@ __all__ = [
     "draw_activation",
     "duration",
     "encode_row",
+    "find_any",
     "find_folder",
     "find_run",
+    "layer_rows",
     "list_runs",
     "load",
     "metric",
+    "noticed",
     "open_recording",
+    "overhead",
     "parse_layers",
     "parse_trials",
     "prepare",
@@ -81,6 +91,7 @@ __all__ = [
     "sync",
     "train",
     "try_layers",
+    "watch",
 ]
 
 

@@ -262,7 +262,7 @@ def training_lock(folder: Path) -> Iterator[None]:
 
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(place / "lock")
+    lock = filelock.FileLock(place / "lock", thread_local=False)  # a watched run is ended by another thread
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from neuronwise.errors import FormatError, NeuronwiseError, UsageError
 from neuronwise.files import folder_size_bytes
-from neuronwise.running.checkpointing import name_of, training_lock
+from neuronwise.running.checkpointing import training_lock
 from neuronwise.running.locating import Moved
 from neuronwise.running.run import runs_folder
 from neuronwise.running.stored import cached_runs
-from neuronwise.running.syncing import local_run
+from neuronwise.running.syncing import local_run, name_of_run
 from neuronwise.running.tracking_file import FILE, TrackingState
 from neuronwise.tracking import store_of, stored_run, verify_artifacts
 from neuronwise.tracking.manifest import hash_file
@@ -83,7 +83,7 @@ def _all() -> list[Path]:
 def _clean_one(folder: Path, dry_run: bool, begun: Callable[[str, str], None] | None) -> Cleaned:
     try:
         state = TrackingState.find(folder)
-        name = state.name if state is not None else name_of(folder)
+        name = state.name if state is not None else name_of_run(folder)
         if (why := _why_kept(folder, state)) is not None or state is None:
             message, hint = why or ("", None)
             return Cleaned(folder.name, name, "kept", message, hint=hint)

@@ -35,6 +35,8 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
         return "×" * len(means)
     low, high = min(finite), max(finite)
     span = high / 8 - low / 8  # an eighth: of a training that diverges the whole may be more than a number holds
+    if span <= 1e-12 * abs(high):  # means of what is constant differ by rounding
+        span = 0
 
     def block(value: float) -> str:
         return _BLOCKS[0 if span == 0 else min(7, int((value / 8 - low / 8) / span * 8))]

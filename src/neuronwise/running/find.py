@@ -15,6 +15,14 @@ from neuronwise.running.checkpointing import SavedTraining, begun_trainings, can
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.run import Run, local_runs, not_a_run, runs_folder
 from neuronwise.running.tracking_file import stored_id
+from neuronwise.running.watched_run import (
+    WatchedRun,
+    find_watched,
+    has_no_network,
+    local_watched,
+    name_of_watched,
+    watched_words,
+)
 
 
 def find_folder(run: str | Path) -> Path:
@@ -31,7 +39,11 @@ def find_folder(run: str | Path) -> Path:
     path = Path(os.path.expanduser(text))
     if _is_folder(text) and any((path / name).is_file() for name in ("run.json", "encoder.json", "network.json")):
         return path
-    return find_local(text) or _fetch(text)
+    if (found := find_local(text)) is not None:
+        return found
+    if (watched := find_watched(text)) is not None:
+        raise has_no_network(watched)
+    return _fetch(text)
 
 
 def find_local(text: str) -> Path | None:
@@ -78,7 +90,7 @@ class Listed:
         started: When it was begun, or None.
         status: As `Run.status`; for a run that has not ended, MLflow's word in lower case, ``"running"`` or
             ``"killed"``, or ``"unfinished"`` where it is not in MLflow.
-        data: Name of the data.
+        data: Name of the data; of a watched run ``"watched: "`` and the class of the model.
         parameters: Number of weights and biases, or None.
         result: The first metric of its result with its name, or None.
         size_bytes: Bytes of its local folder; 0 where it is not on this machine.
@@ -114,6 +126,7 @@ def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[List
     if experiment is None:
         listed += [_listed(folder) for folder in local_runs()[:limit] if folder.name not in known]
         listed += [_listed_begun(folder) for folder in _unfinished()[:limit] if folder.name not in known]
+        listed += [_listed_watched(folder) for folder in local_watched()[:limit] if folder.name not in known]
     oldest = datetime.fromtimestamp(0).astimezone()
     listed.sort(key=lambda one: one.started or oldest, reverse=True)
     return listed[:limit], problem
@@ -151,6 +164,26 @@ def _listed_begun(folder: Path) -> Listed:
     except FormatError:
         return Listed(folder.name, "", started, "damaged", "", None, None, size, "")
     return Listed(folder.name, saved.run_name, started, "unfinished", saved.data_name, None, None, size, "")
+
+
+def _listed_watched(folder: Path) -> Listed:
+    """Return a watched run as listed, likewise."""
+    size = folder_size_bytes(folder)
+    try:
+        run = WatchedRun.load(folder)
+    except FormatError:
+        return Listed(folder.name, "", None, "damaged", "", None, None, size, "")
+    return Listed(
+        folder.name,
+        run.name,
+        run.started_at,
+        run.status,
+        watched_words(run.model),
+        run.parameters or None,
+        None,
+        size,
+        "",
+    )
 
 
 def _left_no_network(text: str) -> NotFoundError | None:
@@ -218,7 +251,8 @@ def _fetch(text: str) -> Path:
             hint="neuronwise runs lists what is there; a folder with a run can be named too",
         ) from None
     if folder is None:
-        raise not_a_run(text, [name for path in local_runs() for name in (_name(path), path.name)])
+        known = [name for path in local_runs() for name in (_name(path), path.name)]
+        raise not_a_run(text, known + [name for path in local_watched() for name in (name_of_watched(path), path.name)])
     return folder
 
 

@@ -13,9 +13,11 @@ from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, Track
 from neuronwise.files import write_atomically
 from neuronwise.network import read_json
 from neuronwise.running.checkpointing import find_begun
-from neuronwise.running.find import find_folder, find_local
+from neuronwise.running.find import find_folder, find_local, find_run
+from neuronwise.running.run import Run
 from neuronwise.running.stored import cached_runs, fetch_recorded
 from neuronwise.running.tracking_file import TrackingState
+from neuronwise.running.watched_run import WatchedRun, find_watched, is_watched
 from neuronwise.tracking import store_of
 
 FILE = "moved.json"
@@ -99,7 +101,7 @@ def recording_folder(run: str | Path) -> Path:
     path = Path(os.path.expanduser(text))
     if os.path.isfile(path / "recording.json"):
         return path
-    folder = path if os.path.isfile(path / "recording" / "recording.json") else find_begun(text) or find_local(text)
+    folder = path if os.path.isfile(path / "recording" / "recording.json") else find_here(text)
     if folder is not None:
         return folder_with_recording(folder)
     try:
@@ -107,6 +109,40 @@ def recording_folder(run: str | Path) -> Path:
     except TrackingError:
         found = None
     return found or find_folder(run)  # which says what is wrong
+
+
+def find_here(text: str) -> Path | None:
+    """Return the folder of the run of this machine that `text` names, whatever state it is in; None if there is none.
+
+    Raises:
+        NotFoundError: Several fit.
+    """
+    if text == "latest":
+        return find_watched(text) or find_begun(text) or find_local(text)
+    return find_begun(text) or find_local(text) or find_watched(text)
+
+
+def find_any(run: str | Path) -> Run | WatchedRun:
+    """Return the run named, trained by us or watched; fetched from MLflow if it is not on this machine.
+
+    Args:
+        run: Run id, its beginning, name, ``"latest"``, or a folder.
+
+    Raises:
+        NotFoundError: Nothing of that name, or several.
+        FormatError: A file is truncated, corrupt or hostile.
+    """
+    text = str(run)
+    is_folder = os.path.isdir(os.path.expanduser(text))
+    here = find_watched(text) if is_folder else find_here(text)
+    if here is None and not is_folder:
+        try:
+            here = fetch_recorded(text, cached_runs())
+        except (TrackingError, NotFoundError):
+            here = None  # what is wrong is said below
+    if here is not None and is_watched(here):
+        return WatchedRun.load(here)
+    return find_run(run)
 
 
 def folder_with_recording(folder: Path) -> Path:
@@ -152,4 +188,4 @@ def restore_recording(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-__all__ = ["Moved", "folder_with_recording", "recording_folder", "restore_recording"]
+__all__ = ["Moved", "find_any", "find_here", "folder_with_recording", "recording_folder", "restore_recording"]

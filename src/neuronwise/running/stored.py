@@ -12,6 +12,7 @@ from neuronwise.files import folder_size_bytes, user_cache_folder
 from neuronwise.running.checkpointing import can_resume
 from neuronwise.running.run import runs_folder
 from neuronwise.running.tracking_file import stored_id, tracked_folders
+from neuronwise.running.watched_run import has_no_network, is_watched, watched_words
 from neuronwise.tracking import (
     LOCAL_ID_TAG,
     RunInfo,
@@ -65,14 +66,17 @@ def _listed(info: RunInfo, local: Path | None) -> Listed:
     from neuronwise.running.find import Listed
     from neuronwise.running.scores import METRICS
 
-    parameters = info.params.get("parameters", "")
+    watched = "neuronwise.watched" in info.tags and "data" not in info.params
+    parameters = info.params.get("watched.parameters" if watched else "parameters", "")
     result = next(((key, info.metrics[f"test/{key}"]) for key in METRICS if f"test/{key}" in info.metrics), None)
+    if watched:
+        result = next(((key, info.metrics[key]) for key in ("val_loss", "loss") if key in info.metrics), None)
     return Listed(
         info.run_id if local is None else local.name,
         info.name,
         info.started,
         info.tags.get("neuronwise.status") or info.status.lower(),
-        info.params.get("data", ""),
+        watched_words(info.params.get("watched.model", "")) if watched else info.params.get("data", ""),
         int(parameters) if parameters.isdigit() else None,
         result,
         folder_size_bytes(local) if local is not None else 0,
@@ -93,7 +97,7 @@ def fetch_run(text: str, cache: Path) -> Path | None:
         TrackingError: The store cannot be used.
     """
     if (whole := _cached(text, cache)) is not None:
-        return whole
+        return _with_network(whole)
     store = resolve_store()
     if store.path is not None and not store.path.exists():
         return None
@@ -101,9 +105,16 @@ def fetch_run(text: str, cache: Path) -> Path | None:
     local = local_folder(info)
     if local is not None and (local / "run.json").is_file():
         return local
-    folder = _fetch(store, info, cache, local)
+    folder = _with_network(_fetch(store, info, cache, local))
     if not (folder / "run.json").is_file():
         raise _left_no_network(info, local)
+    return folder
+
+
+def _with_network(folder: Path) -> Path:
+    """Return the folder of a run, which may hold a network; refuse a watched one, which never does."""
+    if is_watched(folder) and not (folder / "run.json").is_file():
+        raise has_no_network(folder)
     return folder
 
 

@@ -11,18 +11,20 @@ from typing import Any
 
 from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, TrackingError, UsageError
 from neuronwise.recording import read_recording
-from neuronwise.running.checkpointing import find_begun, name_of, training_lock
-from neuronwise.running.find import find_local
+from neuronwise.running.checkpointing import name_of, training_lock
 from neuronwise.running.learning_task import metrics_to_send
+from neuronwise.running.locating import find_here
 from neuronwise.running.names import new_local_id
 from neuronwise.running.run import Run, not_a_run, runs_folder
 from neuronwise.running.tracked import model_step, send_kept, tags_of
 from neuronwise.running.tracking_file import FILE, TrackingState, tracked_folders
+from neuronwise.running.watched_points import recorded_points
+from neuronwise.running.watched_run import is_watched, name_of_watched
 from neuronwise.tracking import LOCAL_ID_TAG, StoredRun, Tracker, find_or_create, resolve_store, store_of, stored_run
 from neuronwise.tracking.store import Store, check_reachable
 
 # Points that may wait in the tracker while a long history is handed over.
-_EPOCHS_AT_ONCE = 100
+_POINTS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def local_run(text: str) -> Path:
     folder, named = runs_folder(), os.path.expanduser(text)
     if os.path.isfile(os.path.join(named, FILE)):
         return Path(named)
-    found = find_begun(text) or find_local(text)
+    found = find_here(text)
     if found is None and len(text) >= 4:
         found = next((path for path in tracked_folders() if path.name.startswith(text)), None)
     if found is None:
@@ -100,13 +102,24 @@ def local_run(text: str) -> Path:
     return found
 
 
+def _untracked(folder: Path) -> str:
+    if is_watched(folder):
+        return "it was watched with tracking=False"
+    return "it was trained with --no-track, or by an older version"
+
+
+def name_of_run(folder: Path) -> str:
+    """Return the name of a run of this machine, trained or watched; empty where it cannot be read."""
+    return name_of_watched(folder) if is_watched(folder) else name_of(folder)
+
+
 def _sync_one(folder: Path, anew: bool, begun: Callable[[str, str], None] | None) -> Synced:
     if not (folder / FILE).is_file():
-        return Synced(folder.name, name_of(folder), "skipped", "it was trained with --no-track, or by an older version")
+        return Synced(folder.name, name_of_run(folder), "skipped", _untracked(folder))
     try:
         state = TrackingState.load(folder)
     except FormatError as error:
-        return Synced(folder.name, name_of(folder), "failed", str(error))
+        return Synced(folder.name, name_of_run(folder), "failed", str(error))
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(training_lock(folder))
@@ -231,9 +244,10 @@ class _Sending:
         tracker.log_params(state.params)
         if state.data_set is not None and not there.has_data_set:
             tracker.log_input(state.data_set)
-        for count, (step, values, elapsed_s) in enumerate(_epochs(self._folder, run)):
+        points = self._watched() if is_watched(self._folder) else _epochs(self._folder, run)
+        for count, (step, values, elapsed_s) in enumerate(points):
             tracker.log_metrics(values, step, time_ms=state.began_ms + int(1000 * elapsed_s))
-            if count % _EPOCHS_AT_ONCE == _EPOCHS_AT_ONCE - 1:
+            if count % _POINTS_AT_ONCE == _POINTS_AT_ONCE - 1:
                 tracker.flush(60.0)  # all of a long history at once would be thinned
         is_here = (self._folder / "recording" / "recording.json").is_file()
         return send_kept(
@@ -244,6 +258,11 @@ class _Sending:
             with_pictures=is_here,
             with_model=run is not None and model_step(run) not in there.model_steps,
         )
+
+    def _watched(self) -> Iterator[tuple[int, dict[str, float], float]]:
+        """Return likewise what goes to MLflow of a watched training."""
+        duration_s = ((self._ended_ms() or 0) - self._state.began_ms) / 1000
+        return recorded_points(self._folder, max(0.0, duration_s))
 
     def _ended_ms(self) -> int | None:
         """Return when the training wrote last, so that a run that is completed later has the duration it had."""

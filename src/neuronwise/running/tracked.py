@@ -150,10 +150,10 @@ class Tracking:
         """What could not be sent, in sentences."""
         return [*(self._tracker.not_logged if self._tracker else ()), *self._sentences]
 
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int, *, time_ms: int | None = None) -> None:
         """Send metrics in the background."""
         if self._tracker:
-            self._tracker.log_metrics(metrics, step)
+            self._tracker.log_metrics(metrics, step, time_ms=time_ms)
 
     @contextmanager
     def ended_on_error(self) -> Iterator[None]:
@@ -210,6 +210,10 @@ def recorded_places(folder: Path) -> dict[str, Path]:
         "neuronwise/checkpoint/training.json": begun / "training.json",
         "neuronwise/checkpoint/split.safetensors": begun / "split.safetensors",
         "neuronwise/checkpoint/model": begun / "model",
+        # Of a watched training.
+        "neuronwise/watched.json": folder / "watched.json",
+        "neuronwise/parameters.json": folder / "parameters.json",
+        "neuronwise/parameters.md": folder / "parameters.md",
     }
 
 

@@ -1,0 +1,132 @@
+"""What `neuronwise show` tells of a watched run: its layers as they were last seen, and what was noticed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuronwise.recording import Recording
+from neuronwise.recording.events import read_events
+from neuronwise.recording.layout import LayerLayout
+from neuronwise.recording.quantities import norm, ratio
+from neuronwise.running.parameter_table import trainable_counts
+
+# A neuron that was 0 for every example of so many recorded steps, the last, counts as dead.
+DEAD_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class WatchedLayerRow:
+    """A layer of a watched run.
+
+    Attributes:
+        layer: Its path.
+        type: Class of the module.
+        activation: The function that was seen to follow it, or None.
+        neurons: Their number; 0 where none are measured.
+        parameters: Number of its weights and biases.
+        trainable: How many of them are learned; None where that was not written down.
+        weight_norm, grad_norm, update_ratio: At the last recorded step that has them; None where none has.
+        dead: How many neurons answered 0 to every example of the last 5 recorded steps; None where the
+            activation is no ReLU, or was not seen.
+    """
+
+    layer: str
+    type: str
+    activation: str | None
+    neurons: int
+    parameters: int
+    trainable: int | None
+    weight_norm: float | None
+    grad_norm: float | None
+    update_ratio: float | None
+    dead: int | None
+
+
+def layer_rows(recording: Recording, folder: Path) -> list[WatchedLayerRow]:
+    """Return a row for each layer of a watched run.
+
+    Args:
+        recording: Of the run.
+        folder: Of the run, with its table of parameters.
+    """
+    counts = trainable_counts(folder)
+    return [_row(recording, layer, counts.get(layer.name)) for layer in recording.stored.layout.layers.values()]
+
+
+def _row(recording: Recording, layer: LayerLayout, counts: tuple[int, int] | None) -> WatchedLayerRow:
+    own = sum(place.size for place in layer.parameters.values())
+    of = {name: _last(recording, layer, name) for name in ("weight_norm", "grad_norm", "update_norm")}
+    weights, update = of["weight_norm"], of["update_norm"]
+    return WatchedLayerRow(
+        layer.name,
+        layer.kind,
+        layer.activation,
+        layer.neurons,
+        own if counts is None else counts[0],
+        None if counts is None else counts[1],
+        weights,
+        of["grad_norm"],
+        None if weights is None or update is None else ratio(update, weights),
+        _dead(recording, layer),
+    )
+
+
+def _last(recording: Recording, layer: LayerLayout, quantity: str) -> float | None:
+    """Return the norm of a layer at the last frame that has it."""
+    if not layer.neurons:
+        return None
+    course = recording.neurons(layer.name, quantity)
+    measured = np.flatnonzero(~np.isnan(course.values).all(axis=1))
+    return float(norm(course.values[measured[-1]])) if len(measured) else None
+
+
+def _dead(recording: Recording, layer: LayerLayout) -> int | None:
+    if not layer.neurons:
+        return None
+    inactive = recording.neurons(layer.name, "inactive").values
+    last = inactive[~np.isnan(inactive).all(axis=1)][-DEAD_FRAMES:]
+    return int((last == 1).all(axis=0).sum()) if len(last) else None
+
+
+def overhead(recording: Recording) -> tuple[float, float] | None:
+    """Return how many seconds watching took, and how many the whole; None of a training that has not ended."""
+    for event in reversed(read_events(recording.stored.folder, [])):
+        if event.get("kind") == "end":
+            cost, elapsed = event.get("overhead_s"), event.get("elapsed_s")
+            if _is_number(cost) and _is_number(elapsed):
+                return float(cost), float(elapsed)
+    return None
+
+
+def noticed(recording: Recording) -> list[str]:
+    """Return sentences about what was noticed: the recording's notes, what was not finite, skipped or thinned."""
+    found = list(recording.notes)
+    skipped = 0
+    for event in read_events(recording.stored.folder, []):
+        kind, step = event.get("kind"), event.get("step")
+        if kind == "nonfinite":
+            found.append(_not_finite(event))
+        elif kind == "skipped" and type(count := event.get("count")) is int:
+            skipped += count
+        elif kind == "thinned":
+            found.append(f"recorded less often from step {step} on: {event.get('reason')}")
+        elif kind == "layers_added":
+            found.append(f"layers were added before step {step}, which are not recorded: {event.get('layers')}")
+    if skipped:
+        found.append(f"the gradient scaler skipped {skipped:,} step{'s' * (skipped != 1)}")
+    return found
+
+
+def _not_finite(event: dict[str, Any]) -> str:
+    layer = event.get("layer")
+    what = "the loss" if layer is None else f"the {event.get('quantity')} of {layer}[{event.get('neuron')}]"
+    return f"{what} is NaN or infinite at step {event.get('step')} (all was finite at step {event.get('since')})"
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
