@@ -41,13 +41,14 @@ class DeviceStatistics(TorchStatistics):
         for layer in self.layers:
             weight, bias = layer.weight, layer.bias
             self._before[layer] = weight.detach().clone()
-            if weight.grad is None:
-                continue
-            gradient = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
-            count = self._take(layer, gradient if scale is None else gradient / scale, NORMS[1])
+            count: Any = math.nan
+            if weight.grad is not None:
+                gradient = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
+                count = self._take(layer, gradient if scale is None else gradient / scale, NORMS[1])
             if bias is not None and bias.grad is not None:
                 self._put(layer, bias.grad if scale is None else bias.grad / scale, BIASES[1])
-                count = count + (~bias.grad.isfinite()).int()
+                bad = (~bias.grad.isfinite()).int()
+                count = bad if weight.grad is None else count + bad
             self._put(layer, count, COUNTS[1])
 
     def after_step(self, *, with_update: bool = True, with_activations: bool = True) -> None:

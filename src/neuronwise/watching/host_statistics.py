@@ -60,8 +60,10 @@ class HostStatistics(TorchStatistics):
             gradient, bias = layer.weight.grad, layer.bias
             if gradient is not None:
                 self._take_norms(layer, on_host(gradient.to_dense() if gradient.is_sparse else gradient), _GRADIENTS)
-                if bias is not None and bias.grad is not None:
-                    self._biases[_GRADIENTS][layer.place] = on_host(bias.grad)
+            if bias is not None and bias.grad is not None:
+                self._biases[_GRADIENTS][layer.place] = on_host(bias.grad)
+                if gradient is None:
+                    self._counts[_GRADIENTS][layer.place] = ~np.isfinite(self._biases[_GRADIENTS][layer.place])
         self._finish(_GRADIENTS)
         if scale is not None:
             self._norms[_GRADIENTS] /= float(scale)

@@ -272,7 +272,11 @@ class TorchWatcher:
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self._is_ours():
-            self._frames.saw_gradient(parameter)
+            self._guard(lambda: self._frames.saw_gradient(self._saw_gradients))
+
+    def _saw_gradients(self) -> None:
+        if self._is_ours():
+            self._guard(self._frames.saw_gradients)
 
     def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
@@ -280,7 +284,7 @@ class TorchWatcher:
 
     def _before(self, optimizer: Optimizer, *_: Any) -> None:
         if self._is_ours() and self._owns(optimizer) and (self.step + 1 >= self._due or self._extra_steps):
-            self._guard(lambda: self._frames.before_step(optimizer, _scale_of(optimizer)))
+            self._guard(lambda: self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler))
 
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._is_ours() or not self._owns(optimizer):

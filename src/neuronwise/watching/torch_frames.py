@@ -120,8 +120,7 @@ class FrameWriter:
         self._clean_step, self._next_state, self._last_state = 0, 1, -1
         self._is_measured = self._has_learned = self._half = False
         self._trains, self._forward_calls = model.training, set[WatchedLayer]()
-        self._count = sum(1 for one in model.parameters() if one.requires_grad) or 1
-        self._gradients_come, self._gradients_expected = 0, self._count
+        self._backward = -1
         self._before_clipping = self._after_clipping = math.nan
         self._pending: tuple[_Frame, Any] | None = None
         self._log: LogFrame | None = None
@@ -179,10 +178,12 @@ class FrameWriter:
                 continue
             if not is_again:
                 self._forward_calls.add(layer)
-            self._half = self._half or torch.is_autocast_enabled()
             values = next(tensors_in(given if layer.looks_at_inputs else output), None)
             if values is None:
                 continue
+            device = values.device.type
+            if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+                self._half = True
             if self._has_learned:
                 self._see(layer, values, given)
                 continue
@@ -215,18 +216,25 @@ class FrameWriter:
         for seen in waiting:
             self._see(*seen)
 
-    def saw_gradient(self, parameter: torch.Tensor) -> None:
-        """Note the norms of all gradients as they are before anything clips them, when the last of them has come."""
-        self._gradients_come += 1
-        if self._gradients_come % self._gradients_expected == 0:
-            self._before_clipping = self._gradient_norm()
+    def saw_gradient(self, ended: Callable[[], None]) -> None:
+        """Have `ended` called at the end of the backward pass that is under way, once."""
+        import torch
+
+        task = getattr(torch._C, "_current_graph_task_id", lambda: -1)()
+        if task != self._backward and self.is_on_host:
+            self._backward = task
+            torch.autograd.Variable._execution_engine.queue_callback(ended)
+
+    def saw_gradients(self) -> None:
+        """Note the norm of all gradients as they are before anything clips them."""
+        self._before_clipping = self._gradient_norm()
 
     def _gradient_norm(self) -> float:
         """Return the norm of the gradients of all parameters; NaN where they are not all on the host."""
         import torch
 
-        found = [one.grad for one in self._model.parameters() if one.grad is not None and not one.grad.is_sparse]
-        if not found or not self._statistics.is_on_host:
+        found = [_plain(one.grad) for one in self._model.parameters() if one.grad is not None]
+        if not found or not self.is_on_host:
             return math.nan
         return math.sqrt(sum(one * one for one in torch.stack(torch._foreach_norm(found)).tolist()))
 
@@ -242,8 +250,14 @@ class FrameWriter:
         """Whether all weights are on the CPU, so that nothing waits for a GPU."""
         return not self._layers or self._statistics.is_on_host
 
-    def before_step(self, optimizer: Optimizer, scale: Any) -> None:
-        """Measure the gradients that the optimizer is about to use."""
+    def before_step(self, optimizer: Optimizer, scale: Any, scaler: Any) -> None:
+        """Measure the gradients that the optimizer is about to use.
+
+        Args:
+            optimizer: The optimizer.
+            scale: What they are multiplied by still, as a fused optimizer divides them itself; None if they are not.
+            scaler: The gradient scaler, where it is known.
+        """
         if self._sink is None:
             self._begin()
         if not self._sees_outputs and self._probe is not None:
@@ -256,7 +270,13 @@ class FrameWriter:
                     layer, "dW", None if gradient is None or gradient.is_sparse else _unscaled(gradient, scale)
                 )
         if math.isfinite(self._before_clipping):
-            self._after_clipping = self._gradient_norm()
+            self._after_clipping = self._gradient_norm() / (1.0 if scale is None else float(scale))
+            if scaler is not None:
+                self._before_clipping /= float(scaler.get_scale())
+            elif scale is not None:
+                self._before_clipping /= float(scale)
+            elif self._half or hasattr(optimizer, "found_inf"):  # multiplied by a scaler, nobody says by what
+                self._before_clipping = math.nan
         self._is_measured = True
 
     def _begin(self) -> None:
@@ -357,16 +377,17 @@ class FrameWriter:
         self._statistics.begin()
         self._histograms[...] = 0
         self._forward_calls.clear()
-        self._gradients_come, self._before_clipping = 0, math.nan
+        self._backward, self._before_clipping = -1, math.nan
         self._is_measured, self._step = False, step + 1
 
     def _norms(self) -> dict[str, float]:
         """Return the norm of all gradients before and after they were clipped, if they were."""
         before, after = self._before_clipping, self._after_clipping
-        if self._gradients_come:  # of a model that is called otherwise, as many may come as came this time
-            self._gradients_expected = max(1, self._gradients_come // max(1, round(self._gradients_come / self._count)))
-        # In half precision gradients are those of a loss that a scaler has multiplied.
-        if self._half or not math.isfinite(before) or not abs(before - after) > _SAME_NORM * before:
+        if not math.isfinite(before) or not abs(before - after) > _SAME_NORM * before:
+            return {}
+        # A power of two is what a scaler has multiplied them by that watching was not told of.
+        power = math.log2(before / after) if after else math.inf
+        if math.isfinite(power) and abs(power - round(power)) < _SAME_NORM:
             return {}
         return {"grad_norm_before_clipping": before, "grad_norm": after}
 
@@ -502,6 +523,14 @@ class FrameWriter:
                 self._complete()
             finally:
                 self._sink.close(status, **summary)
+
+
+def _plain(gradient: torch.Tensor) -> torch.Tensor:
+    """Return values of the same norm, in a precision that holds it."""
+    import torch
+
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _unscaled(gradient: torch.Tensor, scale: Any) -> torch.Tensor:
