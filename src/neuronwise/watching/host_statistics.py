@@ -83,7 +83,8 @@ class HostStatistics(TorchStatistics):
                 self._biases[_WEIGHTS][layer.place] = on_host(bias)
             before = self._before.get(layer)
             if with_update and before is not None and before.shape == weight.shape:
-                updates.append((layer, np.subtract(before, weight, out=before)))
+                with np.errstate(all="ignore"):
+                    updates.append((layer, np.subtract(before, weight, out=before)))
         self._finish(_WEIGHTS)
         for layer, update in updates:
             self._take_norms(layer, update, _UPDATES)
