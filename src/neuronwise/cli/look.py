@@ -71,7 +71,7 @@ def export(run: str, folder: Path, weights: bool) -> None:
     """Write the recording of RUN as Parquet files: neuronwise export latest --parquet out.
 
     steps.parquet (loss of every step), epochs.parquet, neurons.parquet (statistics of every neuron), layers.parquet
-    (norms and histograms), and with --weights weights.parquet.
+    (norms and histograms), of a watched training metrics.parquet, and with --weights weights.parquet.
     """
     from neuronwise.errors import NeuronwiseError
     from neuronwise.files import format_bytes

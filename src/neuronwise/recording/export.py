@@ -47,7 +47,7 @@ def write_parquet(recording: Recording, folder: Path, *, weights: bool) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, make in TABLES.items():
-        if name == "weights" and not weights:
+        if (name == "weights" and not weights) or (name == "metrics" and not recording.stored.metrics):
             continue
         path, writer = folder / f"{name}.parquet", None
         with atomic_file(path) as file:
@@ -81,6 +81,20 @@ def _epochs(recording: Recording) -> Iterator[pa.Table]:
     }
     columns |= {key: pa.array([epoch["metrics"].get(key) for epoch in epochs], pa.float64()) for key in metrics}
     yield pa.table(columns)
+
+
+def _metrics(recording: Recording) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    points = [(step, name, value) for step, metrics in recording.stored.metrics for name, value in metrics.items()]
+    steps, names, values = zip(*points, strict=True) if points else ((), (), ())
+    yield pa.table(
+        {
+            "step": pa.array(steps, pa.int64()),
+            "name": pa.array(names, pa.string()),
+            "value": pa.array(values, pa.float64()),
+        }
+    )
 
 
 def _neurons(recording: Recording) -> Iterator[pa.Table]:
@@ -172,6 +186,7 @@ def _weights(recording: Recording) -> Iterator[pa.Table]:
 TABLES: dict[str, Callable[[Recording], Iterator[Any]]] = {
     "steps": _steps,
     "epochs": _epochs,
+    "metrics": _metrics,
     "neurons": _neurons,
     "layers": _layers,
     "weights": _weights,

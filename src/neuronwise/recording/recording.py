@@ -261,9 +261,10 @@ class Recording:
 
     def _training_course(self, name: str) -> Course:
         scalars, epochs = self.stored.scalars, self.stored.epochs
-        if name in ("loss", "learning_rate"):
-            return Course(name, scalars["step"].copy(), scalars[name].copy())
         every = [(epoch["step"] or 0, epoch["metrics"]) for epoch in epochs] + self.stored.metrics
+        # Of a watched training whose loss was not observed there may be one that its loop has logged.
+        if name in ("loss", "learning_rate") and (len(scalars) or not any(name in metrics for _, metrics in every)):
+            return Course(name, scalars["step"].copy(), scalars[name].copy())
         known = sorted({key for _, metrics in every for key in metrics})
         if name not in known:
             layers = [f"{layer.name}[0].bias" for layer in self.stored.layout.observed[:3]]
@@ -403,8 +404,9 @@ class Recording:
         """Return a table of the recording as a pandas DataFrame.
 
         Args:
-            table: ``"steps"``, ``"epochs"``, ``"neurons"`` (a row per frame and neuron), ``"layers"`` (a row per frame
-                and layer) or ``"weights"`` (a row per keyframe and neuron).
+            table: ``"steps"``, ``"epochs"``, ``"metrics"`` (what a watched training logged), ``"neurons"`` (a row per
+                frame and neuron), ``"layers"`` (a row per frame and layer) or ``"weights"`` (a row per keyframe and
+                neuron).
 
         Raises:
             NotFoundError: There is no such table.

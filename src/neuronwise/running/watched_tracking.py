@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ from neuronwise.watching import WatchListener
 if TYPE_CHECKING:
     from neuronwise.running.watched_run import WatchedRun
 
+_log = logging.getLogger("neuronwise")
+
 WATCHED_TAG = "neuronwise.watched"
 _STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 # How often the thread looks for what has come, and how many things may wait before it is woken.
@@ -35,7 +38,10 @@ _END_TIMEOUT_S = 60.0
 
 
 class WatchedTracking(Tracking):
-    """As `Tracking`, of a training that another framework does."""
+    """As `Tracking`, of a training that another framework does.
+
+    In a run that the user has open, unless that holds a watched training already: the next gets a run below it.
+    """
 
     @classmethod
     def open(
@@ -53,6 +59,11 @@ class WatchedTracking(Tracking):
         # A description that the user has written stays.
         tags = {WATCHED_TAG: "torch", "mlflow.note.content": description, LOCAL_ID_TAG: local_id}
         tracker = Tracker.start(experiment=experiment, name=name, params=params, tags=tags)
+        if WATCHED_TAG in tracker.found_tags and tracker.run_id is not None:
+            # The run that is open holds another watched training already, whose files have the same names.
+            tags["mlflow.parentRunId"] = tracker.run_id
+            tracker.finish(timeout_s=5.0)
+            tracker = Tracker.start(name=name, params=params, tags=tags, parent=tracker.run_id)
         tracking = cls(tracker, name, local_id)
         tracking._state = TrackingState(
             Path(),
@@ -74,7 +85,7 @@ class WatchedTracking(Tracking):
         return self._tracker is not None and self._tracker.is_online
 
     def give_up(self) -> None:
-        """End the run as failed: the watching did not begin."""
+        """End the run as failed: the watching did not begin, or what it saw cannot be sent."""
         if self._tracker is not None:
             self._tracker.finish("FAILED", timeout_s=5.0)
 
@@ -179,6 +190,10 @@ class WatchedSender(WatchListener):
                 self._drain()
             self._drain()
             self._conclude(self._status)
+        except Exception as error:  # noqa: BLE001 - nobody hears what a thread raises
+            _log.debug("sending what was watched failed", exc_info=error)
+            self.problems.append(f"not all of it was sent to MLflow: {type(error).__name__}: {error}")
+            self._tracking.give_up()
         finally:
             self._held.close()
             self._done.set()

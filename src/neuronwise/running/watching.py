@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronwise.errors import UsageError
+from neuronwise.errors import NeuronwiseError, UsageError
 from neuronwise.network.exchange import import_torch
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES
 from neuronwise.running.checkpointing import training_lock
@@ -146,8 +146,16 @@ class WatchedTraining(TorchWatcher):
             if table is not None:
                 table.save(self.run_folder)
             kept.keep(self.run_folder)
-        except BaseException:
+        except BaseException as error:
             kept.give_up()
+            self._held.close()
+            if isinstance(error, OSError):
+                place = error.filename or self.run_folder
+                raise NeuronwiseError(
+                    f"{str(place)!r} cannot be written: {error.strerror or error}",
+                    where="argument folder" if folder is not None else None,
+                    hint="name a folder that can be written: neuronwise.watch(…, folder=…)",
+                ) from None
             raise
         self._sender = WatchedSender(kept, run)
         self._listeners = (self._sender,)

@@ -6,6 +6,7 @@ import atexit
 import json
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +67,7 @@ class Tracker:
         experiment_id: Id of its experiment.
         owns_run: Whether `finish` ends the run; False for a run that the user had opened.
         has_lost: Whether something that it was given did not arrive, as far as is known.
+        found_tags: The tags that a run had which was joined; empty for a new one.
 
     Example:
         >>> tracker = Tracker.start(params={"learning_rate": 0.01})
@@ -80,6 +82,8 @@ class Tracker:
         self.experiment_id: str | None = None
         self.owns_run = False
         self.has_lost = False
+        self.found_tags: dict[str, str] = {}
+        self._process = os.getpid()
         self._client: Any = None
         self._sentences: list[str] = []
         self._lock = threading.Lock()
@@ -105,6 +109,7 @@ class Tracker:
         tags: Mapping[str, Any] | None = None,
         rejoin: str | None = None,
         reopen: bool = True,
+        parent: str | None = None,
         interval_s: float = 1.0,
     ) -> Tracker:
         """Return a tracker with a new run, or with the run that the user has open.
@@ -121,6 +126,7 @@ class Tracker:
             tags: Tags, likewise. `neuronwise.version` is added.
             rejoin: Id of a run of ours that goes on; its tags are replaced.
             reopen: Whether such a run is marked as running again.
+            parent: Id of a run below which a new one is made, though the user has it open.
             interval_s: Metrics are sent at most this often.
         """
         try:
@@ -132,7 +138,7 @@ class Tracker:
         tracker = cls(resolved)
         tracker._settings.enter()
         try:
-            tracker._open(experiment, name, tags or {}, rejoin, reopen)
+            tracker._open(experiment, name, tags or {}, rejoin, reopen, parent)
         except NeuronwiseError as error:
             tracker._go_offline(error)
             return tracker
@@ -146,13 +152,21 @@ class Tracker:
         return tracker
 
     def _open(
-        self, experiment: str | None, name: str | None, tags: Mapping[str, Any], rejoin: str | None, reopen: bool
+        self,
+        experiment: str | None,
+        name: str | None,
+        tags: Mapping[str, Any],
+        rejoin: str | None,
+        reopen: bool,
+        parent: str | None,
     ) -> None:
         from neuronwise import __version__
 
         cleaned = _clean_tags({"neuronwise.version": __version__, **tags})
         self._client = open_store(self.store, say=self._say)
-        joined = users_run(self.store) if rejoin is None else rejoin
+        joined = rejoin
+        if rejoin is None and parent is None:
+            joined = users_run(self.store)
 
         def attach() -> None:
             with calling_mlflow():
@@ -165,7 +179,7 @@ class Tracker:
                             self._client.update_run(rejoin, status="RUNNING")
                         self.owns_run = True
                 else:
-                    self._create_run(experiment, name, cleaned)
+                    self._create_run(experiment, name, cleaned, parent)
                 self._uploads = Uploads(self._client, str(self.run_id), manifest)
 
         # In a thread with a time limit: a server may take the connection and then say nothing.
@@ -176,13 +190,17 @@ class Tracker:
         if job.error is not None:
             raise TrackingError(f"no run could be opened in {self.store.display_uri!r}: {job.error}")
 
-    def _create_run(self, experiment: str | None, name: str | None, tags: dict[str, str]) -> None:
-        if experiment is None:
+    def _create_run(self, experiment: str | None, name: str | None, tags: dict[str, str], parent: str | None) -> None:
+        if parent is not None:
+            tags = tags | {"mlflow.parentRunId": parent}
+            self.experiment_id = str(self._client.get_run(parent).info.experiment_id)
+        elif experiment is None:
             try:
                 experiment = users_experiment(self._client)
             except Exception as error:  # noqa: BLE001 - told, and the default is as good
                 self._say(f"the experiment that is set was not used: {reason(error)}")
-        self.experiment_id = experiment_id(self._client, self.store, experiment or DEFAULT_EXPERIMENT)
+        if self.experiment_id is None:
+            self.experiment_id = experiment_id(self._client, self.store, experiment or DEFAULT_EXPERIMENT)
         run = self._client.create_run(self.experiment_id, tags=with_context_tags(tags), run_name=name)
         self.owns_run = True
         self.run_id, self.run_name = run.info.run_id, run.info.run_name or name
@@ -190,6 +208,7 @@ class Tracker:
     def _join_run(self, run_id: str, tags: dict[str, str]) -> Manifest:
         run = self._client.get_run(run_id)
         self.experiment_id, self.run_id, self.run_name = run.info.experiment_id, run_id, run.info.run_name
+        self.found_tags = dict(run.data.tags)
         # What the user has set stays, also the description.
         kept = {key: value for key, value in tags.items() if key not in run.data.tags}
         self._set_tags({**kept, "neuronwise.version": tags["neuronwise.version"]})
@@ -601,6 +620,8 @@ class Tracker:
 
     def _at_exit(self) -> None:
         """The process ends and nobody has finished the run: what is there is sent, briefly."""
+        if os.getpid() != self._process:  # a copy (fork) of the process: the run is the original's
+            return
         self.finish("KILLED", timeout_s=5.0)
 
     def __enter__(self) -> Tracker:
