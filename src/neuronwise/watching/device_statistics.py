@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class DeviceStatistics(TorchStatistics):
-    """See `TorchStatistics`."""
+    """See `TorchStatistics`.
+
+    To start a computation on a GPU takes longer than a small one itself, so the rows of all layers' weights lie one
+    behind the other in one tensor, and are gone through together.
+    """
 
     is_on_host = False
 
@@ -30,51 +34,69 @@ class DeviceStatistics(TorchStatistics):
 
         super().__init__(layers, values)
         # Of a model that lies on several devices, what is on others goes to the first.
-        device = next(layer.weight.device for layer in layers if layer.weight.device.type != "cpu")
-        self._out = torch.full(values.shape, math.nan, dtype=torch.from_numpy(values).dtype, device=device)
-        self._before: dict[WatchedLayer, torch.Tensor] = {}
+        self._device = next(
+            (one.weight.device for one in layers if one.weight.device.type != "cpu"), torch.device("cpu")
+        )
+        self._dtype = torch.from_numpy(values).dtype
+        sizes = [layer.weight.numel() // layer.layout.neurons for layer in layers for _ in range(layer.layout.neurons)]
+        self._lengths = torch.tensor(sizes, dtype=torch.int64, device=self._device)
+        self._missing = {layer: self._full(layer.layout.neurons, math.nan) for layer in layers}
+        self._no_weights = {layer: self._full(layer.weight.numel(), 0.0) for layer in layers}
+        self._before: torch.Tensor | None = None
+        self._out = torch.full(values.shape, math.nan, dtype=self._dtype, device=self._device)
+        self._fields: dict[str, torch.Tensor] = {}
+        self._patterns: dict[tuple[bool, ...], torch.Tensor] = {}
+
+    def _full(self, count: int, value: float) -> torch.Tensor:
+        import torch
+
+        return torch.full((count,), value, dtype=self._dtype, device=self._device)
 
     def before_step(self, scale: Any) -> None:
         """See `TorchStatistics.before_step`."""
-        for name in (NORMS[1], BIASES[1], COUNTS[1]):
-            self._out[FIELD[name]] = math.nan
-        for layer in self.layers:
-            weight, bias = layer.weight, layer.bias
-            self._before[layer] = weight.detach().clone()
-            count: Any = math.nan
-            if weight.grad is not None:
-                gradient = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
-                count = self._take(layer, gradient if scale is None else gradient / scale, NORMS[1])
-            if bias is not None and bias.grad is not None:
-                self._put(layer, bias.grad if scale is None else bias.grad / scale, BIASES[1])
-                bad = (~bias.grad.isfinite()).int()
-                count = bad if weight.grad is None else count + bad
-            self._put(layer, count, COUNTS[1])
+        import torch
+
+        self._before = self._flat([layer.weight for layer in self.layers])
+        gradients = [layer.weight.grad for layer in self.layers]
+        found = self._flat(
+            [self._no_weights[one] if g is None else g for one, g in zip(self.layers, gradients, strict=True)]
+        )
+        norms, counts = self._norms(found, scale), self._nonfinite(found)
+        biases = [None if layer.bias is None else layer.bias.grad for layer in self.layers]
+        own = torch.cat([self._small(one, values) for one, values in zip(self.layers, biases, strict=True)])
+        own = own if scale is None else own / scale
+        counts = counts + (~own.isfinite() & self._there(biases)).to(self._dtype)
+        if any(one is None for one in gradients):
+            is_there = self._there(gradients)
+            norms = norms.where(is_there, math.nan)
+            counts = counts.where(is_there | self._there(biases), math.nan)
+        self._fields |= {NORMS[1]: norms, BIASES[1]: own, COUNTS[1]: counts}
 
     def after_step(self, *, with_update: bool = True, with_activations: bool = True) -> None:
         """See `TorchStatistics.after_step`."""
-        if not with_update:
-            for name in (NORMS[1], BIASES[1], COUNTS[1]):
-                self._out[FIELD[name]] = math.nan
-        self._out[FIELD[NORMS[2]]] = math.nan
-        for layer in self.layers:
-            weight, bias = layer.weight.detach(), layer.bias
-            count = self._take(layer, weight, NORMS[0])
-            if bias is not None:
-                self._put(layer, bias.detach(), BIASES[0])
-                count = count + (~bias.detach().isfinite()).int()
-            self._put(layer, count, COUNTS[0])
-            before = self._before.get(layer)
-            if with_update and before is not None and before.shape == weight.shape:
-                self._take(layer, before.sub_(weight), NORMS[2])
-            seen = self.seen.get(layer) if with_activations else None
-            fields = (math.nan,) * len(OF_ACTIVATIONS) if seen is None else seen.fields()
-            for name, value in zip(OF_ACTIVATIONS, fields, strict=True):
-                self._put(layer, value, name)
-        update, ratio = self._out[FIELD["update_norm"]], self._out[FIELD["update_ratio"]]
-        ratio.copy_(update)
-        ratio /= self._out[FIELD["weight_norm"]]
-        ratio.masked_fill_(update == 0, 0.0)
+        import torch
+
+        weights = self._flat([layer.weight for layer in self.layers])
+        biases = [layer.bias for layer in self.layers]
+        own = torch.cat([self._small(one, values) for one, values in zip(self.layers, biases, strict=True)])
+        counts = self._nonfinite(weights) + (~own.isfinite() & self._there(biases)).to(self._dtype)
+        fields = {NORMS[0]: self._norms(weights), BIASES[0]: own, COUNTS[0]: counts}
+        nothing = torch.cat(list(self._missing.values()))
+        if with_update and self._before is not None and self._before.shape == weights.shape:
+            fields |= {name: self._fields.get(name, nothing) for name in (NORMS[1], BIASES[1], COUNTS[1])}
+            update = fields[NORMS[2]] = self._norms(self._before - weights)
+            fields["update_ratio"] = (update / fields[NORMS[0]]).masked_fill(update == 0, 0.0)
+        seen = [self.seen.get(layer) if with_activations else None for layer in self.layers]
+        columns = [None if one is None else one.fields() for one in seen]
+        for place, name in enumerate(OF_ACTIVATIONS):
+            values = [None if one is None else one[place] for one in columns]
+            parts = [
+                self._small(layer, None if isinstance(one, (int, float)) else one)
+                for layer, one in zip(self.layers, values, strict=True)
+            ]
+            fields[name] = torch.cat(parts)
+        torch.stack([fields.get(name, nothing) for name in FIELD], out=self._out)
+        self._fields.clear()
 
     def fetch(self) -> Any:
         """See `TorchStatistics.fetch`: begin the copy to the host."""
@@ -96,16 +118,40 @@ class DeviceStatistics(TorchStatistics):
             event.synchronize()
         self.values[...] = host.numpy()
 
-    def _take(self, layer: WatchedLayer, values: torch.Tensor, name: str) -> torch.Tensor:
-        """Fill norms of rows, and return how many values of each are not finite."""
+    def _flat(self, tensors: Sequence[Any]) -> torch.Tensor:
+        """Return copies of tensors one behind the other."""
         import torch
 
-        rows = values.reshape(layer.layout.neurons, -1)
-        self._put(layer, torch.linalg.vector_norm(rows, dim=1, dtype=self._out.dtype), name)
-        return (~rows.isfinite()).sum(1)
+        parts = [one.detach().to_dense() if one.is_sparse else one.detach() for one in tensors]
+        return torch.cat([one.reshape(-1).to(self._device, self._dtype) for one in parts])
 
-    def _put(self, layer: WatchedLayer, values: Any, name: str) -> None:
-        self._out[FIELD[name], layer.place] = values
+    def _small(self, layer: WatchedLayer, values: Any) -> torch.Tensor:
+        """Return a number for each neuron of a layer; NaN where there is none."""
+        return self._missing[layer] if values is None else values.detach().to(self._device, self._dtype)
+
+    def _there(self, tensors: Sequence[Any]) -> torch.Tensor:
+        """Return for each neuron whether its layer's tensor is there."""
+        pattern = tuple(one is not None for one in tensors)
+        if pattern not in self._patterns:
+            import torch
+
+            flags = [
+                is_there for is_there, one in zip(pattern, self.layers, strict=True) for _ in range(one.layout.neurons)
+            ]
+            self._patterns[pattern] = torch.tensor(flags, device=self._device)
+        return self._patterns[pattern]
+
+    def _norms(self, flat: torch.Tensor, scale: Any = None) -> torch.Tensor:
+        import torch
+
+        found = torch.segment_reduce(flat * flat, "sum", lengths=self._lengths, unsafe=True).sqrt()
+        return found if scale is None else found / scale
+
+    def _nonfinite(self, flat: torch.Tensor) -> torch.Tensor:
+        """Return how many values of each row are NaN or infinite."""
+        import torch
+
+        return torch.segment_reduce((~flat.isfinite()).to(self._dtype), "sum", lengths=self._lengths, unsafe=True)
 
     def _measure(self, values: torch.Tensor, activation: str | None) -> Seen:
         """See `TorchStatistics._measure`."""
