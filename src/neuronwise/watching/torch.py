@@ -19,7 +19,8 @@ from neuronwise.network.exchange import WRAPPERS, import_torch
 from neuronwise.recording import Recording, read_recording
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES
 from neuronwise.watching.listener import WatchListener
-from neuronwise.watching.moments import Moments
+from neuronwise.watching.moments import DENSE_STEPS, Moments
+from neuronwise.watching.sink import refuse_recorded
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
@@ -103,6 +104,7 @@ class TorchWatcher:
             if isinstance(patterns, str):
                 raise UsageError(f"expected a list of patterns, got {patterns!r:.100}", where=f"argument {name}")
         self.folder, self.strict, self.step = Path(folder), strict, 0
+        refuse_recorded(self.folder)
         self.problems: list[str] = []
         self.overhead_s = 0.0
         self._time_budget, self._checked_cost = time_budget, _FREE_S
@@ -118,6 +120,7 @@ class TorchWatcher:
         self._parameter_ids = {id(parameter) for parameter in model.parameters()}
         self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
         self._handles, self._module_handles = Handles(), Handles()
+        self._sees_layers = self._skips = False
         self._active, self._began = True, time.perf_counter()
         self._due: float = 1
         self._extra_steps = 0
@@ -147,13 +150,13 @@ class TorchWatcher:
                 "nothing is recorded yet: no step of the optimizer has been taken",
                 hint="the optimizer's step() begins the recording; see argument optimizer",
             )
-        if self._active:
+        if self._is_ours():
             self._flush()
         return Recording(read_recording(self.folder))
 
     def log(self, **metrics: float) -> None:
         """Note metrics of the present step, of any name: ``watcher.log(accuracy=0.93)``; tensors of one number too."""
-        if not self._active:
+        if not self._is_ours():
             return
         found = {}
         for name, value in metrics.items():
@@ -231,9 +234,7 @@ class TorchWatcher:
         _log.debug("watching failed", exc_info=error)
         reason = str(error) if isinstance(error, (NeuronwiseError, OSError)) else f"{type(error).__name__}: {error}"
         self.problems.append(f"nothing is recorded after step {self.step:,}: {reason}")
-        self._active = False
-        self._handles.remove()
-        self._module_handles.remove()
+        self._active = False  # hooks do nothing then; taken off now, they would be while torch goes through them
         try:
             self._frames.close("failed", {})
         except Exception:  # noqa: BLE001 - a failure was told already
@@ -255,9 +256,12 @@ class TorchWatcher:
 
     def _look_at_modules(self) -> None:
         """Put hooks on the modules: the next step is recorded."""
-        if self._is_compiled or self._module_handles:
+        if self._is_compiled or (self._module_handles and self._sees_layers):
             return
-        for module in self._frames.modules():
+        self._module_handles.remove()
+        modules = self._frames.modules()
+        self._sees_layers = bool(modules)  # of lazy modules there are none before they have shapes
+        for module in modules:
             self._module_handles.forward(module, self._saw_output)
         self._module_handles.forward(self._model, self._saw_result)
         self._module_handles.accumulated(list(self._model.parameters()), self._saw_gradient)
@@ -283,20 +287,34 @@ class TorchWatcher:
             self._guard(lambda: self._loss.see(type(module).__name__, given, output))
 
     def _before(self, optimizer: Optimizer, *_: Any) -> None:
-        if self._is_ours() and self._owns(optimizer) and (self.step + 1 >= self._due or self._extra_steps):
+        if not self._is_ours() or not self._owns(optimizer):
+            return
+        is_due = self.step + 1 >= self._due or self._extra_steps > 0
+        self._skips = _skips(optimizer, waits=is_due)
+        if is_due and not self._skips:
             self._guard(lambda: self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler))
 
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._is_ours() or not self._owns(optimizer):
             return
-        self.step += 1
         loss = self._loss.take()
+        if self._skips:
+            self._guard(self._skip)
+            return
+        self.step += 1
         if self.step < self._due and not self._extra_steps:
             if self.step + 1 >= self._due:
                 self._look_at_modules()
             if loss is None:
                 return
         self._guard(lambda: self._attend(optimizer, loss))
+
+    def _skip(self) -> None:
+        """Forget a step that changed nothing."""
+        self._frames.skip_step()
+        if self._scaler is None:  # else its scale tells of it
+            self._skipped += 1
+            self._frames.event("skipped", step=self.step, count=1)
 
     def _attend(self, optimizer: Optimizer, loss: torch.Tensor | None) -> None:
         step, frames = self.step, self._frames
@@ -332,7 +350,7 @@ class TorchWatcher:
             self._extra_steps -= 1
         elapsed = time.perf_counter() - self._began
         allowed = self._time_budget * elapsed + _ALLOWED_PER_STEP_S * step
-        if moments.every is None and self.overhead_s > max(self._checked_cost, allowed):
+        if step > DENSE_STEPS and moments.every is None and self.overhead_s > max(self._checked_cost, allowed):
             frames.thin(step, f"watching has taken {self.overhead_s:.2f} of {elapsed:.2f} s")
             self._checked_cost = self.overhead_s + _FREE_S
         self._due = moments.next_frame(step)
@@ -401,6 +419,17 @@ def _scale_of(optimizer: Optimizer) -> Any:
     None if by nothing; else a tensor, of which the value is not asked: that would wait for a GPU.
     """
     return getattr(optimizer, "grad_scale", None)
+
+
+def _skips(optimizer: Optimizer, *, waits: bool) -> bool:
+    """Return whether a fused optimizer is about to change nothing, as its scaler found gradients that are not finite.
+
+    Args:
+        optimizer: The optimizer.
+        waits: Whether a GPU may be waited for; else it is not known there.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and (waits or found.device.type == "cpu") and bool(found)
 
 
 def _is_compiled(model: Any) -> bool:
