@@ -36,6 +36,20 @@ STATES_SHARE, FRAMES_SHARE = 0.6, 0.25
 _SCALARS_AT_ONCE, _FLUSH_AFTER_S, _SEAL_AFTER_S = 1024, 0.5, 300.0
 
 
+def refuse_recorded(folder: Path) -> None:
+    """Refuse a folder that holds a recording.
+
+    Raises:
+        UsageError: It does.
+    """
+    if (folder / "recording.json").exists():
+        raise UsageError(
+            f"{str(folder)!r} already holds a recording",
+            where="argument folder",
+            hint="give a new folder: a watched training cannot go on in the recording of another",
+        )
+
+
 class FrameSink:
     """Writes the recording of a watched training; docs/reference/recording.md describes the folder.
 
@@ -63,12 +77,7 @@ class FrameSink:
         bytes_budget: int,
         notes: Sequence[str] = (),
     ) -> None:
-        if (folder / "recording.json").exists():
-            raise UsageError(
-                f"{str(folder)!r} already holds a recording",
-                where="argument folder",
-                hint="give a new folder: a watched training cannot go on in the recording of another",
-            )
+        refuse_recorded(folder)
         self.folder, self.layout, self.moments = folder, layout, moments
         self._bytes_budget, self._frame_bytes, self._state_bytes = bytes_budget, 0, 0
         self.attempt, self.step = 0, -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.errors import UsageError
 from neuronwise.recording import HISTOGRAMS, NEURON_FIELDS, Layout
 from neuronwise.recording.description import npy_bytes
 from neuronwise.recording.histogram import histogram
@@ -258,10 +260,13 @@ class FrameWriter:
             scale: What they are multiplied by still, as a fused optimizer divides them itself; None if they are not.
             scaler: The gradient scaler, where it is known.
         """
+        import torch
+
         if self._sink is None:
             self._begin()
         if not self._sees_outputs and self._probe is not None:
-            self._ask_copy()
+            with torch.no_grad():
+                self._ask_copy(self._see)
         self._statistics.before_step(scale)
         if self.wants_state:
             for layer in self._layers:
@@ -283,6 +288,8 @@ class FrameWriter:
         """Write the recording's beginning: the model before its first update."""
         if not self._layers:
             self._prepare()
+        if not self._sees_outputs and self._probe is not None:
+            self._learn_from_copy()
         self._end_learning()
         by_name = {layer.layout.name: layer.layout for layer in self._layers}
         layers = [by_name.get(layer.name, layer) for layer in self._layout.layers.values()]
@@ -322,31 +329,53 @@ class FrameWriter:
             "compiled": not self._sees_outputs,
         }
 
-    def _ask_copy(self) -> None:
-        """Let an uncompiled copy of the model answer the probe: the model itself is not called."""
-        import torch
-
+    def _ask_copy(self, see: Callable[[WatchedLayer, torch.Tensor, Any], None]) -> Any:
+        """Let an uncompiled copy of the model answer the probe, and return that: the model itself is not called."""
         twin = copy.deepcopy(self._model)
         own = dict(twin.named_modules())
         for layer in self._layers:
-            module = own.get(layer.layout.name, twin)
-            module.register_forward_hook(self._hook_for(layer))
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            twin(self._probe)
+            path = layer.layout.name
+            module = own.get(path.rpartition(".")[0] if layer.unseen else path, twin)
+            module.register_forward_hook(_hook_for(layer, see))
+        with self._same_random_state():
+            return twin(self._probe)
 
-    def _hook_for(self, layer: WatchedLayer) -> Callable[[Any, Any, Any], None]:
-        def see(module: Any, given: Any, output: Any) -> None:
-            values = next(tensors_in(given if layer.looks_at_inputs else output), None)
-            if values is not None:
-                self._see(layer, values, given)
+    def _learn_from_copy(self) -> None:
+        """Find by a copy which activation function follows which layer."""
+        import torch
 
-        return see
+        produced: dict[Any, WatchedLayer] = {}
+
+        def see(layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
+            if values.grad_fn is not None:
+                produced[values.grad_fn] = layer
+
+        with torch.enable_grad():
+            learn_activations(tensors_in(self._ask_copy(see)), produced)
+
+    def _same_random_state(self) -> AbstractContextManager[None]:
+        """Leave the random state as it was, also of the GPUs that the model is on."""
+        import torch
+
+        devices = {one.device for one in self._model.parameters() if one.device.type == "cuda"}
+        found: AbstractContextManager[None] = torch.random.fork_rng(devices=list(devices))
+        return found
 
     # ------------------------------------------------------------------ after a step
 
     def miss_step(self) -> None:
         """Prepare for a step that turned out to matter when it was taken: gradients and weights are left of it."""
         self._statistics.begin()
+        self._is_measured = False
+
+    def skip_step(self) -> None:
+        """Forget what was seen of a step that changes nothing."""
+        if self._layers:
+            self._statistics.begin()
+            self._histograms[...] = 0
+        self._waiting.clear()
+        self._forward_calls.clear()
+        self._backward, self._before_clipping = -1, math.nan
         self._is_measured = False
 
     def after_step(self, step: int, loss: LossSeen, *, bad_loss: bool, metrics: LogFrame) -> None:
@@ -459,6 +488,14 @@ class FrameWriter:
             [one for layer in layers for one in layer.parameters],
             [one for layer in layers for one in layer.buffers],
         )
+        for layer in layers:
+            places = [*layer.layout.parameters.values(), *layer.layout.buffers.values()]
+            if [tuple(one.shape) for one in (*layer.parameters, *layer.buffers)] != [place.shape for place in places]:
+                raise UsageError(
+                    f"the shapes of {layer.layout.name} are no longer what they were",
+                    where="argument model",
+                    hint="watch a model after its layers were replaced",
+                )
         arrays = [[on_host(one.detach().cpu()).astype(dtype, copy=False) for one in group] for group in groups]
         if self._sink.state(step, *arrays):
             self._last_state = step
@@ -475,7 +512,7 @@ class FrameWriter:
         import torch
 
         twin = copy.deepcopy(self._model).eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), self._same_random_state():
             value = float(self._loss.forward(twin(self._validation[0]), self._validation[1]))
         self.event("metrics", step=step, metrics={"val_loss": value})
 
@@ -487,7 +524,7 @@ class FrameWriter:
             added = [
                 path
                 for path, module in self._model.named_modules()
-                if module._parameters and path and path not in known
+                if path and path not in known and any(one is not None for one in module._parameters.values())
             ]
             if added and not any(self._patterns):
                 self.event("layers_added", step=step, layers=added)
@@ -535,6 +572,17 @@ def _plain(gradient: torch.Tensor) -> torch.Tensor:
 
 def _unscaled(gradient: torch.Tensor, scale: Any) -> torch.Tensor:
     return gradient if scale is None else gradient / scale.to(gradient.device)
+
+
+def _hook_for(
+    layer: WatchedLayer, see: Callable[[WatchedLayer, torch.Tensor, Any], None]
+) -> Callable[[Any, Any, Any], None]:
+    def hook(module: Any, given: Any, output: Any) -> None:
+        values = next(tensors_in(given if layer.looks_at_inputs else output), None)
+        if values is not None:
+            see(layer, values, given)
+
+    return hook
 
 
 def _has_lazy(model: nn.Module) -> bool:

@@ -59,8 +59,10 @@ class Handles:
 
     def accumulated(self, parameters: Sequence[Any], action: Callable[[Any], None]) -> None:
         """Have `action` called with a parameter after each time that a gradient was added to its own."""
+        from torch.nn.parameter import is_lazy
+
         for parameter in parameters:
-            if parameter.requires_grad and parameter.is_leaf:
+            if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter):
                 self._handles.append(parameter.register_post_accumulate_grad_hook(Hook(action)))
 
     def remove(self) -> None:
