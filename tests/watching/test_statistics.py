@@ -142,15 +142,6 @@ NAMES = {
 }  # fmt: skip
 
 
-class AsOnDevice(DeviceStatistics):
-    """What a GPU would compute, by the same operations."""
-
-    def __init__(self, layers: Any, values: Any) -> None:
-        TorchStatistics.__init__(self, layers, values)
-        self._out = torch.full(values.shape, torch.nan, dtype=torch.from_numpy(values).dtype)
-        self._before = {}
-
-
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -217,8 +208,8 @@ def check(
 @pytest.mark.parametrize("on_host", [True, False], ids=["by NumPy", "by torch"])
 @pytest.mark.parametrize("name", CASES)
 def test_each_kind_of_layer(name: str, on_host: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not on_host:
-        monkeypatch.setattr(torch_frames, "statistics_of", AsOnDevice)
+    if not on_host:  # as a GPU would, by the same operations
+        monkeypatch.setattr(torch_frames, "statistics_of", DeviceStatistics)
     case = CASES[name]
     torch.manual_seed(1)
     model = case.make() if isinstance(case.make(), Attending) else Around(case.make(), None)
@@ -349,7 +340,7 @@ def test_what_is_frozen_has_no_gradient_and_no_update(
     frozen: str, on_host: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not on_host:
-        monkeypatch.setattr(torch_frames, "statistics_of", AsOnDevice)
+        monkeypatch.setattr(torch_frames, "statistics_of", DeviceStatistics)
     model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2))
     for name in ("weight", "bias") if frozen == "both" else (frozen,):
         getattr(model[0], name).requires_grad_(False)

@@ -1,0 +1,588 @@
+"""Whatever else is done with a watched model, the training and the recording take no harm."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import io
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import warnings
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neuronwise.errors import NotFoundError, UsageError
+from neuronwise.recording.segments import SegmentWriter
+from neuronwise.watching import TorchWatcher
+from neuronwise.watching.torch_frames import FrameWriter
+
+from .helpers import Loop, events, hooks_on, mlp, rows
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(7, 5), nn.Linear(5, 3)
+        self.act = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.act(self.first(x)))
+
+
+def made() -> Loop:
+    torch.manual_seed(5)
+    return Loop(mlp(), rows)
+
+
+def watched(folder: Path, loop: Loop | None = None, **options: Any) -> tuple[Loop, TorchWatcher]:
+    loop = made() if loop is None else loop
+    return loop, TorchWatcher(loop.model, loop.optimizers, folder=folder / "recording", **({"strict": True} | options))
+
+
+def train(loop: Loop, steps: int = 3) -> Loop:
+    for step in range(steps):
+        loop.step(step)
+    return loop
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def weights_of(loop: Loop) -> list[torch.Tensor]:
+    return [one.detach().clone() for one in loop.model.parameters()]
+
+
+def assert_sound(watcher: TorchWatcher, steps: int, status: str = "finished") -> None:
+    recording = watcher.recording
+    assert recording.status == status
+    assert recording.frames.tolist() == list(range(steps + 1))
+    assert not recording.stored.check()
+    assert not watcher.problems
+
+
+# ---------------------------------------------------------------------- copies of the model
+
+
+def test_a_saved_model_loads_where_neuronwise_is_not_installed(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    train(loop)
+    assert hooks_on(loop.model)
+    torch.save(loop.model, tmp_path / "model.pt")
+    torch.save({"optimizer": loop.optimizers[0], "states": loop.optimizers[0].state_dict()}, tmp_path / "optimizer.pt")
+    watcher.close()
+    script = """
+        import sys
+        sys.modules["neuronwise"] = None
+        import torch
+        model = torch.load("model.pt", weights_only=False)
+        optimizer = torch.load("optimizer.pt", weights_only=False)["optimizer"]
+        out = model.eval()(torch.ones(2, 7))
+        out.sum().backward()
+        optimizer.step()
+        torch.save(out.detach(), "out.pt")
+        assert not any(name.startswith("neuronwise") for name in sys.modules if sys.modules[name] is not None)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=True)
+    assert torch.equal(torch.load(tmp_path / "out.pt"), loop.model.eval()(torch.ones(2, 7)))
+    state = io.BytesIO()
+    torch.save(loop.model.state_dict(), state)  # with weights only, as most do
+    state.seek(0)
+    torch.load(state, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["deepcopy", "pickle"],
+)
+def test_a_copy_is_trained_without_being_recorded(copied: Callable[[nn.Module], nn.Module], tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    train(loop, 2)
+    assert hooks_on(loop.model)
+    before = watcher.recording.neurons("0", "mean", [2]).values
+    twin = Loop(copied(loop.model), rows)
+    bare = made()
+    bare.model.load_state_dict(loop.model.state_dict())
+    bare.optimizers = bare.make()
+    torch.manual_seed(1)
+    train(twin, 2)
+    torch.manual_seed(1)
+    train(bare, 2)
+    assert all(torch.equal(*pair) for pair in zip(weights_of(twin), weights_of(bare), strict=True))
+    assert watcher.step == 2
+    assert watcher._frames._statistics.order == []
+    watcher.close()
+    assert_sound(watcher, 2)
+    assert np.array_equal(watcher.recording.neurons("0", "mean", [2]).values, before, equal_nan=True)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_watcher_is_not_copied(copied: Callable[[Any], Any], tmp_path: Path) -> None:
+    _, watcher = watched(tmp_path)
+    with pytest.raises(TypeError, match="belongs to the process"):
+        copied(watcher)
+    watcher.close()
+
+
+# ---------------------------------------------------------------------- other processes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_trains_on_and_leaves_the_recording_alone(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path, loss=None)
+    train(loop)
+    watcher.recording  # noqa: B018 - so that nothing waits in memory
+    before = content_of(watcher.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forking where there are threads
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            watcher.log(accuracy=0.5)
+            train(loop, 4)
+            assert len(watcher.recording.frames) == 4
+            watcher.close("failed")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert content_of(watcher.folder) == before
+    train(loop, 2)
+    watcher.close()
+    assert_sound(watcher, 5)
+    assert not events(watcher.folder, "metrics")
+
+
+@pytest.mark.full
+def test_workers_that_are_spawned_while_hooks_are_on(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    data = torch.utils.data.TensorDataset(torch.randn(24, 7))
+    for (x,) in torch.utils.data.DataLoader(data, 6, num_workers=2, multiprocessing_context="spawn"):
+        loop.batch_of = lambda step, x=x: x
+        loop.step(0)
+    watcher.close()
+    assert_sound(watcher, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_workers_that_are_forked_while_hooks_are_on(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    data = torch.utils.data.TensorDataset(torch.randn(24, 7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for (x,) in torch.utils.data.DataLoader(data, 6, num_workers=2, multiprocessing_context="fork"):
+            loop.batch_of = lambda step, x=x: x
+            loop.step(0)
+    watcher.close()
+    assert_sound(watcher, 4)
+
+
+def test_a_script_that_does_not_close_leaves_a_whole_recording(tmp_path: Path) -> None:
+    script = """
+        import torch
+        from neuronwise.watching import TorchWatcher
+        model = torch.nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        watcher = TorchWatcher(model, optimizer, folder="recording")
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(1, 3)).sum().backward()
+            optimizer.step()
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(script)], cwd=tmp_path, check=True)
+    from neuronwise.recording import Recording, read_recording
+
+    recording = Recording(read_recording(tmp_path / "recording"))
+    assert recording.status == "finished"
+    assert recording.frames.tolist() == [0, 1, 2, 3]
+    assert not recording.stored.check()
+
+
+# ---------------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "finished"), (ValueError, "failed"), (KeyboardInterrupt, "interrupted")]
+)
+def test_an_exception_in_the_loop_ends_the_recording(
+    error: type[BaseException] | None, status: str, tmp_path: Path
+) -> None:
+    loop, watcher = watched(tmp_path)
+
+    def run() -> None:
+        with watcher as same:
+            assert same is watcher
+            train(loop)
+            if error is not None:
+                raise error("of the user")
+
+    if error is None:
+        run()
+    else:
+        with pytest.raises(error, match="of the user"):
+            run()
+    assert_sound(watcher, 3, status)
+    assert not hooks_on(loop.model, *loop.optimizers)
+    train(loop)
+    watcher.close()
+    assert_sound(watcher, 3, status)
+
+
+PARTS = ["before_step", "after_step", "saw_output", "saw_result", "saw_gradient", "saw_gradients", "_see", "_locate"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("first", [True, False], ids=["alone", "with another's hooks behind it"])
+def test_a_measurement_that_fails_does_not_end_the_training(
+    part: str, first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = made()
+    torch.manual_seed(1)
+    train(bare, 6)
+    loop, watcher = watched(tmp_path, strict=False)
+    calls = []
+    if not first:
+        loop.optimizers[0].register_step_pre_hook(lambda *_: calls.append("before"))
+        loop.optimizers[0].register_step_post_hook(lambda *_: calls.append("after"))
+        for module in loop.model:
+            module.register_forward_hook(lambda *_: None)
+        for parameter in loop.model.parameters():
+            parameter.register_post_accumulate_grad_hook(lambda _: calls.append("gradient"))
+    torch.manual_seed(1)
+    real = getattr(FrameWriter, part)
+
+    def fail(self: FrameWriter, *arguments: Any, **named: Any) -> Any:
+        if watcher.step == 3:
+            raise RuntimeError("a fault of ours")
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(FrameWriter, part, fail)
+    with pytest.warns(RuntimeWarning, match="The training goes on") as told:
+        train(loop, 6)
+    monkeypatch.undo()
+    assert len(told) == 1
+    assert all(torch.equal(*pair) for pair in zip(weights_of(loop), weights_of(bare), strict=True))
+    if not first:
+        assert calls.count("before") == calls.count("after") == 6
+        assert calls.count("gradient") == 36
+    assert len(watcher.problems) == 1
+    assert "a fault of ours" in watcher.problems[0]
+    watcher.close()
+    assert watcher.recording.status == "failed"
+    assert hooks_on(loop.model, *loop.optimizers) == (0 if first else 2 + 6 + 6)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_measurement_that_fails_is_raised_where_strict(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    loop, watcher = watched(tmp_path)
+    monkeypatch.setattr(FrameWriter, part, fail)
+    with pytest.raises(ZeroDivisionError):
+        train(loop)
+    monkeypatch.undo()
+    watcher.close()
+
+
+def test_a_disk_that_is_full_does_not_end_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = made()
+    torch.manual_seed(1)
+    train(bare)
+    loop, watcher = watched(tmp_path, strict=False)
+
+    def full(self: SegmentWriter, *_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SegmentWriter, "append", full)
+    torch.manual_seed(1)
+    with pytest.warns(RuntimeWarning, match="No space left on device"):
+        train(loop)
+    watcher.close()
+    assert all(torch.equal(*pair) for pair in zip(weights_of(loop), weights_of(bare), strict=True))
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_before_the_first_step_there_is_no_recording(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    with pytest.raises(NotFoundError, match="no step of the optimizer"):
+        watcher.recording  # noqa: B018
+    loop.model(rows(0))
+    watcher.close()
+    assert not (tmp_path / "recording").exists()
+    assert watcher.problems == ["nothing was recorded: no step of the optimizer was taken"]
+
+
+def test_nothing_of_a_step_is_kept_alive(tmp_path: Path) -> None:
+    """Graphs, and with them all that a forward pass computed, are let go when the loop lets them go."""
+    loop, watcher = watched(tmp_path)
+    loss = watcher.observe(nn.functional.cross_entropy)
+    out = loop.model(rows(0))
+    value = loss(out, torch.zeros(6, dtype=torch.long))
+    value.backward()
+    nodes = [weakref.ref(one) for one in (out, value)]
+    loop.optimizers[0].step()
+    del out, value
+    gc.collect()
+    assert [node() for node in nodes] == [None, None]
+    watcher.close()
+
+
+# ---------------------------------------------------------------------- which steps, which parts
+
+
+def test_watched_twice_both_are_right(tmp_path: Path) -> None:
+    loop, first = watched(tmp_path / "a")
+    _, second = watched(tmp_path / "b", loop)
+    train(loop, 3)
+    first.close()
+    for step in range(3, 5):
+        loop.step(step)
+    second.close()
+    assert_sound(first, 3)
+    assert_sound(second, 5)
+    for name in ("mean", "grad_norm", "update_norm", "weight_norm"):
+        one, other = (watcher.recording.neurons("3", name, range(4)).values for watcher in (first, second))
+        assert np.array_equal(one, other, equal_nan=True)
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_two_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    loop, first = watched(tmp_path)
+    train(loop)
+    with pytest.raises(UsageError, match="already holds a recording"):
+        watched(tmp_path, loop)
+    first.close()
+    assert_sound(first, 3)
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_a_part_of_a_model(tmp_path: Path) -> None:
+    loop = made()
+    part = loop.model[3]
+    watcher = TorchWatcher(part, loop.optimizers, folder=tmp_path / "recording", strict=True)
+    whole = TorchWatcher(loop.model, loop.optimizers, folder=tmp_path / "whole", strict=True)
+    train(loop)
+    watcher.close()
+    whole.close()
+    assert_sound(watcher, 3)
+    assert watcher.recording.stored.layer_names == ["Linear"]
+    assert np.array_equal(
+        watcher.recording.neurons("Linear", "grad_norm").values,
+        whole.recording.neurons("3", "grad_norm").values,
+        equal_nan=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ({"layers": ["0", "5"]}, ["0", "5"]),
+        ({"exclude": ["3"]}, ["0", "5"]),
+        ({"layers": ["[35]"], "exclude": ["5"]}, ["3"]),
+    ],
+)
+def test_chosen_layers(options: dict[str, Any], layers: list[str], tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path, **options)
+    train(loop)
+    watcher.close()
+    assert watcher.recording.stored.layer_names == layers
+    assert_sound(watcher, 3)
+
+
+def test_steps_of_each_of_two_optimizers_count(tmp_path: Path) -> None:
+    loop = made()
+    loop.optimizers = [
+        torch.optim.SGD(loop.model[0].parameters(), lr=0.1),
+        torch.optim.Adam(loop.model[3].parameters(), lr=0.1),
+    ]
+    _, watcher = watched(tmp_path, loop)
+    for step in range(3):
+        loop.optimizers[0].zero_grad()
+        loop.optimizers[1].zero_grad()
+        loop.model(rows(step)).sum().backward()
+        loop.optimizers[0].step()
+        loop.optimizers[1].step()
+    watcher.close()
+    assert_sound(watcher, 6)
+    moved = watcher.recording.neurons("0", "update_norm").values[1:].max(axis=1) > 0
+    assert moved.tolist() == [True, False] * 3
+    moved = watcher.recording.neurons("3", "update_norm").values[1:].max(axis=1) > 0
+    assert moved.tolist() == [False, True] * 3
+    # What the second sees of activations and gradients is of the same pass.
+    gradients = watcher.recording.neurons("3", "grad_norm").values
+    assert np.array_equal(gradients[1], gradients[2])
+
+
+def test_without_an_optimizer_any_counts_that_changes_the_model(tmp_path: Path) -> None:
+    loop, other = made(), made()
+    watcher = TorchWatcher(loop.model, folder=tmp_path / "recording", strict=True)
+    for step in range(3):
+        other.step(step)
+        loop.step(step)
+        other.step(step)
+    assert watcher.step == 3
+    watcher.close()
+    assert_sound(watcher, 3)
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_of_a_given_optimizer_no_other_counts(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    train(loop, 2)
+    torch.optim.SGD(loop.model.parameters(), lr=0.0).step()
+    watcher.close()
+    assert_sound(watcher, 2)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told of the scaler", "not told"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_that_a_scaler_skips_is_none(fused: bool, told: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    watcher = TorchWatcher(
+        model, optimizer, folder=tmp_path / "recording", scaler=scaler if told else None, strict=True
+    )
+    states = [model.weight.detach().norm(dim=1).tolist()]
+    for step in range(6):
+        optimizer.zero_grad()
+        loss = scaler.scale(model(torch.ones(2, 4)).square().sum())
+        (loss * torch.inf if step in (0, 2, 3) else loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if step not in (0, 2, 3):
+            states.append(model.weight.detach().norm(dim=1).tolist())
+    watcher.close()
+    assert watcher.step == 3
+    assert_sound(watcher, 3)
+    np.testing.assert_allclose(watcher.recording.neurons("Linear", "weight_norm").values, states, rtol=1e-5)
+    assert not events(watcher.folder, "nonfinite")
+    if told:
+        assert sum(one["count"] for one in events(watcher.folder, "skipped")) == 3
+        assert events(watcher.folder, "end")[0]["skipped_steps"] == 3
+
+
+# ---------------------------------------------------------------------- models that change
+
+
+def test_what_is_frozen_and_freed_meanwhile(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    train(loop, 2)
+    loop.model[0].requires_grad_(False)
+    train(loop, 2)
+    loop.model[0].requires_grad_(True)
+    train(loop, 2)
+    watcher.close()
+    assert_sound(watcher, 6)
+    norms = watcher.recording.neurons("0", "grad_norm").values
+    assert np.isnan(norms).all(axis=1).tolist() == [True, False, False, True, True, False, False]
+    assert watcher.recording.neurons("0", "update_norm").values[3:5].max() == 0
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_layers_that_were_added_are_told_of(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path)
+    train(loop, 3)
+    loop.model.append(nn.BatchNorm1d(3, affine=False))
+    loop.model.append(nn.Linear(3, 3))
+    loop.optimizers[0].add_param_group({"params": list(loop.model[-1].parameters())})
+    train(loop, 7)
+    watcher.close()
+    assert_sound(watcher, 10)
+    (told,) = events(watcher.folder, "layers_added")
+    assert told["layers"] == ["7"]
+    assert watcher.recording.stored.layer_names == ["0", "3", "5"]
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_layer_that_was_replaced_harms_nothing(size: int, tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path, strict=False)
+    train(loop, 3)
+    loop.model[5] = nn.Linear(5, size)
+    loop.optimizers[0].add_param_group({"params": list(loop.model[5].parameters())})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        train(loop, 7)
+        watcher.close()
+    assert not watcher.recording.stored.check()
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_lazy_modules(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LazyConv1d(4, 2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watcher = TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True)
+    for step in range(4):
+        optimizer.zero_grad()
+        model(torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(step))).sum().backward()
+        optimizer.step()
+    watcher.close()
+    assert_sound(watcher, 4)
+    recording = watcher.recording
+    assert [layer.kind for layer in recording.stored.layout.layers.values()] == ["Conv1d", "Linear"]
+    assert recording.stored.layout.layers["0"].activation == "relu"
+    assert np.isfinite(recording.neurons("3", "grad_norm").values[1:]).all()
+    assert np.isfinite(recording.neurons("0", "inactive").values[2:]).all()  # in the first there were no layers yet
+    assert not hooks_on(model, optimizer)
+
+
+# ---------------------------------------------------------------------- torch.compile
+
+
+@pytest.mark.parametrize("how", ["function", "method"])
+@pytest.mark.parametrize("probe", [True, False])
+def test_a_compiled_model(how: str, probe: bool, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    bare = Loop(Own(), rows)
+    loop = Loop(copy.deepcopy(bare.model), rows)
+    inside = loop.model
+    breaks: list[Any] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        breaks.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    if how == "function":
+        loop.model = torch.compile(inside, backend=backend)
+    else:
+        inside.compile(backend=backend)
+    x = rows(77)
+    options = {"probe": x} if probe else {}
+    watcher = TorchWatcher(loop.model, loop.optimizers, folder=tmp_path / "recording", strict=True, **options)
+    with torch.no_grad():
+        before = torch.relu(inside.first(x)).mean(0).tolist()
+    train(bare, 4)
+    train(loop, 4)
+    watcher.close()
+    assert len(breaks) == 1
+    for one, other in zip(bare.model.parameters(), inside.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert_sound(watcher, 4)
+    recording = watcher.recording
+    assert recording.stored.layer_names == ["first", "second"]
+    assert np.isfinite(recording.neurons("first", "grad_norm").values[1:]).all()
+    assert recording.neurons("first", "update_norm").values[1:].max() > 0
+    means = recording.neurons("first", "mean").values[1:]
+    assert np.isfinite(means).all() == probe
+    if probe:
+        np.testing.assert_allclose(means[0], before, rtol=1e-5)
+    assert any("compiled" in note for note in recording.notes)
