@@ -479,6 +479,16 @@ def test_a_step_that_a_scaler_skips_is_none(fused: bool, told: bool, tmp_path: P
         assert events(watcher.folder, "end")[0]["skipped_steps"] == 3
 
 
+def test_a_scaler_that_is_switched_off(tmp_path: Path) -> None:
+    loop = made()
+    loop.scaler = torch.amp.GradScaler("cpu", enabled=False)  # type: ignore[assignment]
+    _, watcher = watched(tmp_path, loop, scaler=loop.scaler)
+    train(loop)
+    watcher.close()
+    assert_sound(watcher, 3)
+    assert not events(watcher.folder, "skipped")
+
+
 # ---------------------------------------------------------------------- models that change
 
 

@@ -40,8 +40,10 @@ def refuse_recorded(folder: Path) -> None:
     """Refuse a folder that holds a recording.
 
     Raises:
-        UsageError: It does.
+        UsageError: It does, or is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is a file", where="argument folder", hint="give a new folder")
     if (folder / "recording.json").exists():
         raise UsageError(
             f"{str(folder)!r} already holds a recording",

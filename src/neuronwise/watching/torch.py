@@ -101,15 +101,21 @@ class TorchWatcher:
         self._model = model = _unwrapped(model)
         optimizers = _check(torch, model, optimizer, loss, validation, time_budget, bytes_budget, statistics_every)
         for name, patterns in (("layers", layers), ("exclude", exclude)):
-            if isinstance(patterns, str):
+            is_list = isinstance(patterns, Sequence) and not isinstance(patterns, str)
+            if patterns is not None and not (is_list and all(isinstance(one, str) for one in patterns)):
                 raise UsageError(f"expected a list of patterns, got {patterns!r:.100}", where=f"argument {name}")
+        if not isinstance(folder, (str, Path)):
+            raise UsageError(f"expected a path, got {type(folder).__name__}", where="argument folder")
+        if scaler is not None and not hasattr(scaler, "get_scale"):
+            raise UsageError(f"expected a torch.amp.GradScaler, got {type(scaler).__name__}", where="argument scaler")
         self.folder, self.strict, self.step = Path(folder), strict, 0
         refuse_recorded(self.folder)
         self.problems: list[str] = []
         self.overhead_s = 0.0
         self._time_budget, self._checked_cost = time_budget, _FREE_S
         self._process, self._listeners = os.getpid(), tuple(listeners)
-        self._scaler, self._scale = scaler, None if scaler is None else float(scaler.get_scale())
+        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self._scale = None if self._scaler is None else float(self._scaler.get_scale())
         self._skipped = 0
         self._loss, self._loss_module = LossSeen(), loss
         self._is_compiled = _is_compiled(self._given)
