@@ -119,7 +119,14 @@ def find_here(text: str) -> Path | None:
     """
     if text == "latest":
         return find_watched(text) or find_begun(text) or find_local(text)
-    return find_begun(text) or find_local(text) or find_watched(text)
+    trained, watched = find_begun(text) or find_local(text), find_watched(text)
+    if trained is not None and watched is not None:
+        raise NotFoundError(
+            f"{text!r} fits 2 runs, a trained and a watched one: {trained.name[:8]}, {watched.name[:8]}",
+            where="argument RUN",
+            hint="give more of the id",
+        )
+    return trained or watched
 
 
 def find_any(run: str | Path) -> Run | WatchedRun:
@@ -134,7 +141,13 @@ def find_any(run: str | Path) -> Run | WatchedRun:
     """
     text = str(run)
     is_folder = os.path.isdir(os.path.expanduser(text))
-    here = find_watched(text) if is_folder else find_here(text)
+    if is_folder:
+        here = find_watched(text)
+    elif text == "latest" or find_local(text) is None:
+        here = find_here(text)
+    else:
+        find_here(text)  # refuses a name that a watched run has too
+        return find_run(run)
     if here is None and not is_folder:
         try:
             here = fetch_recorded(text, cached_runs())

@@ -150,10 +150,10 @@ class Tracking:
         """What could not be sent, in sentences."""
         return [*(self._tracker.not_logged if self._tracker else ()), *self._sentences]
 
-    def log_metrics(self, metrics: dict[str, float], step: int, *, time_ms: int | None = None) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Send metrics in the background."""
         if self._tracker:
-            self._tracker.log_metrics(metrics, step, time_ms=time_ms)
+            self._tracker.log_metrics(metrics, step)
 
     @contextmanager
     def ended_on_error(self) -> Iterator[None]:

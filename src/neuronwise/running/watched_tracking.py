@@ -84,6 +84,11 @@ class WatchedTracking(Tracking):
         """Whether there is a run that is written to."""
         return self._tracker is not None and self._tracker.is_online
 
+    def log_at(self, metrics: dict[str, float], step: int, when: float) -> None:
+        """Send metrics in the background, as of a time (seconds since 1970)."""
+        if self._tracker is not None:
+            self._tracker.log_metrics(metrics, step, time_ms=int(1000 * when))
+
     def give_up(self) -> None:
         """End the run as failed: the watching did not begin, or what it saw cannot be sent."""
         if self._tracker is not None:
@@ -209,7 +214,7 @@ class WatchedSender(WatchListener):
             else:
                 fields, told = content
                 values = {name: value for name, value in self._of_frame(fields).items() if name not in told}
-            self._tracking.log_metrics(values, step, time_ms=int(1000 * when))
+            self._tracking.log_at(values, step, when)
 
     def _of_frame(self, content: dict[str, NDArray[Any]]) -> dict[str, float]:
         if self._layers is None:
