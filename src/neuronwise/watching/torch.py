@@ -167,7 +167,7 @@ class TorchWatcher:
         found = {}
         for name, value in metrics.items():
             try:
-                found[name] = float(value)
+                found[name] = float(value.detach() if hasattr(value, "detach") else value)
             except (TypeError, ValueError):
                 raise UsageError(
                     f"expected a number, got {type(value).__name__}", where=f"argument {name} of log"
