@@ -31,6 +31,7 @@ from typing import Any
 from measuring import arguments, machine, pin, restart_clean, save, spread, table
 
 BARE, DEFAULT, EVERY = "bare", "watched", "watched, every step"
+OTHERS = ("wandb.watch, every step", "TensorBoard, every step")
 AIMS = {"784-128-64-10": (1.03, 1.15), "conv": (1.02, 1.06), "transformer": (1.02, 1.06)}
 STEPS = {DEFAULT: 2000, EVERY: 500}
 
@@ -39,7 +40,8 @@ def main() -> None:
     parser = arguments(__doc__, "watching.json")
     parser.add_argument("--device", default="cpu", help="where to train (default %(default)s)")
     parser.add_argument("--core", type=int, help="the core to measure on (default the last)")
-    parser.add_argument("--only", nargs="*", help="models to measure (default all)")
+    parser.add_argument("--only", nargs="*", help="models to measure, in this order (default all)")
+    parser.add_argument("--alone", action="store_true", help="without the other tools")
     options = parser.parse_args()
     restart_clean()
     pin(options.core)
@@ -54,12 +56,12 @@ def main() -> None:
         "machine": machine(["torch", "wandb", "tensorboard"]),
         "cases": [],
     }
-    for name, (make, data, block) in models(options.device).items():
-        if options.only and name not in options.only:
-            continue
+    known = models(options.device)
+    for name in options.only or known:
+        make, data, block = known[name]
         for kinds, steps in (
             ([BARE, DEFAULT], STEPS[DEFAULT]),
-            ([BARE, EVERY, "wandb.watch, every step", "TensorBoard, every step"], STEPS[EVERY]),
+            ([BARE, EVERY, *([] if options.alone else OTHERS)], STEPS[EVERY]),
         ):
             case = race(name, make, data, kinds, 20 if options.quick else steps, block, options.device)
             result["cases"].append(case)
