@@ -170,7 +170,7 @@ def test_a_forked_process_trains_on_and_leaves_the_recording_alone(tmp_path: Pat
 def test_workers_that_are_spawned_while_hooks_are_on(tmp_path: Path) -> None:
     loop, watcher = watched(tmp_path)
     data = torch.utils.data.TensorDataset(torch.randn(24, 7))
-    for (x,) in torch.utils.data.DataLoader(data, 6, num_workers=2, multiprocessing_context="spawn"):
+    for (x,) in torch.utils.data.DataLoader(data, 6, num_workers=1, multiprocessing_context="spawn"):
         loop.batch_of = lambda step, x=x: x
         loop.step(0)
     watcher.close()
@@ -183,7 +183,7 @@ def test_workers_that_are_forked_while_hooks_are_on(tmp_path: Path) -> None:
     data = torch.utils.data.TensorDataset(torch.randn(24, 7))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for (x,) in torch.utils.data.DataLoader(data, 6, num_workers=2, multiprocessing_context="fork"):
+        for (x,) in torch.utils.data.DataLoader(data, 6, num_workers=1, multiprocessing_context="fork"):
             loop.batch_of = lambda step, x=x: x
             loop.step(0)
     watcher.close()
@@ -554,12 +554,35 @@ def test_lazy_modules(tmp_path: Path) -> None:
     assert not hooks_on(model, optimizer)
 
 
-# ---------------------------------------------------------------------- torch.compile
+# ---------------------------------------------------------------------- torch.compile and the like
 
 
+def test_what_else_calls_the_model_while_hooks_are_on(tmp_path: Path) -> None:
+    loop = Loop(Own(), rows)
+    _, watcher = watched(tmp_path, loop)
+    train(loop, 2)
+    x = rows(3)
+    out = loop.model(x)
+    watcher._frames._statistics.begin()  # that was ours
+    with warnings.catch_warnings(action="ignore"):
+        assert torch.equal(torch.jit.trace(loop.model, (x,))(x), out)
+    assert torch.equal(torch.export.export(loop.model, (x,)).module()(x), out)
+    parameters = {name: one.detach() for name, one in loop.model.named_parameters()}
+    of_each = torch.func.vmap(
+        torch.func.grad(lambda weights, row: torch.func.functional_call(loop.model, weights, (row[None],)).sum()),
+        (None, 0),
+    )(parameters, x)
+    assert of_each["first.weight"].shape == (6, 5, 7)
+    assert watcher._frames._statistics.order == []
+    train(loop, 2)
+    watcher.close()
+    assert_sound(watcher, 4)
+
+
+@pytest.mark.parametrize("first", ["compiled first", "watched first"])
 @pytest.mark.parametrize("how", ["function", "method"])
 @pytest.mark.parametrize("probe", [True, False])
-def test_a_compiled_model(how: str, probe: bool, tmp_path: Path) -> None:
+def test_a_compiled_model(how: str, probe: bool, first: str, tmp_path: Path) -> None:
     torch.manual_seed(5)
     bare = Loop(Own(), rows)
     loop = Loop(copy.deepcopy(bare.model), rows)
@@ -571,13 +594,15 @@ def test_a_compiled_model(how: str, probe: bool, tmp_path: Path) -> None:
         return graph.forward
 
     torch._dynamo.reset()
+    x = rows(77)
+    options: dict[str, Any] = {"probe": x} if probe else {}
+    options |= {"folder": tmp_path / "recording", "strict": True}
+    watcher = TorchWatcher(inside, loop.optimizers, **options) if first == "watched first" else None
     if how == "function":
         loop.model = torch.compile(inside, backend=backend)
     else:
         inside.compile(backend=backend)
-    x = rows(77)
-    options = {"probe": x} if probe else {}
-    watcher = TorchWatcher(loop.model, loop.optimizers, folder=tmp_path / "recording", strict=True, **options)
+    watcher = TorchWatcher(loop.model, loop.optimizers, **options) if watcher is None else watcher
     with torch.no_grad():
         before = torch.relu(inside.first(x)).mean(0).tolist()
     train(bare, 4)

@@ -181,7 +181,7 @@ class FrameWriter:
             if not is_again:
                 self._forward_calls.add(layer)
             values = next(tensors_in(given if layer.looks_at_inputs else output), None)
-            if values is None:
+            if values is None or torch._C._functorch.is_functorch_wrapped_tensor(values):
                 continue
             device = values.device.type
             if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
@@ -288,6 +288,9 @@ class FrameWriter:
         """Write the recording's beginning: the model before its first update."""
         if not self._layers:
             self._prepare()
+        is_blind = self._sees_outputs and not self._waiting and not self._statistics.order
+        if is_blind and self._probe is not None:  # compiled after it was watched
+            self._sees_outputs = False
         if not self._sees_outputs and self._probe is not None:
             self._learn_from_copy()
         self._end_learning()
@@ -300,6 +303,11 @@ class FrameWriter:
                 "the model is compiled: its activations are those of an uncompiled copy on the probe"
                 if self._probe is not None
                 else "the model is compiled: its activations are not seen (argument probe= shows those of a few inputs)"
+            )
+        if is_blind and self._sees_outputs:
+            notes.append(
+                "no forward pass of its modules was seen before the first step, as where a model is compiled after it "
+                "is watched: activations may be missing (argument probe= shows those of a few inputs)"
             )
         unknown = [layer.layout.name for layer in self._layers if layer.layout.activation is None]
         if unknown and self._sees_outputs:

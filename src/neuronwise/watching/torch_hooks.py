@@ -32,6 +32,17 @@ class Hook:
         return contextlib.nullcontext().__exit__
 
 
+class ModuleHook(Hook):
+    """One that is no part of what `torch.compile` or `torch.jit.trace` make of the module."""
+
+    def __call__(self, *arguments: Any) -> None:
+        """Do it, if the module is called as it is."""
+        import torch
+
+        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+            self.action(*arguments)
+
+
 class Handles:
     """Hooks that are removed together."""
 
@@ -43,7 +54,7 @@ class Handles:
 
     def forward(self, module: nn.Module, action: Callable[[Any, Any, Any], None]) -> None:
         """Have `action` called with module, arguments and output after each forward pass."""
-        self._handles.append(module.register_forward_hook(Hook(action)))
+        self._handles.append(module.register_forward_hook(ModuleHook(action)))
 
     def optimizer(self, optimizer: Optimizer, before: Callable[..., None], after: Callable[..., None]) -> None:
         """Have both called with the optimizer around each of its steps."""
