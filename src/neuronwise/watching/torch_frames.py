@@ -288,7 +288,7 @@ class FrameWriter:
         """Write the recording's beginning: the model before its first update."""
         if not self._layers:
             self._prepare()
-        is_blind = self._sees_outputs and not self._waiting and not self._statistics.order
+        is_blind = self._sees_outputs and not self._waiting and not self._forward_calls
         if is_blind and self._probe is not None:  # compiled after it was watched
             self._sees_outputs = False
         if not self._sees_outputs and self._probe is not None:
@@ -321,6 +321,7 @@ class FrameWriter:
             bytes_budget=self._bytes_budget, notes=notes,
         )  # fmt: skip
         self._statistics.after_step(with_update=False, with_activations=False)
+        self._statistics.take(self._statistics.fetch())
         self._write(_Frame(0, {}, False, [], False))
         self._store_state(0)
 
