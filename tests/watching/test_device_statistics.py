@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from neuronwise.recording import NEURON_FIELDS  # noqa: E402
+from neuronwise.watching import TorchWatcher  # noqa: E402
 from neuronwise.watching.device_statistics import DeviceStatistics  # noqa: E402
 from neuronwise.watching.host_statistics import HostStatistics  # noqa: E402
 from neuronwise.watching.torch_layers import learn_from_sequence, watched_layers  # noqa: E402
@@ -73,6 +75,28 @@ def test_both_ways_agree(bad: str | None, frozen: bool, scale: float | None) -> 
     host, device = found
     for place, name in enumerate(NEURON_FIELDS):
         np.testing.assert_allclose(device[place], host[place], rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_training_is_recorded_alike_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for kind in (HostStatistics, DeviceStatistics):
+        monkeypatch.setattr("neuronwise.watching.torch_frames.statistics_of", kind)
+        one = model()
+        optimizer = torch.optim.Adam(one.parameters(), 1e-2)
+        with TorchWatcher(one, optimizer, folder=tmp_path / kind.__name__, strict=True) as watcher:
+            for step in range(70):
+                x = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(step))
+                optimizer.zero_grad()
+                one(x).square().sum().backward()
+                optimizer.step()
+        found.append(watcher.recording)
+    host, device = found
+    np.testing.assert_array_equal(host.frames, device.frames)
+    np.testing.assert_array_equal(host.stored.histogram_steps, device.stored.histogram_steps)
+    for layer in host.stored.layout.observed:
+        for quantity in NEURON_FIELDS:
+            ours, theirs = (one.neurons(layer.name, quantity).values for one in (host, device))
+            np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-6, err_msg=f"{layer.name} {quantity}")
 
 
 def test_before_the_first_step_there_are_weights_only() -> None:
