@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.recording.segments import SegmentWriter
@@ -330,16 +331,17 @@ def test_before_the_first_step_there_is_no_recording(tmp_path: Path) -> None:
 
 def test_nothing_of_a_step_is_kept_alive(tmp_path: Path) -> None:
     """Graphs, and with them all that a forward pass computed, are let go when the loop lets them go."""
-    loop, watcher = watched(tmp_path)
+    loop, watcher = watched(tmp_path, statistics_every=3)
     loss = watcher.observe(nn.functional.cross_entropy)
-    out = loop.model(rows(0))
-    value = loss(out, torch.zeros(6, dtype=torch.long))
-    value.backward()
-    nodes = [weakref.ref(one) for one in (out, value)]
-    loop.optimizers[0].step()
-    del out, value
-    gc.collect()
-    assert [node() for node in nodes] == [None, None]
+    for _ in range(8):  # some with statistics, a state, both or none
+        out = loop.model(rows(0))
+        value = loss(out, torch.zeros(6, dtype=torch.long))
+        value.backward()
+        kept = [weakref.ref(one) for one in (out, value)]
+        loop.optimizers[0].step()
+        del out, value
+        gc.collect()
+        assert [one() for one in kept] == [None, None]
     watcher.close()
 
 
@@ -533,6 +535,32 @@ def test_a_layer_that_was_replaced_harms_nothing(size: int, tmp_path: Path) -> N
         watcher.close()
     assert not watcher.recording.stored.check()
     assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_a_layer_that_is_pruned_is_told_of(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path, strict=False)
+    train(loop, 3)
+    prune.l1_unstructured(loop.model[0], "weight", amount=0.3)  # which puts another parameter there
+    with pytest.warns(RuntimeWarning, match="0 has no parameter 'weight' any more"):
+        train(loop, 2)
+    watcher.close()
+    assert watcher.recording.frames.tolist() == [0, 1, 2, 3]
+    assert not watcher.recording.stored.check()
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.Linear])
+@pytest.mark.parametrize("called", [True, False])
+def test_where_no_forward_pass_is_seen_the_notes_say_so(kind: Any, called: bool, tmp_path: Path) -> None:
+    model = kind(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watcher = TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True)
+    if called:
+        model(torch.ones(5, 4))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    watcher.close()
+    assert any("no forward pass" in note for note in watcher.recording.notes) != called
 
 
 def test_lazy_modules(tmp_path: Path) -> None:

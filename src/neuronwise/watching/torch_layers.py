@@ -49,7 +49,14 @@ class WatchedLayer:
     @property
     def weight(self) -> torch.Tensor:
         """The parameter with a row for each neuron."""
-        found: torch.Tensor = self.module._parameters[self._weight_key]  # type: ignore[assignment]
+        try:
+            found: torch.Tensor = self.module._parameters[self._weight_key]  # type: ignore[assignment]
+        except KeyError:
+            raise UsageError(
+                f"{self.layout.name} has no parameter {self._weight_key!r} any more",
+                where="argument model",
+                hint="watch a model after it was pruned or its layers were replaced",
+            ) from None
         return found
 
     @property

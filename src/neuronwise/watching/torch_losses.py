@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.watching.torch_layers import tensors_in
@@ -35,7 +36,8 @@ class LossSeen:
             return
         self.kind = kind
         self._values.append(value.detach())
-        self._arguments = arguments
+        # Not the graph of what was predicted, which would be kept alive.
+        self._arguments = tuple(one.detach() for one in itertools.islice(tensors_in(arguments), 2))
 
     def take(self) -> torch.Tensor | None:
         """Return the value of this step, and begin the next; None if it was not called."""
