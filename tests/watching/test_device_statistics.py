@@ -96,7 +96,7 @@ def test_a_training_is_recorded_alike_both_ways(tmp_path: Path, monkeypatch: pyt
     for layer in host.stored.layout.observed:
         for quantity in NEURON_FIELDS:
             ours, theirs = (one.neurons(layer.name, quantity).values for one in (host, device))
-            np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-6, err_msg=f"{layer.name} {quantity}")
+            np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-5, err_msg=f"{layer.name} {quantity}")
 
 
 def test_before_the_first_step_there_are_weights_only() -> None:
