@@ -137,7 +137,9 @@ class HostStatistics(TorchStatistics):
         for layer, _ in rows:
             own = counts[layer.place]
             own[np.isnan(own)] = 0  # else it was counted
-        if not math.isfinite(biases.sum()):  # NaN stands for layers without biases too
+        with np.errstate(all="ignore"):
+            is_finite = math.isfinite(biases.sum())  # NaN stands for layers without biases too
+        if not is_finite:
             for layer, _ in rows:
                 bias = layer.bias
                 if bias is not None and (kind == _WEIGHTS or bias.grad is not None):

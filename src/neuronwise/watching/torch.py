@@ -338,6 +338,10 @@ class TorchWatcher:
             if on_host or frames.is_on_host or is_state:  # else it would wait for the GPU
                 self._note_skipped()
             frames.after_step(step, self._loss, bad_loss=bad_loss, metrics=self._log_frame)
+            if frames.validated:
+                for listener in self._listeners:
+                    listener.on_metrics(step, frames.validated)
+                frames.validated = {}
             if on_host or frames.is_on_host or is_state:
                 self._note_losses()
             self._choose_next(step)

@@ -97,6 +97,7 @@ class FrameWriter:
     Attributes:
         has_begun: Whether anything is recorded yet.
         found: Where it was first not finite; None as long as it is.
+        validated: What the rows held out gave last, until somebody takes it.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class FrameWriter:
         self._backward = -1
         self._before_clipping = self._after_clipping = math.nan
         self._pending: tuple[_Frame, Any] | None = None
+        self.validated: dict[str, float] = {}
         self._log: LogFrame | None = None
         self._produced: dict[Any, WatchedLayer] = {}
         self._waiting: list[tuple[WatchedLayer, torch.Tensor, Any]] = []
@@ -524,6 +526,7 @@ class FrameWriter:
         with torch.no_grad(), self._same_random_state():
             value = float(self._loss.forward(twin(self._validation[0]), self._validation[1]))
         self.event("metrics", step=step, metrics={"val_loss": value})
+        self.validated = {"val_loss": value}
 
     def _look_for_new_layers(self, step: int) -> None:
         """Tell of modules that were added since the recording began."""

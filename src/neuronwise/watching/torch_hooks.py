@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +75,22 @@ class Handles:
 
         for parameter in parameters:
             if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter):
-                self._handles.append(parameter.register_post_accumulate_grad_hook(Hook(action)))
+                self._handles.append(parameter.register_post_accumulate_grad_hook(Hook(_weakly(action))))
 
     def remove(self) -> None:
         """Remove all of them."""
         handles, self._handles = self._handles, []
         for handle in handles:
             handle.remove()
+
+
+def _weakly(action: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a method that does not keep its object: what torch itself holds is never collected."""
+    reference = weakref.WeakMethod(action)
+
+    def call(given: Any) -> None:
+        found = reference()
+        if found is not None:
+            found(given)
+
+    return call
