@@ -166,6 +166,29 @@ def test_the_loss_on_rows_held_out_is_that_of_the_model_after_the_step(tmp_path:
     np.testing.assert_allclose(watcher.recording.history("loss").values, recipe.losses, rtol=1e-6)
 
 
+def test_a_validation_that_draws_random_numbers_leaves_those_of_the_training(tmp_path: Path) -> None:
+    class Random(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + torch.rand(())
+
+    states = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model, loss = Random(4, 3), nn.MSELoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        if watched:
+            TorchWatcher(
+                model, optimizer, folder=tmp_path / "recording", loss=loss,
+                validation=(torch.ones(2, 4), torch.ones(2, 3)), strict=True,
+            )  # fmt: skip
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss(model(torch.ones(2, 4)), torch.zeros(2, 3)).backward()
+            optimizer.step()
+        states.append((torch.get_rng_state(), model.weight.detach().clone()))
+    assert all(torch.equal(*pair) for pair in zip(*states, strict=True))
+
+
 def test_what_is_logged(tmp_path: Path) -> None:
     recipe = Recipe()
     watcher = TorchWatcher(recipe.model, recipe.optimizer, folder=tmp_path / "recording", strict=True)

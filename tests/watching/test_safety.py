@@ -141,9 +141,15 @@ def test_a_watcher_is_not_copied(copied: Callable[[Any], Any], tmp_path: Path) -
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_trains_on_and_leaves_the_recording_alone(tmp_path: Path) -> None:
-    loop, watcher = watched(tmp_path, loss=None)
-    train(loop)
-    watcher.recording  # noqa: B018 - so that nothing waits in memory
+    loop, watcher = watched(tmp_path)
+    loss = watcher.observe(nn.functional.mse_loss)
+
+    def step(number: int) -> None:
+        loss(loop.model(rows(number)), torch.zeros(6, 3))
+        loop.step(number)
+
+    for number in range(3):
+        step(number)  # whose losses wait in memory
     before = content_of(watcher.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of forking where there are threads
@@ -153,7 +159,7 @@ def test_a_forked_process_trains_on_and_leaves_the_recording_alone(tmp_path: Pat
         try:
             torch.set_num_threads(1)
             watcher.log(accuracy=0.5)
-            train(loop, 4)
+            step(3)
             assert len(watcher.recording.frames) == 4
             watcher.close("failed")
             code = 0
@@ -161,9 +167,11 @@ def test_a_forked_process_trains_on_and_leaves_the_recording_alone(tmp_path: Pat
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
     assert content_of(watcher.folder) == before
-    train(loop, 2)
+    for number in range(3, 5):
+        step(number)
     watcher.close()
     assert_sound(watcher, 5)
+    assert watcher.recording.history("loss").steps.tolist() == [1, 2, 3, 4, 5]
     assert not events(watcher.folder, "metrics")
 
 
