@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import NeuronwiseError, NotFoundError, TrainingDiverged, UsageError
-from neuronwise.network.exchange import WRAPPERS, import_torch
+from neuronwise.network.exchange import import_torch
 from neuronwise.recording import Recording, read_recording
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES
 from neuronwise.watching.listener import WatchListener
 from neuronwise.watching.moments import DENSE_STEPS, Moments
 from neuronwise.watching.sink import refuse_recorded
+from neuronwise.watching.torch_arguments import check_loss, check_model, check_settings, is_compiled, unwrapped
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
@@ -96,18 +97,12 @@ class TorchWatcher:
         strict: bool = False,
         listeners: Sequence[WatchListener] = (),
     ) -> None:
-        torch = import_torch()
-        self._given = model
-        self._model = model = _unwrapped(model)
-        optimizers = _check(torch, model, optimizer, loss, validation, time_budget, bytes_budget, statistics_every)
-        for name, patterns in (("layers", layers), ("exclude", exclude)):
-            is_list = isinstance(patterns, Sequence) and not isinstance(patterns, str)
-            if patterns is not None and not (is_list and all(isinstance(one, str) for one in patterns)):
-                raise UsageError(f"expected a list of patterns, got {patterns!r:.100}", where=f"argument {name}")
-        if not isinstance(folder, (str, Path)):
-            raise UsageError(f"expected a path, got {type(folder).__name__}", where="argument folder")
-        if scaler is not None and not hasattr(scaler, "get_scale"):
-            raise UsageError(f"expected a torch.amp.GradScaler, got {type(scaler).__name__}", where="argument scaler")
+        import_torch()
+        self._is_compiled = is_compiled(model)
+        self._model = model = unwrapped(model)
+        optimizers = check_model(model, optimizer)
+        check_loss(loss, validation, scaler)
+        check_settings(folder, layers, exclude, time_budget, bytes_budget, statistics_every)
         self.folder, self.strict, self.step = Path(folder), strict, 0
         refuse_recorded(self.folder)
         self.problems: list[str] = []
@@ -118,7 +113,6 @@ class TorchWatcher:
         self._scale = None if self._scaler is None else float(self._scaler.get_scale())
         self._skipped = 0
         self._loss, self._loss_module = LossSeen(), loss
-        self._is_compiled = _is_compiled(self._given)
         self._frames = FrameWriter(
             model, self.folder, Moments(every=statistics_every), bytes_budget, layers, exclude,
             probe=probe, validation=validation, loss=loss, sees_outputs=not self._is_compiled,
@@ -440,69 +434,3 @@ def _skips(optimizer: Optimizer, *, waits: bool) -> bool:
     """
     found = getattr(optimizer, "found_inf", None)
     return found is not None and (waits or found.device.type == "cpu") and bool(found)
-
-
-def _is_compiled(model: Any) -> bool:
-    return hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None
-
-
-def _unwrapped(model: Any) -> Any:
-    while (inside := WRAPPERS.get(type(model).__name__)) is not None and hasattr(model, inside):
-        model = getattr(model, inside)
-    return model
-
-
-def _check(
-    torch: Any,
-    model: Any,
-    optimizer: Any,
-    loss: Any,
-    validation: Any,
-    time_budget: Any,
-    bytes_budget: Any,
-    statistics_every: Any,
-) -> list[Optimizer]:
-    """Refuse arguments that do not fit; return the optimizers."""
-    if not isinstance(model, torch.nn.Module):
-        raise UsageError(f"expected an nn.Module, got {type(model).__name__}", where="argument model")
-    if isinstance(model, torch.jit.ScriptModule):
-        raise UsageError(
-            "a ScriptModule takes no hooks", where="argument model", hint="watch the module before it is scripted"
-        )
-    optimizers = list(optimizer) if isinstance(optimizer, (list, tuple)) else [] if optimizer is None else [optimizer]
-    for one in optimizers:
-        if not isinstance(one, torch.optim.Optimizer):
-            raise UsageError(
-                f"expected an optimizer of torch.optim, got {type(one).__name__}",
-                where="argument optimizer",
-                hint="watch(model, optimizer): hand in what step() is called of",
-            )
-    ids = {id(parameter) for parameter in model.parameters()}
-    for one in optimizers:
-        if not any(id(parameter) in ids for group in one.param_groups for parameter in group["params"]):
-            raise UsageError(
-                "the optimizer changes no parameter of this model",
-                where="argument optimizer",
-                hint="make it of model.parameters(), after the model was moved or wrapped",
-            )
-    if loss is not None and not isinstance(loss, torch.nn.Module):
-        raise UsageError(
-            f"expected a loss module such as nn.CrossEntropyLoss(), got {loss!r:.100}",
-            where="argument loss",
-            hint="wrap a function: loss_function = watcher.observe(F.cross_entropy)",
-        )
-    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2 and loss):
-        raise UsageError(
-            "expected (inputs, targets), and beside it the loss module that compares them",
-            where="argument validation",
-            hint="watch(model, optimizer, loss=nn.CrossEntropyLoss(), validation=(X_val, y_val))",
-        )
-    if not isinstance(time_budget, (int, float)) or isinstance(time_budget, bool) or not 0 < time_budget <= 1:
-        raise UsageError(f"expected a share above 0, at most 1, got {time_budget!r:.50}", where="argument time_budget")
-    if type(bytes_budget) is not int or bytes_budget < 1_000_000:
-        raise UsageError(f"expected at least 1,000,000, got {bytes_budget!r:.50}", where="argument bytes_budget")
-    if statistics_every is not None and (type(statistics_every) is not int or statistics_every < 1):
-        raise UsageError(
-            f"expected a whole number from 1, got {statistics_every!r:.50}", where="argument statistics_every"
-        )
-    return optimizers
