@@ -26,6 +26,7 @@ from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.recording.segments import SegmentWriter
 from neuronwise.watching import TorchWatcher
 from neuronwise.watching.torch_frames import FrameWriter
+from neuronwise.watching.torch_gradients import Gradients
 
 from .helpers import Loop, events, hooks_on, mlp, rows
 
@@ -250,13 +251,16 @@ def test_an_exception_in_the_loop_ends_the_recording(
     assert_sound(watcher, 3, status)
 
 
-PARTS = ["before_step", "after_step", "saw_output", "saw_result", "saw_gradient", "saw_gradients", "_see", "_locate"]
+PARTS = [
+    (FrameWriter, "before_step"), (FrameWriter, "after_step"), (FrameWriter, "saw_output"), (FrameWriter, "saw_result"),
+    (FrameWriter, "_see"), (FrameWriter, "_locate"), (Gradients, "came"), (Gradients, "backward_ended"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("kind", "part"), PARTS, ids=[part for _, part in PARTS])
 @pytest.mark.parametrize("first", [True, False], ids=["alone", "with another's hooks behind it"])
 def test_a_measurement_that_fails_does_not_end_the_training(
-    part: str, first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Any, part: str, first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = made()
     torch.manual_seed(1)
@@ -271,14 +275,14 @@ def test_a_measurement_that_fails_does_not_end_the_training(
         for parameter in loop.model.parameters():
             parameter.register_post_accumulate_grad_hook(lambda _: calls.append("gradient"))
     torch.manual_seed(1)
-    real = getattr(FrameWriter, part)
+    real = getattr(kind, part)
 
-    def fail(self: FrameWriter, *arguments: Any, **named: Any) -> Any:
+    def fail(self: Any, *arguments: Any, **named: Any) -> Any:
         if watcher.step == 3:
             raise RuntimeError("a fault of ours")
         return real(self, *arguments, **named)
 
-    monkeypatch.setattr(FrameWriter, part, fail)
+    monkeypatch.setattr(kind, part, fail)
     with pytest.warns(RuntimeWarning, match="The training goes on") as told:
         train(loop, 6)
     monkeypatch.undo()
@@ -294,15 +298,15 @@ def test_a_measurement_that_fails_does_not_end_the_training(
     assert hooks_on(loop.model, *loop.optimizers) == (0 if first else 2 + 6 + 6)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("kind", "part"), PARTS, ids=[part for _, part in PARTS])
 def test_a_measurement_that_fails_is_raised_where_strict(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Any, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a fault of ours")
 
     loop, watcher = watched(tmp_path)
-    monkeypatch.setattr(FrameWriter, part, fail)
+    monkeypatch.setattr(kind, part, fail)
     with pytest.raises(ZeroDivisionError):
         train(loop)
     monkeypatch.undo()
@@ -470,23 +474,32 @@ def test_a_step_that_a_scaler_skips_is_none(fused: bool, told: bool, tmp_path: P
     watcher = TorchWatcher(
         model, optimizer, folder=tmp_path / "recording", scaler=scaler if told else None, strict=True
     )
-    states = [model.weight.detach().norm(dim=1).tolist()]
+    loss_function = watcher.observe(torch.sum)
+    states, means, losses = [model.weight.detach().norm(dim=1).tolist()], [], []
     for step in range(6):
         optimizer.zero_grad()
-        loss = scaler.scale(model(torch.ones(2, 4)).square().sum())
+        output = model(torch.full((2, 4), float(step)))
+        unscaled = loss_function(output.square())
+        loss = scaler.scale(unscaled)
         (loss * torch.inf if step in (0, 2, 3) else loss).backward()
         scaler.step(optimizer)
         scaler.update()
         if step not in (0, 2, 3):
             states.append(model.weight.detach().norm(dim=1).tolist())
+            means.append(output.detach().mean(0).tolist())
+            losses.append(float(unscaled.detach()))
     watcher.close()
     assert watcher.step == 3
     assert_sound(watcher, 3)
     np.testing.assert_allclose(watcher.recording.neurons("Linear", "weight_norm").values, states, rtol=1e-5)
+    # What the skipped steps computed is not mixed with what the next did.
+    np.testing.assert_allclose(watcher.recording.neurons("Linear", "mean").values[1:], means, rtol=1e-4)
+    np.testing.assert_allclose(watcher.recording.history("loss").values, losses, rtol=1e-5)
     assert not events(watcher.folder, "nonfinite")
-    if told:
-        assert sum(one["count"] for one in events(watcher.folder, "skipped")) == 3
-        assert events(watcher.folder, "end")[0]["skipped_steps"] == 3
+    skipped = events(watcher.folder, "skipped")
+    assert sum(one["count"] for one in skipped) == 3
+    assert events(watcher.folder, "end")[0]["skipped_steps"] == 3
+    assert all(one.get("inferred", False) == (not told and not fused) for one in skipped)
 
 
 def test_a_scaler_that_is_switched_off(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ class TorchWatcher:
         self._frames = FrameWriter(
             model, self.folder, Moments(every=statistics_every), bytes_budget, layers, exclude,
             probe=probe, validation=validation, loss=loss, sees_outputs=not self._is_compiled,
+            skipped=self._infer_skip,
         )  # fmt: skip
         self._parameter_ids = {id(parameter) for parameter in model.parameters()}
         self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
@@ -276,11 +277,11 @@ class TorchWatcher:
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self._is_ours():
-            self._guard(lambda: self._frames.saw_gradient(self._saw_gradients))
+            self._guard(lambda: self._frames.gradients.came(self._saw_gradients))
 
     def _saw_gradients(self) -> None:
         if self._is_ours():
-            self._guard(self._frames.saw_gradients)
+            self._guard(self._frames.gradients.backward_ended)
 
     def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
@@ -308,6 +309,13 @@ class TorchWatcher:
             if loss is None:
                 return
         self._guard(lambda: self._attend(optimizer, loss))
+
+    def _infer_skip(self) -> None:
+        """Forget the loss of a step that seems to have been skipped, and tell of it, unless a scaler does."""
+        self._loss.take()
+        if self._scaler is None:
+            self._skipped += 1
+            self._frames.event("skipped", step=self.step, count=1, inferred=True)
 
     def _skip(self) -> None:
         """Forget a step that changed nothing."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +17,7 @@ from neuronwise.recording.histogram import histogram
 from neuronwise.recording.rows import field_bytes, layers_dtype, neurons_dtype, part_of
 from neuronwise.watching.moments import Moments
 from neuronwise.watching.sink import FrameSink
+from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_layers import (
     WatchedLayer,
     all_layers,
@@ -29,7 +27,9 @@ from neuronwise.watching.torch_layers import (
     watched_layers,
 )
 from neuronwise.watching.torch_losses import LossSeen
-from neuronwise.watching.torch_statistics import FIELD, on_host, statistics_of
+from neuronwise.watching.torch_nonfinite import Nonfinite, find_nonfinite
+from neuronwise.watching.torch_statistics import on_host, statistics_of
+from neuronwise.watching.torch_twin import ask_twin, learn_from_twin, validation_loss
 
 if TYPE_CHECKING:
     import torch
@@ -37,35 +37,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 LogFrame = Callable[[int, NDArray[np.void], Mapping[str, float]], None]
-
-# Norms before and after clipping that differ by less are the same, but for rounding.
-_SAME_NORM = 1e-4
-
-
-@dataclass(frozen=True)
-class Nonfinite:
-    """Where a training was first seen to be no longer finite.
-
-    Attributes:
-        step: The step.
-        since: The last step before it that was looked at and was finite.
-        layer: The first layer in the order of the forward pass; None for the loss.
-        neuron: Its first such neuron.
-        quantity: ``"weight"``, ``"input"``, ``"activation"``, ``"loss"`` or ``"gradient"``.
-    """
-
-    step: int
-    since: int
-    layer: str | None
-    neuron: int | None
-    quantity: str
-
-    @property
-    def sentence(self) -> str:
-        """It in words."""
-        where = f"{self.layer}[{self.neuron}]" if self.layer is not None else "the loss"
-        what = f"the {self.quantity} of {where} is" if self.layer is not None else "the loss is"
-        return f"{what} NaN or infinite at step {self.step:,} (all was finite at step {self.since:,})"
 
 
 @dataclass(frozen=True)
@@ -93,9 +64,11 @@ class FrameWriter:
         validation: (inputs, targets), or None.
         loss: The loss module, or None.
         sees_outputs: Whether the model's own forward pass shows activations.
+        skipped: Called where a step seems to have been skipped, as its gradients were not finite.
 
     Attributes:
         has_begun: Whether anything is recorded yet.
+        gradients: The norm of all gradients of the step under way.
         found: Where it was first not finite; None as long as it is.
         validated: What the rows held out gave last, until somebody takes it.
     """
@@ -113,18 +86,19 @@ class FrameWriter:
         validation: tuple[Any, Any] | None,
         loss: nn.Module | None,
         sees_outputs: bool,
+        skipped: Callable[[], None],
     ) -> None:
         self._model, self._folder, self.moments, self._bytes_budget = model, folder, moments, bytes_budget
         self._patterns, self._probe, self._validation, self._loss = (layers, exclude), probe, validation, loss
-        self._sees_outputs = sees_outputs
+        self._sees_outputs, self._skipped = sees_outputs, skipped
         self._layers: list[WatchedLayer] = []
         self._sink: FrameSink | None = None
+        self._early_events: list[tuple[str, dict[str, Any]]] = []
         self.found: Nonfinite | None = None
         self._clean_step, self._next_state, self._last_state = 0, 1, -1
-        self._is_measured = self._has_learned = self._half = False
+        self._is_measured = self._has_learned = False
         self._trains, self._forward_calls = model.training, set[WatchedLayer]()
-        self._backward = -1
-        self._before_clipping = self._after_clipping = math.nan
+        self.gradients = Gradients(model, lambda: self.is_on_host)
         self._pending: tuple[_Frame, Any] | None = None
         self.validated: dict[str, float] = {}
         self._log: LogFrame | None = None
@@ -181,13 +155,16 @@ class FrameWriter:
             if is_again and layer in self._forward_calls:
                 continue
             if not is_again:
+                if self.gradients.looks_skipped:
+                    self.skip_step()
+                    self._skipped()
                 self._forward_calls.add(layer)
             values = next(tensors_in(given if layer.looks_at_inputs else output), None)
             if values is None or torch._C._functorch.is_functorch_wrapped_tensor(values):
                 continue
             device = values.device.type
             if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
-                self._half = True
+                self.gradients.is_half = True
             if self._has_learned:
                 self._see(layer, values, given)
                 continue
@@ -220,28 +197,6 @@ class FrameWriter:
         for seen in waiting:
             self._see(*seen)
 
-    def saw_gradient(self, ended: Callable[[], None]) -> None:
-        """Have `ended` called at the end of the backward pass that is under way, once."""
-        import torch
-
-        task = getattr(torch._C, "_current_graph_task_id", lambda: -1)()
-        if task != self._backward and self.is_on_host:
-            self._backward = task
-            torch.autograd.Variable._execution_engine.queue_callback(ended)
-
-    def saw_gradients(self) -> None:
-        """Note the norm of all gradients as they are before anything clips them."""
-        self._before_clipping = self._gradient_norm()
-
-    def _gradient_norm(self) -> float:
-        """Return the norm of the gradients of all parameters; NaN where they are not all on the host."""
-        import torch
-
-        found = [_plain(one.grad) for one in self._model.parameters() if one.grad is not None]
-        if not found or not self.is_on_host:
-            return math.nan
-        return math.sqrt(sum(one * one for one in torch.stack(torch._foreach_norm(found)).tolist()))
-
     @property
     def wants_state(self) -> bool:
         """Whether the state after the step under way is stored, and with it histograms."""
@@ -268,7 +223,7 @@ class FrameWriter:
             self._begin()
         if not self._sees_outputs and self._probe is not None:
             with torch.no_grad():
-                self._ask_copy(self._see)
+                ask_twin(self._model, self._layers, self._probe, self._see)
         self._statistics.before_step(scale)
         if self.wants_state:
             for layer in self._layers:
@@ -276,14 +231,7 @@ class FrameWriter:
                 self._histogram(
                     layer, "dW", None if gradient is None or gradient.is_sparse else _unscaled(gradient, scale)
                 )
-        if math.isfinite(self._before_clipping):
-            self._after_clipping = self._gradient_norm() / (1.0 if scale is None else float(scale))
-            if scaler is not None:
-                self._before_clipping /= float(scaler.get_scale())
-            elif scale is not None:
-                self._before_clipping /= float(scale)
-            elif self._half or hasattr(optimizer, "found_inf"):  # multiplied by a scaler, nobody says by what
-                self._before_clipping = math.nan
+        self.gradients.before_step(optimizer, scale, scaler)
         self._is_measured = True
 
     def _begin(self) -> None:
@@ -294,7 +242,7 @@ class FrameWriter:
         if is_blind and self._probe is not None:  # compiled after it was watched
             self._sees_outputs = False
         if not self._sees_outputs and self._probe is not None:
-            self._learn_from_copy()
+            learn_from_twin(self._model, self._layers, self._probe)
         self._end_learning()
         by_name = {layer.layout.name: layer.layout for layer in self._layers}
         layers = [by_name.get(layer.name, layer) for layer in self._layout.layers.values()]
@@ -322,6 +270,8 @@ class FrameWriter:
             self._folder, self._layout, extra={"watched": self._describe()}, files=files, moments=self.moments,
             bytes_budget=self._bytes_budget, notes=notes,
         )  # fmt: skip
+        for kind, content in self._early_events:
+            self._sink.event(kind, **content)
         self._statistics.after_step(with_update=False, with_activations=False)
         self._statistics.take(self._statistics.fetch())
         self._write(_Frame(0, {}, False, [], False))
@@ -340,38 +290,6 @@ class FrameWriter:
             "compiled": not self._sees_outputs,
         }
 
-    def _ask_copy(self, see: Callable[[WatchedLayer, torch.Tensor, Any], None]) -> Any:
-        """Let an uncompiled copy of the model answer the probe, and return that: the model itself is not called."""
-        twin = copy.deepcopy(self._model)
-        own = dict(twin.named_modules())
-        for layer in self._layers:
-            path = layer.layout.name
-            module = own.get(path.rpartition(".")[0] if layer.unseen else path, twin)
-            module.register_forward_hook(_hook_for(layer, see))
-        with self._same_random_state():
-            return twin(self._probe)
-
-    def _learn_from_copy(self) -> None:
-        """Find by a copy which activation function follows which layer."""
-        import torch
-
-        produced: dict[Any, WatchedLayer] = {}
-
-        def see(layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
-            if values.grad_fn is not None:
-                produced[values.grad_fn] = layer
-
-        with torch.enable_grad():
-            learn_activations(tensors_in(self._ask_copy(see)), produced)
-
-    def _same_random_state(self) -> AbstractContextManager[None]:
-        """Leave the random state as it was, also of the GPUs that the model is on."""
-        import torch
-
-        devices = {one.device for one in self._model.parameters() if one.device.type == "cuda"}
-        found: AbstractContextManager[None] = torch.random.fork_rng(devices=list(devices))
-        return found
-
     # ------------------------------------------------------------------ after a step
 
     def miss_step(self) -> None:
@@ -386,7 +304,7 @@ class FrameWriter:
             self._histograms[...] = 0
         self._waiting.clear()
         self._forward_calls.clear()
-        self._backward, self._before_clipping = -1, math.nan
+        self.gradients.begin()
         self._is_measured = False
 
     def after_step(self, step: int, loss: LossSeen, *, bad_loss: bool, metrics: LogFrame) -> None:
@@ -394,7 +312,7 @@ class FrameWriter:
         assert self._sink is not None
         self._log, self._trains = metrics, self._model.training
         self._statistics.after_step(with_update=self._is_measured)
-        norms = self._norms()
+        norms = self.gradients.norms()
         is_state = step >= self._next_state
         if is_state:
             for layer in self._layers:
@@ -412,24 +330,15 @@ class FrameWriter:
             self._next_state = self.moments.next_keyframe(step)
             if loss.kind is not None:
                 self._sink.event("loss", step=step, **loss.describe())
-            self._validate(step)
+            if self._validation is not None and self._loss is not None:
+                self.validated = {"val_loss": validation_loss(self._model, self._loss, self._validation)}
+                self.event("metrics", step=step, metrics=self.validated)
             self._look_for_new_layers(step)
         self._statistics.begin()
         self._histograms[...] = 0
         self._forward_calls.clear()
-        self._backward, self._before_clipping = -1, math.nan
+        self.gradients.begin()
         self._is_measured, self._step = False, step + 1
-
-    def _norms(self) -> dict[str, float]:
-        """Return the norm of all gradients before and after they were clipped, if they were."""
-        before, after = self._before_clipping, self._after_clipping
-        if not math.isfinite(before) or not abs(before - after) > _SAME_NORM * before:
-            return {}
-        # A power of two is what a scaler has multiplied them by that watching was not told of.
-        power = math.log2(before / after) if after else math.inf
-        if math.isfinite(power) and abs(power - round(power)) < _SAME_NORM:
-            return {}
-        return {"grad_norm_before_clipping": before, "grad_norm": after}
 
     def _complete(self) -> None:
         """Write the frame that was on its way from a GPU."""
@@ -458,30 +367,14 @@ class FrameWriter:
             histogram(array, row[f"{name}_counts"][place], row[f"{name}_range"][place])
 
     def _locate(self, frame: _Frame) -> None:
-        """Find where a step is first not finite, in the order of its computation."""
+        """Find where a step is first not finite; from then on it is known."""
         if self.found is not None:
             return
-        statistics, step = self._statistics, frame.step
-        found: tuple[str | None, int | None, str] | None = None
-        if statistics.bad is not None:
-            layer, neuron, quantity = statistics.bad
-            found = layer.layout.name, neuron, quantity
-        elif (found := self._first_in(frame.order, "activations")) is None and frame.bad_loss:
-            found = None, None, "loss"
+        found = find_nonfinite(self._statistics, frame.order, bad_loss=frame.bad_loss)
         if found is None:
-            order = frame.order + [layer for layer in self._layers if layer not in frame.order]
-            found = self._first_in(order, "gradients") or self._first_in(order, "weights")
-        if found is None:
-            self._clean_step = step
+            self._clean_step = frame.step
         else:
-            self._note_nonfinite(step, *found)
-
-    def _first_in(self, layers: Sequence[WatchedLayer], quantity: str) -> tuple[str, int, str] | None:
-        values = self._statistics.values[FIELD[f"nonfinite_{quantity}"]]
-        for layer in layers:
-            if (places := np.flatnonzero(values[layer.place] > 0)).size:
-                return layer.layout.name, int(places[0]), quantity[:-1]
-        return None
+            self._note_nonfinite(frame.step, *found)
 
     def _note_nonfinite(self, step: int, layer: str | None, neuron: int | None, quantity: str) -> None:
         self.found = Nonfinite(step, self._clean_step, layer, neuron, quantity)
@@ -516,18 +409,6 @@ class FrameWriter:
         if self._last_state != step:
             self._store_state(step)
 
-    def _validate(self, step: int) -> None:
-        """Try a copy of the model, in evaluation mode, on the rows held out."""
-        if self._validation is None or self._loss is None:
-            return
-        import torch
-
-        twin = copy.deepcopy(self._model).eval()
-        with torch.no_grad(), self._same_random_state():
-            value = float(self._loss.forward(twin(self._validation[0]), self._validation[1]))
-        self.event("metrics", step=step, metrics={"val_loss": value})
-        self.validated = {"val_loss": value}
-
     def _look_for_new_layers(self, step: int) -> None:
         """Tell of modules that were added since the recording began."""
         count = sum(1 for _ in self._model.modules())
@@ -545,8 +426,10 @@ class FrameWriter:
     # ------------------------------------------------------------------ the sink
 
     def event(self, kind: str, **content: Any) -> None:
-        """Write an event."""
-        if self._sink is not None:
+        """Write an event; of one before the first step, when there is a recording."""
+        if self._sink is None:
+            self._early_events.append((kind, content))
+        else:
             self._sink.event(kind, **content)
 
     def scalar(self, step: int, loss: float, rate: float) -> None:
@@ -574,27 +457,8 @@ class FrameWriter:
                 self._sink.close(status, **summary)
 
 
-def _plain(gradient: torch.Tensor) -> torch.Tensor:
-    """Return values of the same norm, in a precision that holds it."""
-    import torch
-
-    values = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return values if values.dtype in (torch.float32, torch.float64) else values.float()
-
-
 def _unscaled(gradient: torch.Tensor, scale: Any) -> torch.Tensor:
     return gradient if scale is None else gradient / scale.to(gradient.device)
-
-
-def _hook_for(
-    layer: WatchedLayer, see: Callable[[WatchedLayer, torch.Tensor, Any], None]
-) -> Callable[[Any, Any, Any], None]:
-    def hook(module: Any, given: Any, output: Any) -> None:
-        values = next(tensors_in(given if layer.looks_at_inputs else output), None)
-        if values is not None:
-            see(layer, values, given)
-
-    return hook
 
 
 def _has_lazy(model: nn.Module) -> bool:
