@@ -36,6 +36,7 @@ benchmark: $(VENV)/.developed  ## measure speed and quality; reads mnist/ and ho
 	$(BIN)/python benchmarks/large_data.py
 	$(BIN)/python benchmarks/recording.py
 	$(BIN)/python benchmarks/mlflow_away.py
+	$(BIN)/python benchmarks/watching.py
 	$(BIN)/python benchmarks/quote.py
 
 $(VENV)/.made:

@@ -23,6 +23,8 @@ OTHERS = {
     "recording_tools": ("recording", "as_tools_table"),
     "recording_reading": ("recording", "as_reading_table"),
 }
+# Results of a benchmark of another name.
+BENCHMARKS = {"watching_gpu": "watching"}
 PAGE = RESULTS.parent.parent / "docs" / "performance.md"
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -55,11 +57,12 @@ def quoted(name: str) -> str:
     where = result["machine"]
     versions = ", ".join(f"{package} {version}" for package, version in where["versions"].items())
     note = (
-        f"`{result['command']}`, {where['date']}: {where['cpu']}, {where['cores']} cores, {where['system']}, Python "
+        f"`{result['command']}`, {where['date']}: {where['cpu']}, {where['cores']} cores, "
+        f"{result['device'] + ', ' if result.get('device', 'cpu') != 'cpu' else ''}{where['system']}, Python "
         f"{where['python']}, {versions}, {where['blas']}; load average "
         f"{where['load_before']} before, {where['load_after']} after."
     )
-    module = importlib.import_module(benchmark)
+    module = importlib.import_module(BENCHMARKS.get(benchmark, benchmark))
     if function == "as_table" and hasattr(module, "footnote"):
         note = f"{module.footnote(result)}\n\n{note}".lstrip()
     return f"\n{getattr(module, function)(result)}\n\n{note}\n"
@@ -110,6 +113,7 @@ def aims() -> str:
     ]
     rows += importlib.import_module("recording").aims_rows(load("recording"))
     rows += importlib.import_module("mlflow_away").aims_rows(load("mlflow_away"))
+    rows += importlib.import_module("watching").aims_rows(load("watching"))
     return aims_table(rows)
 
 

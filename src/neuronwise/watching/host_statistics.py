@@ -222,9 +222,14 @@ def _counts_of(array: NDArray[Any], activation: str | None) -> tuple[NDArray[Any
 
 
 def _count(mask: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return how many of (…, neurons, places) are true, for each neuron."""
-    if mask.shape[2] == 1:  # by BLAS, exact as whole numbers below 2^24 are
-        ones = np.ones(len(mask), np.float32)
-        found: NDArray[Any] = ones @ mask[:, :, 0].astype(np.float32)
-        return found if len(mask) < 1 << 24 else np.count_nonzero(mask, axis=(0, 2))
-    return np.asarray(np.count_nonzero(mask, axis=2).sum(0))
+    """Return how many of (…, neurons, places) are true, for each neuron.
+
+    By BLAS, in half the time of counting; whole numbers below 2^24 are exact in float32.
+    """
+    values, places = mask.astype(np.float32), mask.shape[2]
+    if max(len(mask), places) >= 1 << 24:
+        return np.asarray(np.count_nonzero(mask, axis=(0, 2)))
+    if places == 1:
+        found: NDArray[Any] = np.ones(len(mask), np.float32) @ values[:, :, 0]
+        return found
+    return np.asarray(np.matmul(values, np.ones(places, np.float32)).sum(0, dtype=np.float64))
