@@ -108,10 +108,10 @@ def test_a_state_larger_than_the_bytes_allowed_is_told() -> None:
 
 def test_an_allowance_is_free_at_first_and_then_by_its_spacing() -> None:
     allowance = Allowance.of(100.0, 50.0)
-    assert (allowance.spacing, allowance.free) == (500, 200)
+    assert (allowance.spacing, allowance.free) == (667, 200)
     assert allowance.grants(199, 1)
-    assert not allowance.grants(200, 499)
-    assert allowance.grants(200, 500)
+    assert not allowance.grants(200, 666)
+    assert allowance.grants(200, 667)
 
 
 def test_batches_know_which_steps_they_can_answer() -> None:

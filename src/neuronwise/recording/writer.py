@@ -35,7 +35,7 @@ _log = logging.getLogger("neuronwise")
 
 # Scalars are written at least this often: a divisor of the steps at which a run looks whether a checkpoint is due, so
 # that no training goes on from a step whose scalars a kill has cost.
-_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 2048, 0.5
+_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 4096, 0.5
 # Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
 _SERIES_STEPS, _SERIES_BYTES = 64, 4_000_000
 # How often it is looked whether the folder is still where it was.

@@ -37,7 +37,7 @@ _CONCLUDED = "concluded"
 _SHARE = 0.01
 _LEAST_SECONDS = 2.0
 # How often the clock is looked at within an epoch: a power of 2, of steps of some microseconds.
-_LOOK_EVERY = 2048
+_LOOK_EVERY = 4096
 
 
 @dataclass(frozen=True)
