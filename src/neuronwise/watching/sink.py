@@ -102,8 +102,7 @@ class FrameSink:
             write_beside(folder, name, content)
         self._sealer = Sealer()
         self._streams = {name: SegmentWriter(folder, name, dtype, self._sealer) for name, dtype in dtypes.items()}
-        self._scalars = np.zeros(_SCALARS_AT_ONCE, SCALARS_DTYPE)
-        self._scalar_count = 0
+        self._scalars: list[tuple[int, float, float]] = []
         self._flushed_at = self._sealed_at = time.monotonic()
         self._events = EventWriter(folder)
         self._event_count = 0
@@ -116,18 +115,19 @@ class FrameSink:
 
     def scalar(self, step: int, loss: float, learning_rate: float) -> None:
         """Note the loss and the learning rate of a step; they are written some at a time."""
-        row = self._scalars[self._scalar_count]
-        row["step"], row["attempt"], row["loss"], row["learning_rate"] = step, self.attempt, loss, learning_rate
-        self._scalar_count += 1
+        self._scalars.append((step, loss, learning_rate))
         self.step = max(self.step, step)
-        if self._scalar_count == len(self._scalars) or time.monotonic() - self._flushed_at > _FLUSH_AFTER_S:
+        if len(self._scalars) >= _SCALARS_AT_ONCE or time.monotonic() - self._flushed_at > _FLUSH_AFTER_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what was noted: it survives the process then."""
-        if self._scalar_count:
-            self._append("scalars", self._scalars[: self._scalar_count])
-            self._scalar_count = 0
+        if self._scalars:
+            noted, self._scalars = self._scalars, []
+            rows = np.zeros(len(noted), SCALARS_DTYPE)
+            rows["attempt"] = self.attempt
+            rows["step"], rows["loss"], rows["learning_rate"] = zip(*noted, strict=True)
+            self._append("scalars", rows)
         self._flushed_at = time.monotonic()
         if self._flushed_at - self._sealed_at > _SEAL_AFTER_S:
             self.seal()

@@ -35,6 +35,8 @@ _log = logging.getLogger("neuronwise")
 
 # What watching may cost whatever the share of the time: a step, and in all before anything is recorded less often.
 _ALLOWED_PER_STEP_S, _FREE_S = 20e-6, 0.5
+# Losses are written so many at a time; those on a GPU, for which it is waited then, more.
+_LOSSES_AT_ONCE, _LOSSES_ON_GPU = 64, 512
 # After something that is not finite was found, so many steps are looked at whole.
 _STEPS_AFTER_NONFINITE = 3
 
@@ -127,6 +129,7 @@ class TorchWatcher:
         self._extra_steps = 0
         self._losses: list[tuple[int, Any, float]] = []
         self._metrics: list[tuple[int, dict[str, float]]] = []
+        self._is_given = bool(optimizers)  # then hooks are on these only
         for one in optimizers:
             self._handles.optimizer(one, self._before, self._after)
         if not optimizers:
@@ -181,7 +184,9 @@ class TorchWatcher:
         def observed(*arguments: Any, **named: Any) -> Any:
             value = function(*arguments, **named)
             if self._is_ours():
-                self._guard(lambda: self._loss.see(name, (*arguments, *named.values()), value))
+                self._guard(
+                    lambda: self._loss.see(name, (*arguments, *named.values()), value, keep=self._frames.wants_state)
+                )
             return value
 
         return observed
@@ -285,10 +290,10 @@ class TorchWatcher:
 
     def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
-            self._guard(lambda: self._loss.see(type(module).__name__, given, output))
+            self._guard(lambda: self._loss.see(type(module).__name__, given, output, keep=self._frames.wants_state))
 
     def _before(self, optimizer: Optimizer, *_: Any) -> None:
-        if not self._is_ours() or not self._owns(optimizer):
+        if not self._is_ours() or not (self._is_given or self._owns(optimizer)):
             return
         is_due = self.step + 1 >= self._due or self._extra_steps > 0
         self._skips = _skips(optimizer, waits=is_due)
@@ -296,7 +301,7 @@ class TorchWatcher:
             self._guard(lambda: self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler))
 
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
-        if not self._is_ours() or not self._owns(optimizer):
+        if not self._is_ours() or not (self._is_given or self._owns(optimizer)):
             return
         loss = self._loss.take()
         if self._skips:
@@ -307,6 +312,12 @@ class TorchWatcher:
             if self.step + 1 >= self._due:
                 self._look_at_modules()
             if loss is None:
+                return
+            on_host = loss.device.type == "cpu"
+            if not on_host or math.isfinite(float(loss)):  # as nearly always: it is written later, with others
+                self._losses.append((self.step, loss, float(optimizer.param_groups[0]["lr"])))
+                if len(self._losses) >= (_LOSSES_AT_ONCE if on_host else _LOSSES_ON_GPU):
+                    self._guard(self._note_losses)
                 return
         self._guard(lambda: self._attend(optimizer, loss))
 
@@ -350,8 +361,6 @@ class TorchWatcher:
             if self.strict and frames.found is not None:
                 found = frames.found
                 raise TrainingDiverged(found.sentence, step=step, layer=found.layer or "loss", quantity=found.quantity)
-        elif len(self._losses) >= 512 or on_host:
-            self._note_losses()
 
     def _choose_next(self, step: int) -> None:
         """Choose the next recorded step, and put hooks on the modules or take them off."""

@@ -28,16 +28,23 @@ class LossSeen:
         self._values: list[torch.Tensor] = []
         self._arguments: tuple[Any, ...] = ()
 
-    def see(self, kind: str, arguments: tuple[Any, ...], value: Any) -> None:
-        """Take in a call. Without gradients, as in an evaluation, it does not count."""
+    def see(self, kind: str, arguments: tuple[Any, ...], value: Any, *, keep: bool) -> None:
+        """Take in a call. Without gradients, as in an evaluation, it does not count.
+
+        Args:
+            kind: Name of the function.
+            arguments: What it was called with.
+            value: What it returned.
+            keep: Whether the arguments are to be described.
+        """
         import torch
 
         if not torch.is_grad_enabled() or not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return
         self.kind = kind
         self._values.append(value.detach())
-        # Not the graph of what was predicted, which would be kept alive.
-        self._arguments = tuple(one.detach() for one in itertools.islice(tensors_in(arguments), 2))
+        if keep:  # not the graph of what was predicted, which would be kept alive
+            self._arguments = tuple(one.detach() for one in itertools.islice(tensors_in(arguments), 2))
 
     def take(self) -> torch.Tensor | None:
         """Return the value of this step, and begin the next; None if it was not called."""
