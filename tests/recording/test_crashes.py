@@ -145,7 +145,7 @@ def _go_on(folder: Path, checkpoint: Path, seed: int, reference: Reference, befo
     attempts = [one.number for one in history.attempts]
     assert attempts == list(range(1, len(attempts) + 1))
     assert writer.attempt == attempts[-1]
-    assert before is None or writer.attempt > before.attempts[-1].number
+    assert before is None or writer.attempt > max((one.number for one in before.attempts), default=0)
     assert history.status == "finished"
     retaken = history.scalars[history.scalars["step"] > begun]
     assert set(retaken["attempt"].tolist()) <= {writer.attempt}

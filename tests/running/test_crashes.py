@@ -103,7 +103,7 @@ def _check(folder: Path, whole: Run, capsys: pytest.CaptureFixture[str]) -> None
     """Check that what was left can be opened or says why not, that the training goes on, and that another can begin."""
     true = dict(zip(whole.history_on_disk.scalars["step"], whole.history_on_disk.scalars["loss"], strict=True))
     if not (folder / "recording" / "recording.json").exists():
-        with pytest.raises(NotFoundError, match="there is no r"):
+        with pytest.raises(NotFoundError, match=r"there is no r|holds no run"):
             neuronwise.open(folder)
     else:
         stored = neuronwise.open(folder).stored
@@ -151,7 +151,8 @@ def test_a_training_that_is_asked_to_end_says_so_and_goes_on(
 ) -> None:
     number = (signal.SIGINT, signal.SIGTERM)[seed % 2]
     ended = _train(random.Random(seed), lambda process, folder: process.send_signal(number))
-    assert ended.code in (0, 130)
+    # A signal that comes when Python itself is ending, after the result, finds no handler any more.
+    assert ended.code in (0, 130) or (ended.code == -number and "Result on" in ended.out)
     if ended.code == 130:
         assert "what was learned is kept" in ended.out or "Ended at once by Ctrl-C or SIGTERM." in ended.out
     _check(ended.folder, whole, capsys)

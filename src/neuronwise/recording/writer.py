@@ -182,7 +182,8 @@ class RecordingWriter(Observer):
             if ends_hole:
                 self.problems[-1] += f"; it goes on from step {step:,}"
                 self._hole = None
-            self.acknowledged_step = self._flushed
+            if self._hole is None:  # else it is not known of what is behind it
+                self.acknowledged_step = self._flushed
         except OSError as error:
             self._failed(step, error)
             if self.strict:
@@ -251,7 +252,7 @@ class RecordingWriter(Observer):
         self._flushed, self._active = state.step, True
         kind = "resume" if resumed else "begin"
         self._event(kind, step=state.step, epochs=state.epochs, plan=_summary(self.plan), notes=list(self.plan.notes))
-        if self.attempt > 1:
+        if resumed or self.attempt > 1:  # of one that ended at once not even its number may be known
             self._note_lost(state.step)
         self._keyframe(state.step, state.epoch, network.parameters, network.buffers, state.optimizer_state)
         if state.step == 0 and self.plan.frame_every:

@@ -50,8 +50,8 @@ def test_a_neuron_at_a_place_is_the_z_and_a_of_the_trace(data_format: str, optio
         assert told.activation_level == pytest.approx(a[1, f, r, q], abs=1e-12)
         assert len(neuron.weights) == len(neuron.input_names) == len(told.terms)
     for f in range(3):
-        np.testing.assert_array_equal(layer[f].z(x), z[:, f])
-        np.testing.assert_array_equal(layer[f](x[2]), a[2, f])
+        np.testing.assert_allclose(layer[f].z(x), z[:, f], atol=1e-13)
+        np.testing.assert_allclose(layer[f](x[2]), a[2, f], atol=1e-13)
 
 
 def test_padding_is_no_input_of_a_neuron() -> None:
