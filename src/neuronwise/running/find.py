@@ -14,7 +14,7 @@ from neuronwise.running.checkpointing import FOLDER as CHECKPOINT
 from neuronwise.running.checkpointing import SavedTraining, begun_trainings, can_resume, find_begun, name_of
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.run import Run, local_runs, not_a_run, runs_folder
-from neuronwise.running.tracking_file import stored_id
+from neuronwise.running.tracking_file import named_folder
 from neuronwise.running.watched_run import (
     WatchedRun,
     find_watched,
@@ -55,7 +55,7 @@ def find_local(text: str) -> Path | None:
     folders = local_runs()
     if text == "latest":
         return folders[0] if folders else None
-    return _local(text, folders)
+    return named_folder(text, folders, _name)
 
 
 def find_run(run: str | Path) -> Run:
@@ -196,20 +196,6 @@ def _left_no_network(text: str) -> NotFoundError | None:
         where=f"run {folder.name}",
         hint=f"it can go on: neuronwise train --resume {folder.name[:8]}" if can_resume(folder) else None,
     )
-
-
-def _local(text: str, folders: list[Path]) -> Path | None:
-    by_id = [path for path in folders if path.name == text or (len(text) >= 4 and path.name.startswith(text))]
-    if not by_id:
-        by_id = [path for path in folders if _name(path) == text]
-    if not by_id and len(text) >= 4:  # the id in MLflow of a run that was sent there later
-        by_id = [path for path in folders if (stored_id(path) or "").startswith(text)]
-    if len(by_id) > 1:
-        candidates = ", ".join(f"{_name(path)} ({path.name[:8]})" for path in by_id[:5])
-        raise NotFoundError(
-            f"{text!r} fits {len(by_id)} runs: {candidates}", where="argument RUN", hint="give more of the id"
-        )
-    return by_id[0] if by_id else None
 
 
 def _is_folder(text: str) -> bool:

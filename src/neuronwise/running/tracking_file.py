@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,25 @@ def tracked_folders() -> Iterator[Path]:
     folder = runs_folder()
     if folder.is_dir():
         yield from (path for path in sorted(folder.iterdir()) if (path / FILE).is_file())
+
+
+def named_folder(text: str, folders: Iterable[Path], name_of: Callable[[Path], str]) -> Path | None:
+    """Return which of some runs' folders `text` names: by id, beginning of an id, name, or id in MLflow; None if none.
+
+    Raises:
+        NotFoundError: Several fit.
+    """
+    folders = list(folders)
+    found = [path for path in folders if path.name == text or (len(text) >= 4 and path.name.startswith(text))]
+    found = found or [path for path in folders if name_of(path) == text]
+    if not found and len(text) >= 4:  # the id in MLflow of a run that was sent there later
+        found = [path for path in folders if (stored_id(path) or "").startswith(text)]
+    if len(found) > 1:
+        candidates = ", ".join(f"{name_of(path)} ({path.name[:8]})" for path in found[:5])
+        raise NotFoundError(
+            f"{text!r} fits {len(found)} runs: {candidates}", where="argument RUN", hint="give more of the id"
+        )
+    return found[0] if found else None
 
 
 def stored_id(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ from neuronwise.files import folder_size_bytes, write_atomically
 from neuronwise.network import read_json
 from neuronwise.running.checkpointing import FOLDER as CHECKPOINT
 from neuronwise.running.run import runs_folder
-from neuronwise.running.tracking_file import stored_id
+from neuronwise.running.tracking_file import named_folder
 
 FILE = "watched.json"
 FORMAT = "neuronwise-watched"
@@ -130,16 +130,7 @@ def find_watched(text: str) -> Path | None:
     if text == "latest":
         others = (path for path in runs_folder().iterdir() if not is_watched(path)) if watched else ()
         return watched[0] if watched and all(_last_time(path) <= _last_time(watched[0]) for path in others) else None
-    found = [path for path in watched if path.name == text or (len(text) >= 4 and path.name.startswith(text))]
-    found = found or [path for path in watched if name_of_watched(path) == text]
-    if not found and len(text) >= 4:  # the id in MLflow of a run that was sent there later
-        found = [path for path in watched if (stored_id(path) or "").startswith(text)]
-    if len(found) > 1:
-        candidates = ", ".join(f"{name_of_watched(path)} ({path.name[:8]})" for path in found[:5])
-        raise NotFoundError(
-            f"{text!r} fits {len(found)} runs: {candidates}", where="argument RUN", hint="give more of the id"
-        )
-    return found[0] if found else None
+    return named_folder(text, watched, name_of_watched)
 
 
 def name_of_watched(folder: Path) -> str:

@@ -95,6 +95,7 @@ class FrameWriter:
         self._sink: FrameSink | None = None
         self._early_events: list[tuple[str, dict[str, Any]]] = []
         self.found: Nonfinite | None = None
+        self._step = 1  # the one under way
         self._clean_step, self._next_state, self._last_state = 0, 1, -1
         self._is_measured = self._has_learned = False
         self._trains, self._forward_calls = model.training, set[WatchedLayer]()
@@ -201,8 +202,6 @@ class FrameWriter:
     def wants_state(self) -> bool:
         """Whether the state after the step under way is stored, and with it histograms."""
         return self._step >= self._next_state
-
-    _step = 1  # the step that is under way
 
     @property
     def is_on_host(self) -> bool:
