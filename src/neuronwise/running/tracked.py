@@ -77,21 +77,28 @@ class Tracking:
         data_set = _dataset(data)
         tracker.log_input(data_set)
         tracking = cls(tracker, options.name, local_id)
-        tracking._state = TrackingState(
-            Path(),
-            local_id,
-            tracking.run_name,
-            tracker.store.display_uri or None,
-            tracker.run_id,
-            not tracker.is_online or bool(tracker.owns_run),
-            options.experiment,
-            began_ms,
-            params,
-            tags,
-            data_set,
-            [column.name for column in data.columns if column.is_input] or None,
-        )
+        columns = [column.name for column in data.columns if column.is_input] or None
+        tracking._want(tracker, local_id, began_ms, options.experiment, params, tags, data_set, columns)
         return tracking
+
+    def _want(
+        self,
+        tracker: Tracker,
+        local_id: str,
+        began_ms: int,
+        experiment: str | None,
+        params: dict[str, Any],
+        tags: dict[str, Any],
+        data_set: DatasetInfo | None = None,
+        columns: list[str] | None = None,
+    ) -> None:
+        """Note what is wanted of MLflow, for `keep` to write down; see `TrackingState`."""
+        owns_run = not tracker.is_online or bool(tracker.owns_run)
+        store = tracker.store.display_uri or None
+        self._state = TrackingState(
+            Path(), local_id, self.run_name, store, tracker.run_id, owns_run, experiment, began_ms, params, tags,
+            data_set, columns,
+        )  # fmt: skip
 
     @classmethod
     def rejoin(cls, folder: Path, run_id: str, run_name: str, uri: str | None, step: int) -> Tracking:

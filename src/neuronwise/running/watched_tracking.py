@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from neuronwise.recording import read_recording
 from neuronwise.recording.layout import LayerLayout
 from neuronwise.running.names import new_local_id
 from neuronwise.running.tracked import Tracking, send_kept
-from neuronwise.running.tracking_file import TrackingState
 from neuronwise.running.watched_points import FIELDS, is_sent, layer_values, sent_layers, spacing
 from neuronwise.tracking import LOCAL_ID_TAG, Tracker
 from neuronwise.watching import WatchListener
@@ -65,18 +63,7 @@ class WatchedTracking(Tracking):
             tracker.finish(timeout_s=5.0)
             tracker = Tracker.start(name=name, params=params, tags=tags, parent=tracker.run_id)
         tracking = cls(tracker, name, local_id)
-        tracking._state = TrackingState(
-            Path(),
-            local_id,
-            tracking.run_name,
-            tracker.store.display_uri or None,
-            tracker.run_id,
-            not tracker.is_online or bool(tracker.owns_run),
-            experiment,
-            began_ms,
-            dict(params),
-            tags,
-        )
+        tracking._want(tracker, local_id, began_ms, experiment, dict(params), tags)
         return tracking
 
     @property
