@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import UsageError
+from neuronwise.explaining.figures import GREY, NEGATIVE, POSITIVE, ZERO, hex_colour, new_figure
 
 Pixels = NDArray[np.uint8]
 
-NEGATIVE, ZERO, POSITIVE = (217, 115, 26), (238, 240, 242), (42, 116, 184)
-_GREY = "#3e4c59"
 _ZERO_BAR = (62, 76, 89)
 
 
@@ -90,13 +89,13 @@ def weight_histograms(name: str, steps: Sequence[int], matrices: Sequence[NDArra
     bins = histogram_bins(matrices[0].size)
     counts = [np.histogram(values, bins=bins, range=(-largest, largest))[0] for values in finite]
     tallest = 1.05 * max(1, *(int(count.max()) for count in counts))
-    figure = _figure(4.8, 3.0)
+    figure = new_figure(4.8, 3.0)
     axes = figure.add_subplot()
     axes.set_xlim(-largest, largest)
     axes.set_ylim(0, tallest)
     axes.set_title(" ", fontsize=10)  # keeps the place
-    axes.set_xlabel("weight", color=_GREY)
-    axes.set_ylabel("number of weights", color=_GREY)
+    axes.set_xlabel("weight", color=GREY)
+    axes.set_ylabel("number of weights", color=GREY)
     frame = _draw(figure)
     box = axes.get_window_extent()
     left, right = round(box.x0) + 1, round(box.x1) - 1
@@ -123,7 +122,7 @@ def _write(picture: Pixels, text: str, middle: int) -> Pixels:
 
     image = Image.fromarray(picture)
     font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 13)
-    ImageDraw.Draw(image).text((middle, 4), text, fill=_GREY, font=font, anchor="ma")
+    ImageDraw.Draw(image).text((middle, 4), text, fill=GREY, font=font, anchor="ma")
     return np.asarray(image)
 
 
@@ -137,7 +136,7 @@ def histograms_over_time(steps: Sequence[int], layers: dict[str, Sequence[NDArra
         steps: The steps, ascending.
         layers: For each layer its weights at each of these steps.
     """
-    figure = _figure(7.2, 1.9 * len(layers) + 0.5)
+    figure = new_figure(7.2, 1.9 * len(layers) + 0.5)
     grid = figure.subplots(len(layers), 1, squeeze=False, sharex=True)
     for axes, (name, history) in zip(grid[:, 0], layers.items(), strict=True):
         finite = [values[np.isfinite(values)] for values in history]
@@ -150,13 +149,17 @@ def histograms_over_time(steps: Sequence[int], layers: dict[str, Sequence[NDArra
         axes.pcolormesh(
             np.arange(len(steps) + 1) - 0.5, np.linspace(-largest, largest, bins + 1), np.sqrt(shares), cmap="Blues"
         )
-        axes.plot([values.min(initial=np.inf) if values.size else np.nan for values in finite], color=_hex(NEGATIVE))
-        axes.plot([values.max(initial=-np.inf) if values.size else np.nan for values in finite], color=_hex(NEGATIVE))
-        axes.set_ylabel(name, color=_GREY)
+        axes.plot(
+            [values.min(initial=np.inf) if values.size else np.nan for values in finite], color=hex_colour(NEGATIVE)
+        )
+        axes.plot(
+            [values.max(initial=-np.inf) if values.size else np.nan for values in finite], color=hex_colour(NEGATIVE)
+        )
+        axes.set_ylabel(name, color=GREY)
         places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 8)).astype(int))
         axes.set_xticks(places, [f"{steps[i]:,}" for i in places])
-    grid[-1, 0].set_xlabel("step", color=_GREY)
-    grid[0, 0].set_title("weights over time, with the smallest and the largest as lines", fontsize=10, color=_GREY)
+    grid[-1, 0].set_xlabel("step", color=GREY)
+    grid[0, 0].set_title("weights over time, with the smallest and the largest as lines", fontsize=10, color=GREY)
     return _draw(figure)
 
 
@@ -174,20 +177,6 @@ def histogram_bins(count: int) -> int:
     return max(11, min(61, math.isqrt(count))) | 1
 
 
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def _figure(width: float, height: float) -> Any:
-    # The object interface, without pyplot: no window, no global state, safe beside the user's own plots.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
-
-
 def _draw(figure: Any) -> Pixels:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    figure.canvas.draw()
+    return np.ascontiguousarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
