@@ -13,6 +13,7 @@ from neuronwise.errors import FormatError, NotFoundError
 from neuronwise.recording.description import Attempt, attempt_of, read_array, read_attempts, read_description
 from neuronwise.recording.events import read_events
 from neuronwise.recording.layout import Layout, Place
+from neuronwise.recording.module_network import ModuleNetwork
 from neuronwise.recording.rows import (
     BLOCK_BYTES,
     STREAMS,
@@ -35,6 +36,8 @@ class RecordedHistory:
         description: The content of recording.json.
         layout: Where everything stands in the flat arrays.
         network_dict: The network as a description, for `Network.from_dict`; None of a model of another framework.
+        network_changed_at: From which step on the modules of a watched model were no longer what `module_network` says;
+            None if they never were.
         attempts: Each time that the training was begun or gone on with.
         steps: Steps whose state is stored (keyframes), ascending, (n,) int64; 0 is the network before training.
         frames: Steps whose statistics are stored, likewise.
@@ -108,6 +111,7 @@ class RecordedHistory:
         self.notes: list[str] = []
         self.delivered_step: int | None = None
         self.best_step: int | None = None
+        self.network_changed_at: int | None = None
         epochs: dict[int, dict[str, Any]] = {}
         begun: set[int] = set()
         self._ended: set[int] = set()
@@ -144,6 +148,8 @@ class RecordedHistory:
                 gaps[_whole(event.get("attempt")), _whole(event.get("from_step"))] = event
             elif kind == "pass":
                 self.passes.append(event)
+            elif kind == "network_changed" and self.network_changed_at is None:
+                self.network_changed_at = step
             elif kind in ("begin", "resume"):
                 self.status, self.delivered_step, self.best_step = "unfinished", None, None
                 self.notes += [note for note in _texts(event.get("notes")) if note not in self.notes]
@@ -175,6 +181,17 @@ class RecordedHistory:
                 there = self._streams[name].rows_of.get(number, 0) if name in self._streams else 0
                 if there < count:
                     self._damaged(f"{name}: {count - there:,.0f} of {count:,.0f} rows of attempt {number} are missing")
+
+    @cached_property
+    def module_network(self) -> ModuleNetwork | None:
+        """What makes a `Network` of a state of a watched module; None where it is none, or the network is ours.
+
+        Raises:
+            FormatError: What is said of it cannot be read.
+        """
+        watched = self.description.get("watched")
+        found = watched.get("network") if isinstance(watched, dict) else None
+        return None if found is None else ModuleNetwork.from_dict(found, self._where)
 
     @property
     def parameter_count(self) -> int:

@@ -435,6 +435,14 @@ class Recording:
         return network_of(self.stored)
 
     def _read(self, step: int) -> Network:
+        changed = self.stored.network_changed_at
+        if changed is not None and step >= changed:
+            raise NotFoundError(
+                f"the modules of the model were changed before step {changed:,}: at step {step:,} it is no longer the "
+                "network that is described",
+                where=str(self.stored.folder),
+                hint=f"Recording.stored.layer({step}, name) returns its arrays by name",
+            )
         return network_of(self.stored, self.stored.parameters(step), self.stored.buffers(step))
 
     def __repr__(self) -> str:

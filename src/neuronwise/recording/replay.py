@@ -424,22 +424,27 @@ def network_of(history: RecordedHistory, parameters: Array | None = None, buffer
     """Return the network of a recording with these parameters and buffers; default zeros.
 
     Raises:
-        NotFoundError: The recording is of a model of another framework, or holds no state.
+        NotFoundError: The recording is of a model of another framework that is no such network, or holds no state.
         FormatError: The description does not go with what is stored.
     """
     layout, where = history.layout, str(history.folder / "recording.json")
-    if history.network_dict is None:
-        raise NotFoundError(
-            "the recording is of a model of another framework, of which only the arrays are known",
-            where=where,
-            hint="Recording.stored.layer(step, name) returns them by name",
-        )
     if not len(history.steps):  # so that no more memory is taken than the files have bytes
         raise NotFoundError("the recording holds no weights", where=str(history.folder))
     if parameters is None:
         parameters = np.zeros(layout.parameter_count, layout.dtype)
     if buffers is None:
         buffers = np.zeros(layout.buffer_count, layout.dtype)
+    if history.network_dict is None:
+        if (found := history.module_network) is not None:
+            return found.make(layout, parameters, buffers, where)
+        watched = history.description.get("watched")
+        why = watched.get("why_no_network") if isinstance(watched, dict) else None
+        raise NotFoundError(
+            "the recording is of a model of another framework, of which only the arrays are known"
+            + (f" ({why:.500})" if isinstance(why, str) else ""),
+            where=where,
+            hint="Recording.stored.layer(step, name) returns them by name",
+        )
     network = network_from_dict(history.network_dict, where=where, parameters=parameters, buffers=buffers)
     if Layout.of(network, layout.optimizer_names).to_dict() != layout.to_dict():
         raise FormatError("the network is not that whose layers are described", where=where)

@@ -278,7 +278,7 @@ class TorchWatcher:
 
     def _saw_result(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
-            self._guard(lambda: self._frames.saw_result(output))
+            self._guard(lambda: self._frames.saw_result(given, output))
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self._is_ours():

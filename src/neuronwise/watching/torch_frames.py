@@ -27,6 +27,7 @@ from neuronwise.watching.torch_layers import (
     watched_layers,
 )
 from neuronwise.watching.torch_losses import LossSeen
+from neuronwise.watching.torch_network import KeptNetwork
 from neuronwise.watching.torch_nonfinite import Nonfinite, find_nonfinite
 from neuronwise.watching.torch_statistics import on_host, statistics_of
 from neuronwise.watching.torch_twin import ask_twin, learn_from_twin, validation_loss
@@ -105,6 +106,8 @@ class FrameWriter:
         self._log: LogFrame | None = None
         self._produced: dict[Any, WatchedLayer] = {}
         self._waiting: list[tuple[WatchedLayer, torch.Tensor, Any]] = []
+        self._network: KeptNetwork | None = None
+        self._input_shape = _shape_of_one(probe)
         if not _has_lazy(model):
             self._prepare()
 
@@ -181,10 +184,12 @@ class FrameWriter:
             self._histogram(layer, "z", z)
             self._histogram(layer, "a", z if layer.activation is None else layer.activation(z))
 
-    def saw_result(self, output: Any) -> None:
-        """Learn from the first result which activation function follows which layer."""
+    def saw_result(self, given: Any, output: Any) -> None:
+        """Learn from the first result which activation function follows which layer, and what an input looks like."""
         import torch
 
+        if not self._has_learned:
+            self._input_shape = _shape_of_one(next(tensors_in(given), None)) or self._input_shape
         if self._has_learned or not torch.is_grad_enabled() or not self._produced:
             return
         learn_activations(tensors_in(output), self._produced)
@@ -262,12 +267,15 @@ class FrameWriter:
         if unknown and self._sees_outputs:
             some = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
             notes.append(f"no activation function was seen to follow {some}: statistics are of what they return")
+        self._network = KeptNetwork(self._model, self._layout, self._input_shape)
+        if self._network.note is not None:
+            notes.append(self._network.note)
         files = {}
         if hasattr(self._probe, "detach") and self._probe.dtype.is_floating_point:
             files["probe.npy"] = npy_bytes(on_host(self._probe.cpu()).astype("<f4"))
         self._sink = FrameSink(
-            self._folder, self._layout, extra={"watched": self._describe()}, files=files, moments=self.moments,
-            bytes_budget=self._bytes_budget, notes=notes,
+            self._folder, self._layout, extra={"watched": self._describe() | self._network.to_dict()}, files=files,
+            moments=self.moments, bytes_budget=self._bytes_budget, notes=notes,
         )  # fmt: skip
         for kind, content in self._early_events:
             self._sink.event(kind, **content)
@@ -406,10 +414,13 @@ class FrameWriter:
     def last_state(self, step: int) -> None:
         """Store the state after the last step."""
         if self._last_state != step:
+            self._look_for_new_layers(step)
             self._store_state(step)
 
     def _look_for_new_layers(self, step: int) -> None:
-        """Tell of modules that were added since the recording began."""
+        """Tell of modules that were added or changed since the recording began."""
+        if self._network is not None and self._network.has_changed(self._model):
+            self.event("network_changed", step=step)
         count = sum(1 for _ in self._model.modules())
         if count > self._modules:
             known = set(self._layout.layers)
@@ -458,6 +469,11 @@ class FrameWriter:
 
 def _unscaled(gradient: torch.Tensor, scale: Any) -> torch.Tensor:
     return gradient if scale is None else gradient / scale.to(gradient.device)
+
+
+def _shape_of_one(inputs: Any) -> tuple[int, ...] | None:
+    """Return the shape of one input of a batch; None where there is none."""
+    return tuple(inputs.shape[1:]) if hasattr(inputs, "shape") else None
 
 
 def _has_lazy(model: nn.Module) -> bool:
