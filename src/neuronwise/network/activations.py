@@ -34,6 +34,7 @@ class Activation(ABC):
         value_range: The values that f can take, as an interval.
         use: When it is the right choice.
         weakness: Where it fails.
+        is_piecewise_linear: Whether f is made of straight pieces through zero, so that f(z) = f'(z) · z.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Activation(ABC):
     value_range: str
     use: str
     weakness: str
+    is_piecewise_linear: bool = False
 
     @abstractmethod
     def forward(self, z: Array, a: Array) -> None:
@@ -88,6 +90,7 @@ class Identity(Activation):
     value_range = "(-inf, inf)"
     use = "output of a regression (a price); a layer that should stay linear"
     weakness = "layers of it, however many, are together only one linear layer"
+    is_piecewise_linear = True
 
     def forward(self, z: Array, a: Array) -> None:
         """Copy z."""
@@ -151,6 +154,7 @@ class ReLU(Activation):
     value_range = "[0, inf)"
     use = "hidden layers, the usual first choice: cheap, and its gradient does not vanish for z > 0"
     weakness = "a neuron whose z is negative for every input is dead: it outputs 0 and no longer learns"
+    is_piecewise_linear = True
 
     def forward(self, z: Array, a: Array) -> None:
         """Keep NaN as NaN."""
@@ -175,6 +179,7 @@ class LeakyReLU(Activation):
     value_range = "(-inf, inf)"
     use = "hidden layers in which ReLU neurons die"
     weakness = "the slope 0.01 is one more thing to choose; it seldom beats ReLU where nothing dies"
+    is_piecewise_linear = True
     slope = 0.01
 
     def forward(self, z: Array, a: Array) -> None:
