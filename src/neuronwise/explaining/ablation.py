@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
 from neuronwise.explaining.figures import GREY, new_figure, signed_bars
-from neuronwise.explaining.judging import Judge, outputs, passes
+from neuronwise.explaining.judging import Judge, amount_words, outputs, passes
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.result import Block, Explanation, Table
 from neuronwise.network import ActivationLayer, BatchNorm, Dense, Dropout, Flatten, Layer, Loss, Network, Workspace
@@ -139,11 +139,11 @@ class LayerImportance(Explanation):
                     f"{self.classes[worst]} {100 * changes[worst]:+.1f}" if changes[worst] < 0 else "none",
                 ]
             else:
-                cells += [f"{self.score_change[j]:+.4f}", f"{self.answer_change[j]:,.4g}"]
+                cells += [f"{self.score_change[j]:+.4f}", amount_words(self.answer_change[j])]
             rows.append((*cells, f"{100 * self.affected[j]:.0f} %"))
         moved = "answers moved by" + (f" ({self.unit})" if self.unit else "")
         own = ("accuracy, points", "answers changed", "hurts most, points") if self.classes else ("R²", moved)
-        heads = ("without", "loss", *own, "not so already")
+        heads = ("without", "loss", *own, "was not 0 in" if self.mode == "zero" else "was not so in")
         return Table(heads, tuple(rows), title=f"{self.layer}: what is lost without each neuron")
 
     def figure(self) -> Figure:
@@ -158,6 +158,7 @@ class LayerImportance(Explanation):
         held = "0" if self.mode == "zero" else "their mean"
         title = f"{self.layer}: what is lost without each neuron, held at {held} ({self.rows:,} {self.rows_are})"
         signed_bars(axes, names, drawn, title=title, label=label)
+        axes.margins(y=0.01)
         if len(shown) < len(order):
             axes.axhline(_BARS - 6 - 0.5, color=GREY, linewidth=0.8, linestyle=":")
             left = len(order) - len(shown)
@@ -237,6 +238,12 @@ def rank_neurons(
     return tally.result(network.layers[position].name, mode, rows_are, gap, largest)
 
 
+def numbers_per_row(network: Network, layer: str) -> int:
+    """Return about how many multiplications `rank_neurons` takes for a row, to choose how many rows it is given."""
+    silencer = _Silencer(network, network.layers.index(network[layer]))
+    return silencer.count * silencer.numbers_per_pair
+
+
 class _Silencer:
     """Replaces the activation of one neuron of a layer in one row: the answers of many such pairs at a time."""
 
@@ -256,6 +263,8 @@ class _Silencer:
         widest = max(int(np.prod(one)) for one in (shape, *(one.output_shape for one in after)))
         self._batch = max(16, min(2048, _NUMBERS_AT_ONCE // widest))
         self.rows_at_once = network.rows_at_a_time
+        # A number that is copied, corrected and bent takes about as long as 16 multiplications in a matrix product.
+        self.numbers_per_pair = sum(_multiplications(one) for one in after) + 16 * int(np.prod(shape))
         self._tail = Workspace(after, shape, self._batch, network.dtype) if after else None
         if self._dense is not None:
             buffer = (self._batch, *shape)
@@ -424,6 +433,12 @@ class _Tally:
             self._loss / rows, score, judge.class_names, class_rows, class_scores, self.loss_increase, change,
             class_changes, self._answers / rows, self._affected / rows, gap, largest, unit,
         )  # fmt: skip
+
+
+def _multiplications(layer: Layer) -> int:
+    """Return about how many multiplications a layer takes for one row."""
+    W = layer.parameters.get("W")
+    return 8 * layer.neuron_count if W is None else W.size * (layer.neuron_count // len(W))
 
 
 def _is_unit_by_unit(layer: Layer) -> bool:

@@ -159,6 +159,11 @@ def row_losses(loss: Loss, z: Array, a: Array, y: NDArray[Any]) -> NDArray[np.fl
     return np.asarray(found, np.float64)
 
 
+def amount_words(value: float) -> str:
+    """Return an amount in words: ``34,210`` or ``0.5318``."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def passes(network: Network, X: NDArray[Any], rows_at_once: int | None = None) -> Iterator[tuple[slice, Workspace]]:
     """Yield the rows of X, a chunk at a time, with a workspace that has just seen them, its buffers used again."""
     space: Workspace | None = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.explaining.meaning import Meaning
-from neuronwise.network import Network
+from neuronwise.network import LOSSES, Network
 from neuronwise.recording import Recording
 from neuronwise.running.checkpointing import SavedTraining
 from neuronwise.running.find import find_folder, load
@@ -68,6 +68,19 @@ class Subject:
         """
         return prepare_again(SavedTraining.load(self.folder), self._data, Reporter())
 
+    @cached_property
+    def loss(self) -> str | None:
+        """The loss it was trained with, by name; None where the run does not say, for the usual one."""
+        loss = Run.load(self.folder).settings.get("loss")
+        return loss if isinstance(loss, str) and loss in LOSSES else None
+
+    def rows_words(self, examples: Examples) -> str:
+        """Return what some rows are, in words: ``"held-out rows"``, ``"of 10,000 training rows"`` if a sample."""
+        words = {"train": "training rows", "validation": "validation rows", "test": "held-out rows"}[examples.part]
+        data = self.prepared
+        every = {"train": data.train, "validation": data.validation, "test": data.test}[examples.part]
+        return words if len(every) == len(examples.y) else f"of {len(every):,} {words}"
+
     def examples(self, part: Part = "held-out", *, most: int | None = None, seed: int = 0) -> Examples:
         """Return rows of the data: those held out (the test rows; without any, validation; without any, training).
 
@@ -93,6 +106,18 @@ class Subject:
         Raises:
             UsageError: There is no such row, or it was left out because it has no target.
         """
+        return np.asarray(self.prepared.X[self._place(number)], self.network.dtype).reshape(self.network.input_shape)
+
+    def row_with_target(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return a row's inputs as `row` does, and its target, (1,) or (1, outputs), as in `Examples.y`.
+
+        Raises:
+            NotFoundError: There is no such row, or it was left out because it has no target.
+        """
+        place = self._place(number)
+        return self.row(number), self.prepared.y[place : place + 1]
+
+    def _place(self, number: int) -> int:
         data = self.prepared
         source = data.source_rows if len(data.source_rows) else np.arange(len(data.X))
         found = np.flatnonzero(source == number)
@@ -102,7 +127,7 @@ class Subject:
                 f"there is no row {number} among the {len(source):,} that have a target; the last is {last:,}",
                 where="argument row",
             )
-        return np.asarray(data.X[found[0]], dtype=self.network.dtype).reshape(self.network.input_shape)
+        return int(found[0])
 
     def encode(self, data: Any) -> tuple[NDArray[Any], list[str]]:
         """Return inputs, (rows, *input_shape), made of raw data, and sentences on what training has never seen."""
