@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -221,6 +222,22 @@ def test_agrees_with_the_slow_obvious_way(name: str, dtype: str) -> None:
     network = NETWORKS[name](dtype)
     for seed, batch in ((0, 6), (1, 1), (2, 40)):
         agree(network, a_step(network, seed, batch))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_of_an_update_that_is_the_scaled_gradient_the_rate_says_all(name: str, dtype: str) -> None:
+    network = NETWORKS[name](dtype)
+    step = a_step(network)
+    layout = Layout.of(network)
+    slow = Statistics(network, layout).measure_neurons(step).copy()
+    told = Statistics(network, layout)
+    quick = told.measure_neurons(replace(step, update=None, rate=0.1)).copy()
+    for field in NEURON_FIELDS:
+        np.testing.assert_allclose(quick[field], slow[field], rtol=1e-6 if dtype == "float32" else 1e-13, err_msg=field)
+    assert np.isfinite(quick["update_norm"]).any() == bool(network.parameter_count)
+    without = told.measure_neurons(replace(step, update=None))
+    assert np.isnan(without["update_norm"]).all()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -123,7 +123,7 @@ def test_scalars_are_flushed_now_and_then(tmp_path: Path) -> None:
 
     X_ = generator.normal(size=(10_000, 2))
     fit(network, X_, X_[:, 0], batch_size=1, epochs=1, learning_rate=1e-3, observers=[writer, Look()], strict=True)
-    assert max(seen) <= 4096
+    assert max(seen) <= 4000
     assert max(seen) > 2000
     assert len(read_recording(tmp_path).scalars) == 10_000
 
@@ -168,7 +168,8 @@ def test_a_disk_that_is_full_for_a_while_makes_a_hole_that_is_told(
     assert (gap["from_step"], gap["to_step"]) == (6, 10)
     assert "No space left" in gap["reason"]
     assert any("between steps 6 and 10 not everything was recorded" in problem for problem in history.problems)
-    assert history.steps.tolist() == [*range(6), *range(10, 21)]
+    # One that waited in memory when the disk had room again is written too.
+    assert history.steps.tolist() in ([*range(6), *range(10, 21)], [*range(6), *range(9, 21)])
     assert set(history.scalars["step"].tolist()) >= set(range(1, 6)) | set(range(10, 21))
     for step in history.steps.tolist():
         assert history.parameters(step).tobytes() == everything.steps[step]["parameters"].tobytes()

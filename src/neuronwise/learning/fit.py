@@ -165,6 +165,7 @@ def fit(
         network, X_all, y_all, weights, settings.loss, chosen, settings.clip_norm, schedule=rates, seed=settings.seed
     )  # fmt: skip
     state.gradients, state.update, state.optimizer_state = stepper.gradients, chosen.update, chosen.state
+    state.is_scaled_gradient = chosen.is_scaled_gradient
     loop = Loop(settings, stepper, state, training, evaluator, listeners, identity, resume)
 
     try:

@@ -46,6 +46,7 @@ class TrainingState:
         gradients: Gradients of the mean loss (after clipping), laid out as `network.parameters`.
         update: What this step subtracted from the parameters, laid out likewise; of a step that no observer was
             called for it may be missing (see `Observer.next_step`).
+        is_scaled_gradient: Whether every update is nothing but the learning rate times the gradients (plain SGD).
         optimizer_state: The arrays that the optimizer remembers between steps, by name.
         schedule_state: `Schedule.snapshot` at the end of the last epoch; empty where the schedule notes nothing.
         passes: For each layer its x, z, a and delta on this batch, with the weights before the step.
@@ -71,6 +72,7 @@ class TrainingState:
         self.batch_indices: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.gradients: Array = np.empty(0)
         self.update: Array = np.empty(0)
+        self.is_scaled_gradient = False
         self.optimizer_state: Mapping[str, Array] = {}
         self.schedule_state: dict[str, Any] = {}
         self.passes: Sequence[Pass] = ()

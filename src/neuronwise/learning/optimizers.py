@@ -120,6 +120,11 @@ class Optimizer(ABC):
         """Return the names of the arrays in `state`, in the order in which `_compute_update` takes them."""
         return ()
 
+    @property
+    def is_scaled_gradient(self) -> bool:
+        """Whether `update` is nothing but the learning rate times the gradients."""
+        return False
+
     @abstractmethod
     def _compute_update(self, gradients: Array, update: Array, state: Sequence[Array]) -> None:
         """Fill `update` of one block, for step number `steps` (from 1); `state` in the order of `state_names`."""
@@ -215,6 +220,11 @@ class SGD(Optimizer):
 
     name = "sgd"
     default_learning_rate = 0.1
+
+    @property
+    def is_scaled_gradient(self) -> bool:
+        """Whether `update` is nothing but the learning rate times the gradients: without weight decay."""
+        return not self.weight_decay
 
     def _compute_update(self, gradients: Array, update: Array, state: Sequence[Array]) -> None:
         np.multiply(gradients, self.learning_rate, out=update)

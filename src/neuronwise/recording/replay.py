@@ -209,8 +209,13 @@ class Replay:
                     self._optimizer.keeps_update = True
                     stepper.update()
                 self._at = step
+                is_scaled, rate = self._optimizer.is_scaled_gradient, self._optimizer.learning_rate
                 taken = Measured(
-                    self.network.parameters, stepper.gradients, self._optimizer.update, stepper.space.passes
+                    self.network.parameters,
+                    stepper.gradients,
+                    None if is_scaled else self._optimizer.update,
+                    stepper.space.passes,
+                    rate if is_scaled else None,
                 )
             with blas_threads(self._threads):
                 neurons = self._statistics.measure_neurons(taken).copy()

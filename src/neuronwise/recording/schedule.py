@@ -38,10 +38,10 @@ _BYTES_PER_US, _STATISTICS_PER_US = 2400.0, 400.0
 # What keyframes, frames and summaries of epochs may cost of the steps' time; and how long going to a step may take.
 COST_SHARE, FRAME_SHARE, SUMMARY_SHARE, _SEEK_US = 0.003, 0.0015, 0.001, 45_000.0
 # A short training may spend this whatever its share, so that it too can be looked at closely.
-ALLOWED_US, _FRAMES_ALLOWED_US, _SUMMARIES_ALLOWED_US = 20_000.0, 7_000.0, 17_000.0
+ALLOWED_US, _FRAMES_ALLOWED_US, _SUMMARIES_ALLOWED_US = 20_000.0, 7_000.0, 9_000.0
 # At least so many keyframes a run, but not closer than cost allows; at most so many steps between two.
 _LEAST_COUNT, MOST_SPACING = 150, 500
-_FRAMES_PER_RUN, _FRAME_SPACING = 130, 4000
+_FRAMES_PER_RUN, _FRAME_SPACING = 130, 5000
 # Frames at the first steps and ends of epochs.
 _BESIDE = 60
 

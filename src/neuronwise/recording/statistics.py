@@ -43,14 +43,17 @@ class Measured:
     Attributes:
         parameters: After the step, flat.
         gradients: Of the mean loss, after clipping, flat; None at step 0.
-        update: What the step subtracted, flat; None at step 0.
+        update: What the step subtracted, flat; None at step 0, and where `rate` says all of it.
         passes: x, z and a of each layer on the batch, by the weights before the step; none at step 0.
+        rate: The learning rate, where the update is nothing but it times the gradients: what is measured of the update
+            then follows from the gradients.
     """
 
     parameters: Array
     gradients: Array | None
     update: Array | None
     passes: Sequence[Pass]
+    rate: float | None = None
 
 
 class Statistics:
@@ -108,7 +111,7 @@ class Statistics:
             number: The number of the step.
         """
         place, passes = self._count, step.passes
-        self._weights.take(place, (step.parameters, step.gradients, step.update))
+        self._weights.take(place, (step.parameters, step.gradients, step.update), step.rate)
         for part in self._parts:
             part.keep(place, passes[part.position].a if passes else None)
         self._steps[place] = number

@@ -66,6 +66,7 @@ class WeightStatistics:
         self._counts = np.zeros((capacity, len(COUNTS), layout.neuron_count), layout.dtype)
         self._has_counts = False
         self._flats: Flats = (None, None, None)
+        self._rates = np.full(capacity, np.nan)
         self._given: list[tuple[int, Array]] = []
         # For each step that may be taken: where to copy what; rows and where their squares go; norms to look at.
         self._copies: list[list[tuple[Array, Array]]] = []
@@ -74,8 +75,15 @@ class WeightStatistics:
         # Which norms were doubtful last, and the rows they are of.
         self._low, self._low_rows = b"", list[NDArray[Any]]()
 
-    def take(self, place: int, flats: Flats) -> None:
-        """Measure a step, the `place`-th since `finish`; its arrays are not needed any more afterwards."""
+    def take(self, place: int, flats: Flats, rate: float | None = None) -> None:
+        """Measure a step, the `place`-th since `finish`; its arrays are not needed any more afterwards.
+
+        Args:
+            place: Where it stands.
+            flats: Its arrays.
+            rate: What the gradients were multiplied by to give the update, where that is not among the arrays.
+        """
+        self._rates[place] = math.nan if rate is None else rate
         bound = self._flats
         if flats[0] is not bound[0] or flats[1] is not bound[1] or flats[2] is not bound[2]:
             self._bind(flats)
@@ -149,6 +157,8 @@ class WeightStatistics:
                     self._counts[:n, kind, neurons] += ~np.isfinite(biases)
                     self._has_counts = True
             values[COUNTS[kind]][...] = self._counts[:n, kind]
+        if self._flats[2] is None:  # NaN where there was no update
+            np.multiply(values["grad_norm"], self._rates[:n, None], out=values["update_norm"], casting="same_kind")
         if self._has_counts:
             self._counts.fill(0)
             self._has_counts = False

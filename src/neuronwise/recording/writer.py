@@ -22,9 +22,10 @@ from neuronwise.recording.description import begin_attempt, describe, npy_bytes,
 from neuronwise.recording.events import EventWriter
 from neuronwise.recording.layout import Layout
 from neuronwise.recording.quantities import layer_summaries
-from neuronwise.recording.rows import SCALARS_DTYPE, head_dtype, stream_dtypes, write_checksums
+from neuronwise.recording.rows import SCALARS_DTYPE, stream_dtypes, write_checksums
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES, Plan, plan_recording
-from neuronwise.recording.segments import Sealer, SegmentWriter, append_state, read_stream
+from neuronwise.recording.segments import Sealer, SegmentWriter, read_stream
+from neuronwise.recording.states import StateWriter
 from neuronwise.recording.statistics import Measured, Statistics
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _log = logging.getLogger("neuronwise")
 
 # Scalars are written at least this often: a divisor of the steps at which a run looks whether a checkpoint is due, so
 # that no training goes on from a step whose scalars a kill has cost.
-_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 4096, 0.5
+_STEPS_PER_FLUSH, _FLUSH_AFTER_S = 4000, 0.5
 # Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
 _SERIES_STEPS, _SERIES_BYTES = 64, 4_000_000
 # How often it is looked whether the folder is still where it was.
@@ -49,8 +50,8 @@ _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 class RecordingWriter(Observer):
     """Records a training: whole states, statistics of every neuron now and then, the loss of every step.
 
-    docs/reference/recording.md describes the folder. What was written survives `kill -9`: at most the steps since the
-    last keyframe are lost.
+    docs/reference/recording.md describes the folder. What was written survives `kill -9`: of a training of short steps
+    the last half second is lost (4,000 steps at most), of one of long steps those since the last keyframe.
 
     A recording that fails (a full disk) never stops the training: there is one warning, writing is tried again later,
     and the recording says what is missing. Training with and without it gives the same bits.
@@ -239,9 +240,8 @@ class RecordingWriter(Observer):
         self.plan = self._make_plan(state, folder_size_bytes(self.folder))
         dtypes, self._sealer = stream_dtypes(layout), (sealer := Sealer())
         self._streams = {stream: SegmentWriter(self.folder, stream, dtype, sealer) for stream, dtype in dtypes.items()}
-        self._head = np.zeros(1, head_dtype(dtypes["keyframes"]))
+        self._states = StateWriter(self._streams["keyframes"], self.attempt)
         self._statistics = Statistics(network, layout)
-        self._stored: set[int] = set()
         self._framed: set[int] = set()
         self._measured: NDArray[np.void] | None = None
         self._every = self.plan.statistics_every
@@ -257,6 +257,7 @@ class RecordingWriter(Observer):
         self._keyframe(state.step, state.epoch, network.parameters, network.buffers, state.optimizer_state)
         if state.step == 0 and self.plan.frame_every:
             self._frame(state)
+        self._states.flush()
         self.acknowledged_step = state.step
 
     def _note_lost(self, step: int) -> None:
@@ -306,6 +307,7 @@ class RecordingWriter(Observer):
     def _flush(self, state: TrainingState) -> None:
         """Write the scalars of the steps since the last time, as far as they are of this epoch."""
         assert self.plan is not None
+        self._states.flush()
         self._write_series()
         before = state.steps_before_epoch
         first = max(self._flushed, before)
@@ -345,7 +347,7 @@ class RecordingWriter(Observer):
     def _store(self, state: TrainingState) -> None:
         """Store the present state, unless the places that are left are for the last and the delivered one."""
         assert self.plan is not None
-        if len(self._stored) >= self.plan.max_keyframes - 2:
+        if len(self._states.steps) >= self.plan.max_keyframes - 2:
             return
         network = state.network
         self._keyframe(state.step, state.epoch, network.parameters, network.buffers, state.optimizer_state)
@@ -360,17 +362,13 @@ class RecordingWriter(Observer):
     ) -> None:
         """Store a state; without what the optimizer remembered it is one to look at, not to go on from."""
         assert self.plan is not None
-        if step in self._stored or len(self._stored) >= self.plan.max_keyframes:
+        if step in self._states.steps or len(self._states.steps) >= self.plan.max_keyframes:
             return
-        row = self._head[0]
-        row["step"], row["attempt"], row["epoch"] = step, self.attempt, epoch
-        row["whole"] = optimizer_state is not None
         values = [parameters, *([buffers] if self._layout.buffer_count else [])]
         for name in self._layout.optimizer_names:
             values.append(np.full_like(parameters, np.nan) if optimizer_state is None else optimizer_state[name])
         self._check_place()
-        append_state(self._streams["keyframes"], self._head, values)
-        self._stored.add(step)
+        self._states.add(step, epoch, values, whole=optimizer_state is not None)
 
     def _measure(self, state: TrainingState) -> NDArray[np.void]:
         """Return the statistics of the present step, (1,)."""
@@ -431,6 +429,7 @@ class RecordingWriter(Observer):
             self._keyframe(*delivered, state.network.parameters, state.network.buffers, whole)
         if last is not None:
             self._keyframe(last.step, last.epoch, last.parameters, last.buffers, last.optimizer_state)
+        self._states.flush()
         self._event(
             "end",
             status=state.status,
@@ -455,6 +454,7 @@ class RecordingWriter(Observer):
 
     def _close(self) -> None:
         try:
+            self._states.flush()
             self._seal()
         finally:
             try:
@@ -479,6 +479,8 @@ def measured(state: TrainingState) -> Measured:
     """Return what is measured of the present step; before the first one of this process there are weights only."""
     if not state.passes:
         return Measured(state.network.parameters, None, None, ())
+    if state.is_scaled_gradient:
+        return Measured(state.network.parameters, state.gradients, None, state.passes, state.learning_rate)
     return Measured(state.network.parameters, state.gradients, state.update, state.passes)
 
 

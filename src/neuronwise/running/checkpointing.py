@@ -36,8 +36,8 @@ _CONCLUDED = "concluded"
 # Of the time between two checkpoints at most this share goes into writing one.
 _SHARE = 0.01
 _LEAST_SECONDS = 2.0
-# How often the clock is looked at within an epoch: a power of 2, of steps of some microseconds.
-_LOOK_EVERY = 4096
+# How often the clock is looked at within an epoch, of steps of some microseconds.
+_LOOK_EVERY = 4000
 
 
 @dataclass(frozen=True)
