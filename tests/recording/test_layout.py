@@ -9,6 +9,7 @@ import pytest
 from neuronwise.errors import FormatError, NotFoundError
 from neuronwise.network import Network
 from neuronwise.recording import Layout, Place
+from neuronwise.recording.layout import LayerLayout
 
 from .helpers import all_layers, plain
 
@@ -76,6 +77,32 @@ def test_what_there_is_not_is_said() -> None:
 
 @pytest.mark.parametrize("content", [None, 7, [], {}, {"dtype": "float32"}, {"dtype": "float32", "layers": 7}], ids=str)
 def test_what_is_no_layout_is_refused(content: Any) -> None:
+    with pytest.raises(FormatError, match="there"):
+        Layout.from_dict(content, "there")
+
+
+def _sampled(every: int = 4, neurons: int = 3, rows: int = 10) -> dict[str, Any]:
+    layer = LayerLayout("words", "Embedding", {"weight": Place(0, (rows, 2))}, {}, neurons, 0, None, every)
+    return Layout([layer], np.dtype("float32")).to_dict()
+
+
+def test_where_not_every_row_is_measured() -> None:
+    layout = Layout.from_dict(json.loads(json.dumps(_sampled())), "here")
+    layer = layout.layer("words")
+    assert list(layer.rows) == [0, 4, 8]
+    assert [layer.place_of(row) for row in layer.rows] == [0, 1, 2]
+    assert layout.neuron("words[9]")[1] == 9
+    assert layout.weights_of(layer, 9) == Place(18, (2,))
+    with pytest.raises(NotFoundError, match=r"words\[9\] is not measured"):
+        layer.place_of(9)
+    with pytest.raises(NotFoundError, match="the neurons 0 to 9, got 10"):
+        layout.neuron("words[10]")
+
+
+@pytest.mark.parametrize("given", [{"every": 0}, {"every": 3}, {"every": 5}, {"neurons": 2}, {"rows": 13}], ids=str)
+def test_rows_that_do_not_go_with_the_weights_are_refused(given: dict[str, int]) -> None:
+    content = _sampled(**given)
+    content["layers"][0]["every"] = given.get("every", 4)
     with pytest.raises(FormatError, match="there"):
         Layout.from_dict(content, "there")
 

@@ -24,7 +24,7 @@ import neuronwise
 from neuronwise.errors import MissingExtraError, NeuronwiseError, NotFoundError, UsageError
 from neuronwise.files import write_atomically
 from neuronwise.recording.quantities import norm
-from neuronwise.running import WatchedTraining, clean, find_any, list_runs, sync
+from neuronwise.running import WatchedTraining, clean, find_any, layer_rows, list_runs, sync
 from neuronwise.running.parameter_table import parameter_table
 from neuronwise.running.run import runs_folder
 from neuronwise.running.tracking_file import TrackingState
@@ -525,6 +525,42 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(MissingExtraError) as caught:
         neuronwise.watch(object())  # type: ignore[arg-type]
     assert caught.value.hint == "pip install 'neuronwise[torch]'"
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(10_050, 4)
+        self.lstm = nn.LSTM(4, 3)
+        self.head = nn.Linear(3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(self.words(x))[0])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_modules_that_make_several_layers(frozen: bool, store: Store) -> None:
+    torch.manual_seed(0)
+    model = Reader()
+    model.lstm.requires_grad_(not frozen)
+    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], lr=0.1)
+    with neuronwise.watch(model, optimizer, name="reader") as watcher:
+        for step in range(3):
+            optimizer.zero_grad()
+            model(torch.tensor([[0, 11, 5], [22, 23, step]])).square().sum().backward()
+            optimizer.step()
+    assert watcher.not_logged == []
+    rows = {row.layer: row for row in layer_rows(neuronwise.open("reader"), watcher.run_folder)}
+    assert sum(row.parameters for row in rows.values()) == sum(one.numel() for one in model.parameters())
+    assert (rows["lstm"].parameters, rows["lstm"].neurons, rows["lstm"].weight_norm) == (0, 3, None)
+    own = rows["lstm.weight_hh_l0"]
+    assert (own.parameters, own.trainable, own.neurons) == (12 * 3 + 12, 0 if frozen else 12 * 3 + 12, 12)
+    assert own.weight_norm == pytest.approx(float(model.lstm.weight_hh_l0.detach().norm()), rel=1e-5)
+    assert rows["words"].neurons == 914
+    found = points(store, watcher.run_id)
+    assert list(found["lstm.weight_hh_l0/weight_norm"]) == [1, 2, 3]
+    assert "lstm/weight_norm" not in found
+    assert not any(key.startswith("lstm/") for key in found)
 
 
 # ---------------------------------------------------------------- the table of parameters

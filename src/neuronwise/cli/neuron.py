@@ -62,7 +62,7 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
             )
     else:
         parameters = recording.at(step)[layer.name].parameters
-    statistics = _statistics(recording, layer.name, index, measured_at)
+    statistics = _statistics(recording, layer.name, layer.place_of(index), measured_at)
     has_weights = bool(layer.weights) and layer.weights in parameters
     weights = np.ravel(parameters[str(layer.weights)][index]).astype(float) if has_weights else np.empty(0)
     bias = float(parameters[layer.biases][index]) if layer.biases and layer.biases in parameters else None

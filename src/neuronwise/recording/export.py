@@ -102,7 +102,7 @@ def _neurons(recording: Recording) -> Iterator[pa.Table]:
 
     layout = recording.stored.layout
     layers = np.repeat([layer.name for layer in layout.observed], [layer.neurons for layer in layout.observed])
-    within = np.concatenate([np.empty(0, np.int64), *(np.arange(layer.neurons) for layer in layout.observed)])
+    within = np.concatenate([np.empty(0, np.int64), *(np.array(layer.rows) for layer in layout.observed)])
     stored = recording.stored
     for steps, rows in _read(recording.frames, _ROWS // max(1, layout.neuron_count), stored.neurons):
         count = len(steps)
@@ -168,7 +168,7 @@ def _weights(recording: Recording) -> Iterator[pa.Table]:
         for layer in layout.observed:
             if layer.weights is None:
                 continue
-            rows = layer.parameters[layer.weights].of(flat).reshape(layer.neurons, -1)
+            rows = layer.parameters[layer.weights].of(flat).reshape(layer.row_count, -1)
             count = len(rows)
             biases = None if layer.biases is None else layer.parameters[layer.biases].of(flat)
             offsets = np.arange(count + 1, dtype=np.int64) * rows.shape[1]

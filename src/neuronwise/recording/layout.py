@@ -64,6 +64,8 @@ class LayerLayout:
         neurons: How many neurons its statistics have: the first axis of its weights; 0 if it has none.
         first_neuron: Where they begin among those of all layers.
         activation: Name of the activation function, or None.
+        every: Of how many rows of its weights one is measured, the first, then at equal distances: 1 if all are. Of a
+            large table of embeddings with ``every=8`` the neurons are its rows 0, 8, 16 …
     """
 
     name: str
@@ -73,6 +75,26 @@ class LayerLayout:
     neurons: int
     first_neuron: int
     activation: str | None
+    every: int = 1
+
+    @property
+    def rows(self) -> range:
+        """Which rows of the weights its neurons are, which is what they are called: ``layer[row]``."""
+        return range(0, self.neurons * self.every, self.every)
+
+    def place_of(self, row: int) -> int:
+        """Return which of the neurons that are measured a row of the weights is.
+
+        Raises:
+            NotFoundError: It is not measured.
+        """
+        if row % self.every or row // self.every >= self.neurons:
+            nearest = min(row // self.every, self.neurons - 1) * self.every
+            raise NotFoundError(
+                f"{self.name}[{row}] is not measured: of {self.name!r} one row of {self.every} is",
+                hint=f"the nearest that is measured is {self.name}[{nearest}]; weights of all are stored",
+            )
+        return row // self.every
 
     @property
     def weights(self) -> str | None:
@@ -101,7 +123,14 @@ class LayerLayout:
     def is_consistent(self) -> bool:
         """Return whether each neuron has a row of the weights, and a bias, where the layer has any."""
         rows = [(self.parameters[key].shape or (0,))[0] for key in (self.weights, self.biases) if key is not None]
-        return not self.neurons or all(count == self.neurons for count in rows)
+        if self.every > 1 and not rows:
+            return False
+        return self.every > 0 and (not self.neurons or all(-(-count // self.every) == self.neurons for count in rows))
+
+    @property
+    def row_count(self) -> int:
+        """How many rows its weights have, measured or not."""
+        return self.neurons if self.every == 1 else self.parameters[str(self.weights)].shape[0]
 
 
 class Layout:
@@ -167,6 +196,7 @@ class Layout:
                     "activation": layer.activation,
                     "neurons": layer.neurons,
                     "first_neuron": layer.first_neuron,
+                    **({} if layer.every == 1 else {"every": layer.every}),
                     "parameters": _to_json(layer.parameters),
                     "buffers": _to_json(layer.buffers),
                 }
@@ -196,7 +226,7 @@ class Layout:
             neurons = one.whole("neurons")
             layer = LayerLayout(
                 one.text("name"), one.text("kind"), places["parameters"], places["buffers"], neurons, first_neuron,
-                one.text_or_none("activation"),
+                one.text_or_none("activation"), one.whole("every") if "every" in one.data else 1,
             )  # fmt: skip
             if one.whole("first_neuron") != first_neuron or not layer.is_consistent():
                 raise FormatError(
@@ -227,6 +257,8 @@ class Layout:
     def neuron(self, name: str) -> tuple[LayerLayout, int, str | None, str | None]:
         """Return what a name means: ``"hidden1[7].weights[sqft]"`` is (hidden1, 7, ``"weights"``, ``"sqft"``).
 
+        The number is that of the row of the weights, whether it is measured or not: see `LayerLayout.place_of`.
+
         Raises:
             NotFoundError: There is no such layer or neuron.
         """
@@ -242,8 +274,8 @@ class Layout:
                 f"the layer {layer.name!r} ({layer.kind}) has no neurons of its own",
                 hint=f"layers with neurons are {_listed([one.name for one in self.observed])}",
             )
-        if neuron >= layer.neurons:
-            raise NotFoundError(f"{layer.name!r} has the neurons 0 to {layer.neurons - 1}, got {neuron}")
+        if neuron >= layer.row_count:
+            raise NotFoundError(f"{layer.name!r} has the neurons 0 to {layer.row_count - 1}, got {neuron}")
         return layer, neuron, match["what"], match["input"]
 
     def weights_of(self, layer: LayerLayout, neuron: int) -> Place:
@@ -255,7 +287,7 @@ class Layout:
         if layer.weights is None:
             raise NotFoundError(f"the layer {layer.name!r} ({layer.kind}) has no weights")
         place = layer.parameters[layer.weights]
-        size = place.size // layer.neurons
+        size = place.size // layer.row_count
         return Place(place.offset + neuron * size, (size,))
 
     def bias_of(self, layer: LayerLayout, neuron: int) -> Place:

@@ -247,7 +247,7 @@ class Recording:
             steps, values = self.stored.values(place)
             return Course(name, steps, values if given is None else values[:, 0])
         if what in NEURON_FIELDS and given is None:
-            course = self.neurons(layer.name, what)
+            neuron, course = layer.place_of(neuron), self.neurons(layer.name, what)
             # Before the first step there are weights, but no gradient, update or activation yet.
             first = 1 if len(course.steps) and course.steps[0] == 0 and np.isnan(course.values[0, neuron]) else 0
             return Course(name, course.steps[first:], course.values[first:, neuron])
@@ -277,6 +277,8 @@ class Recording:
 
     def neurons(self, layer: str, quantity: str, steps: Iterable[int] | None = None) -> Course:
         """Return a statistic of every neuron of a layer over steps: values (steps, neurons).
+
+        Of a large table of embeddings not every row is measured: which, `LayerLayout.rows` says.
 
         Args:
             layer: Its name.

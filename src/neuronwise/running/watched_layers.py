@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,36 @@ def layer_rows(recording: Recording, folder: Path) -> list[WatchedLayerRow]:
         folder: Of the run, with its table of parameters.
     """
     counts = trainable_counts(folder)
-    return [_row(recording, layer, counts.get(layer.name)) for layer in recording.stored.layout.layers.values()]
+    layers = recording.stored.layout.layers
+    return [_row(recording, layer, _counts(layer, layers, counts)) for layer in layers.values()]
+
+
+def _counts(
+    layer: LayerLayout, layers: Mapping[str, LayerLayout], counts: Mapping[str, tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Return parameters and trainable ones of a layer; None where they are not known.
+
+    The table beside the run has a row for each module, of which some make several layers.
+    """
+    module = next((name for name in (layer.name, layer.name.rpartition(".")[0]) if name in counts), None)
+    if module is None:
+        return None
+    own, (of_module, trainable) = _size(layer), counts[module]
+    parts = [one for name, one in layers.items() if module in (name, name.rpartition(".")[0])]
+    parts = [one for one in parts if one.name == module or one.name not in counts]
+    if parts == [layer]:
+        return counts[module]
+    if sum(map(_size, parts)) != of_module or trainable not in (0, of_module):
+        return None  # some are shared or frozen, and it is not known which
+    return own, own if trainable else 0
+
+
+def _size(layer: LayerLayout) -> int:
+    return sum(place.size for place in layer.parameters.values())
 
 
 def _row(recording: Recording, layer: LayerLayout, counts: tuple[int, int] | None) -> WatchedLayerRow:
-    own = sum(place.size for place in layer.parameters.values())
+    own = _size(layer)
     of = {name: _last(recording, layer, name) for name in ("weight_norm", "grad_norm", "update_norm")}
     weights, update = of["weight_norm"], of["update_norm"]
     return WatchedLayerRow(

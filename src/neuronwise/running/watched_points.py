@@ -17,7 +17,9 @@ from neuronwise.recording.quantities import norm, ratio
 from neuronwise.tracking import MAX_METRIC_KEYS
 
 # Fields of a row of statistics from which those of a layer are computed.
-FIELDS = ("weight_norm", "grad_norm", "bias_grad", "update_norm", "inactive", "nonfinite_gradients")
+FIELDS = (
+    "weight_norm", "grad_norm", "bias_grad", "update_norm", "inactive", "nonfinite_weights", "nonfinite_gradients",
+)  # fmt: skip
 
 # A layer has four keys; what is left is for the loss and what the user logs.
 _KEYS_OF_LAYER, _OTHER_KEYS = 4, 40
@@ -64,7 +66,8 @@ def layer_values(values: Mapping[str, NDArray[Any]], layers: list[LayerLayout]) 
         place = slice(layer.first_neuron, layer.first_neuron + layer.neurons)
         of = {name: values[name][place].astype(np.float64) for name in FIELDS}
         weights = float(norm(of["weight_norm"]))
-        found[f"{layer.name}/weight_norm"] = weights
+        if not np.isnan(of["nonfinite_weights"]).all():  # else it has none, as what a recurrent module returns
+            found[f"{layer.name}/weight_norm"] = weights
         if not np.isnan(of["nonfinite_gradients"]).all():  # else there was no gradient: nothing to tell
             found[f"{layer.name}/grad_norm"] = float(norm(of["grad_norm"]))
         update = float(norm(of["update_norm"]))

@@ -35,13 +35,18 @@ class DeviceStatistics(TorchStatistics):
         super().__init__(layers, values)
         # Of a model that lies on several devices, what is on others goes to the first.
         self._device = next(
-            (one.weight.device for one in layers if one.weight.device.type != "cpu"), torch.device("cpu")
+            (one.weight.device for one in self.weighted if one.weight.device.type != "cpu"), torch.device("cpu")
         )
         self._dtype = torch.from_numpy(values).dtype
-        sizes = [layer.weight.numel() // layer.layout.neurons for layer in layers for _ in range(layer.layout.neurons)]
+        # A layer without weights has rows of none.
+        sizes = [
+            layer.weight.numel() // layer.layout.neurons if layer.has_weights else 0
+            for layer in layers
+            for _ in range(layer.layout.neurons)
+        ]
         self._lengths = torch.tensor(sizes, dtype=torch.int64, device=self._device)
         self._missing = {layer: self._full(layer.layout.neurons, math.nan) for layer in layers}
-        self._no_weights = {layer: self._full(layer.weight.numel(), 0.0) for layer in layers}
+        self._no_weights = {layer: self._full(layer.weight.numel(), 0.0) for layer in self.weighted}
         self._before: torch.Tensor | None = None
         self._out = torch.full(values.shape, math.nan, dtype=self._dtype, device=self._device)
         self._fields: dict[str, torch.Tensor] = {}
@@ -56,13 +61,17 @@ class DeviceStatistics(TorchStatistics):
         """See `TorchStatistics.before_step`."""
         import torch
 
-        self._before = self._flat([layer.weight for layer in self.layers])
-        gradients = [layer.weight.grad for layer in self.layers]
+        self._before = self._flat([layer.weight for layer in self.weighted])
+        gradients = [layer.weight_gradient if layer.has_weights else None for layer in self.layers]
         found = self._flat(
-            [self._no_weights[one] if g is None else g for one, g in zip(self.layers, gradients, strict=True)]
+            [
+                self._no_weights[one] if g is None else g
+                for one, g in zip(self.layers, gradients, strict=True)
+                if one.has_weights
+            ]
         )
         norms, counts = self._norms(found, scale), self._nonfinite(found)
-        biases = [None if layer.bias is None else layer.bias.grad for layer in self.layers]
+        biases = [layer.bias_gradient for layer in self.layers]
         own = torch.cat([self._small(one, values) for one, values in zip(self.layers, biases, strict=True)])
         own = own if scale is None else own / scale
         counts = counts + (~own.isfinite() & self._there(biases)).to(self._dtype)
@@ -76,15 +85,15 @@ class DeviceStatistics(TorchStatistics):
         """See `TorchStatistics.after_step`."""
         import torch
 
-        weights = self._flat([layer.weight for layer in self.layers])
+        weights = self._flat([layer.weight for layer in self.weighted])
         biases = [layer.bias for layer in self.layers]
         own = torch.cat([self._small(one, values) for one, values in zip(self.layers, biases, strict=True)])
         counts = self._nonfinite(weights) + (~own.isfinite() & self._there(biases)).to(self._dtype)
-        fields = {NORMS[0]: self._norms(weights), BIASES[0]: own, COUNTS[0]: counts}
+        fields = {NORMS[0]: self._of_weights(self._norms(weights)), BIASES[0]: own, COUNTS[0]: self._of_weights(counts)}
         nothing = torch.cat(list(self._missing.values()))
         if with_update and self._before is not None and self._before.shape == weights.shape:
             fields |= {name: self._fields.get(name, nothing) for name in (NORMS[1], BIASES[1], COUNTS[1])}
-            update = fields[NORMS[2]] = self._norms(self._before - weights)
+            update = fields[NORMS[2]] = self._of_weights(self._norms(self._before - weights))
             fields["update_ratio"] = (update / fields[NORMS[0]]).masked_fill(update == 0, 0.0)
         seen = [self.seen.get(layer) if with_activations else None for layer in self.layers]
         columns = [None if one is None else one.fields() for one in seen]
@@ -140,6 +149,12 @@ class DeviceStatistics(TorchStatistics):
             ]
             self._patterns[pattern] = torch.tensor(flags, device=self._device)
         return self._patterns[pattern]
+
+    def _of_weights(self, values: torch.Tensor) -> torch.Tensor:
+        """Return a number for each neuron, NaN for those of layers without weights."""
+        if len(self.weighted) == len(self.layers):
+            return values
+        return values.where(self._there([True if layer.has_weights else None for layer in self.layers]), math.nan)
 
     def _norms(self, flat: torch.Tensor, scale: Any = None) -> torch.Tensor:
         import torch

@@ -37,6 +37,7 @@ class HostStatistics(TorchStatistics):
 
     def __init__(self, layers: Sequence[WatchedLayer], values: NDArray[Any]) -> None:
         super().__init__(layers, values)
+        self._weightless = [layer for layer in layers if not layer.has_weights]
         limits = np.finfo(values.dtype)
         self._least, self._tiny = math.sqrt(limits.tiny / limits.eps), float(limits.tiny / limits.eps)
         self._norms = [values[FIELD[name]] for name in NORMS]
@@ -50,18 +51,18 @@ class HostStatistics(TorchStatistics):
     def before_step(self, scale: Any) -> None:
         """See `TorchStatistics.before_step`."""
         self._forget(_GRADIENTS)
-        for layer in self.layers:
+        for layer in self.weighted:
             weight = on_host(layer.weight)
             before = self._before.get(layer)
             if before is None or before.shape != weight.shape:
                 self._before[layer] = weight.copy()
             else:
                 np.copyto(before, weight)
-            gradient, bias = layer.weight.grad, layer.bias
+            gradient, of_bias = layer.weight_gradient, layer.bias_gradient
             if gradient is not None:
                 self._take_norms(layer, on_host(gradient.to_dense() if gradient.is_sparse else gradient), _GRADIENTS)
-            if bias is not None and bias.grad is not None:
-                self._biases[_GRADIENTS][layer.place] = on_host(bias.grad)
+            if of_bias is not None:
+                self._biases[_GRADIENTS][layer.place] = on_host(of_bias)
                 if gradient is None:
                     self._counts[_GRADIENTS][layer.place] = ~np.isfinite(self._biases[_GRADIENTS][layer.place])
         self._finish(_GRADIENTS)
@@ -76,7 +77,7 @@ class HostStatistics(TorchStatistics):
         self._forget(_WEIGHTS)
         self._norms[_UPDATES].fill(math.nan)
         updates = []
-        for layer in self.layers:
+        for layer in self.weighted:
             weight, bias = on_host(layer.weight), layer.bias
             self._take_norms(layer, weight, _WEIGHTS)
             if bias is not None:
@@ -124,13 +125,17 @@ class HostStatistics(TorchStatistics):
         self._rows = []
         with np.errstate(all="ignore"):
             np.sqrt(norms, norms)
-            is_all = len(rows) == len(self.layers)
+            for layer in self._weightless:
+                norms[layer.place] = 1  # so that all may be compared at once
+            is_all = len(rows) == len(self.weighted)
             if not is_all or not (
                 np.minimum.reduce(norms, initial=math.inf) > self._least
                 and np.maximum.reduce(norms, initial=0) < math.inf
             ):
                 for layer, values in rows:
                     self._correct(layer, values, kind)
+            for layer in self._weightless:
+                norms[layer.place] = math.nan
         if kind == _UPDATES:
             return
         counts, biases = self._counts[kind], self._biases[kind]
@@ -141,8 +146,7 @@ class HostStatistics(TorchStatistics):
             is_finite = math.isfinite(biases.sum())  # NaN stands for layers without biases too
         if not is_finite:
             for layer, _ in rows:
-                bias = layer.bias
-                if bias is not None and (kind == _WEIGHTS or bias.grad is not None):
+                if (layer.bias if kind == _WEIGHTS else layer.bias_gradient) is not None:
                     counts[layer.place] += ~np.isfinite(biases[layer.place])
 
     def _correct(self, layer: WatchedLayer, rows: NDArray[Any], kind: int) -> None:

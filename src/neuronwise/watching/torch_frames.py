@@ -20,7 +20,6 @@ from neuronwise.watching.sink import FrameSink
 from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_layers import (
     WatchedLayer,
-    all_layers,
     learn_activations,
     learn_from_sequence,
     tensors_in,
@@ -113,12 +112,14 @@ class FrameWriter:
 
     def _prepare(self) -> None:
         """Find the layers, and make the buffers for their statistics."""
-        self._layers, self._layout, self._notes = watched_layers(self._model, *self._patterns)
-        learn_from_sequence(self._model, self._layers)
-        self._by_module: dict[int, WatchedLayer] = {id(layer.module): layer for layer in self._layers}
+        self._recorded, self._layout, self._notes = watched_layers(self._model, *self._patterns)
+        self._layers = [layer for layer in self._recorded if layer.layout.neurons]
+        answering = [layer for layer in self._layers if layer.answers]
+        learn_from_sequence(self._model, answering)
+        self._by_module: dict[int, WatchedLayer] = {id(layer.module): layer for layer in answering}
         around = dict(self._model.named_modules())
         self._around: dict[int, WatchedLayer] = {
-            id(around[layer.layout.name.rpartition(".")[0]]): layer for layer in self._layers if layer.unseen
+            id(around[layer.path.rpartition(".")[0]]): layer for layer in answering if layer.unseen
         }
         dtype = neurons_dtype(self._layout.neuron_count, self._layout.dtype)
         self._row: NDArray[np.void] = np.zeros(1, dtype)
@@ -138,7 +139,7 @@ class FrameWriter:
     def modules(self) -> list[nn.Module]:
         """Return the modules whose outputs are wanted."""
         if self._layers:
-            seen = [layer.module for layer in self._layers if not layer.unseen]
+            seen = [layer.module for layer in self._layers if layer.answers and not layer.unseen]
             return seen + [module for module in self._model.modules() if id(module) in self._around]
         return []
 
@@ -230,8 +231,8 @@ class FrameWriter:
                 ask_twin(self._model, self._layers, self._probe, self._see)
         self._statistics.before_step(scale)
         if self.wants_state:
-            for layer in self._layers:
-                gradient = layer.weight.grad
+            for layer in self._statistics.weighted:
+                gradient = layer.weight_gradient
                 self._histogram(
                     layer, "dW", None if gradient is None or gradient.is_sparse else _unscaled(gradient, scale)
                 )
@@ -248,9 +249,7 @@ class FrameWriter:
         if not self._sees_outputs and self._probe is not None:
             learn_from_twin(self._model, self._layers, self._probe)
         self._end_learning()
-        by_name = {layer.layout.name: layer.layout for layer in self._layers}
-        layers = [by_name.get(layer.name, layer) for layer in self._layout.layers.values()]
-        self._layout = Layout(layers, self._layout.dtype)
+        self._layout = Layout([layer.layout for layer in self._recorded], self._layout.dtype)
         notes = list(self._notes)
         if not self._sees_outputs:
             notes.append(
@@ -263,7 +262,7 @@ class FrameWriter:
                 "no forward pass of its modules was seen before the first step, as where a model is compiled after it "
                 "is watched: activations may be missing (argument probe= shows those of a few inputs)"
             )
-        unknown = [layer.layout.name for layer in self._layers if layer.layout.activation is None]
+        unknown = [one.layout.name for one in self._layers if one.answers and one.layout.activation is None]
         if unknown and self._sees_outputs:
             some = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
             notes.append(f"no activation function was seen to follow {some}: statistics are of what they return")
@@ -322,8 +321,8 @@ class FrameWriter:
         norms = self.gradients.norms()
         is_state = step >= self._next_state
         if is_state:
-            for layer in self._layers:
-                self._histogram(layer, "W", layer.weight.detach())
+            for layer in self._statistics.weighted:
+                self._histogram(layer, "W", layer.weight)
         self._complete()
         waiting, frame = self._statistics.fetch(), _Frame(step, norms, is_state, self._statistics.order, bad_loss)
         if waiting is None:
@@ -394,7 +393,7 @@ class FrameWriter:
 
     def _store_state(self, step: int) -> None:
         assert self._sink is not None
-        dtype, layers = self._layout.dtype, all_layers(self._model, self._layout)
+        dtype, layers = self._layout.dtype, self._recorded
         groups = (
             [one for layer in layers for one in layer.parameters],
             [one for layer in layers for one in layer.buffers],

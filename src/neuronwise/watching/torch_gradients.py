@@ -91,7 +91,7 @@ class Gradients:
         if not math.isfinite(before) or not abs(before - after) > _SAME_NORM * before:
             return {}
         # A power of two is what a scaler has multiplied them by that watching was not told of.
-        power = math.log2(before / after) if after else math.inf
+        power = math.log2(before / after) if 0 < after < math.inf else math.inf
         if math.isfinite(power) and abs(power - round(power)) < _SAME_NORM:
             return {}
         return {"grad_norm_before_clipping": before, "grad_norm": after}

@@ -4,70 +4,103 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import UsageError
 from neuronwise.recording import Layout
 from neuronwise.recording.checkpoint_models import tensors_of_module
-from neuronwise.recording.layout import LayerLayout
+from neuronwise.recording.layout import LayerLayout, Place
+from neuronwise.watching.torch_parts import Part, Source, parts_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# Of larger tables of embeddings a batch changes few rows, and statistics of all of them would be most of the bytes.
-MAX_EMBEDDINGS = 10_000
 # How many nodes of an autograd graph are looked through to find which activation function follows a layer.
 _MAX_NODES = 100_000
 
 
 @dataclass(eq=False)
 class WatchedLayer:
-    """A module with parameters of its own.
+    """A layer of the recording: a module with parameters of its own, or some of them.
 
     Attributes:
         layout: Its place in the recording.
         module: The module.
-        place: Its neurons among those of all layers.
+        path: Of the module in the model.
+        sources: Where each of its parameters is in the module, by its name in the recording.
         activation: The function that follows it, applied to its outputs before they are measured; None where none is
             known.
+        answers: Whether what the module returns are its neurons' activations.
         unseen: Whether its forward pass is never called: the one around it uses its weights.
     """
 
     layout: LayerLayout
     module: nn.Module
-    place: slice
+    path: str
+    sources: Mapping[str, Source]
     activation: Callable[[torch.Tensor], torch.Tensor] | None = None
+    answers: bool = True
     unseen: bool = False
 
     def __post_init__(self) -> None:
         # Asked for at every recorded step.
-        self._weight_key, self._bias_key = self.layout.weights or "", self.layout.biases
+        weights, biases = self.layout.weights, self.layout.biases
+        self.has_weights = weights is not None
+        self.place = slice(self.layout.first_neuron, self.layout.first_neuron + self.layout.neurons)
+        self._weight = self.sources[weights] if weights is not None else Source("")
+        self._bias = None if biases is None else self.sources[biases]
+        self._is_whole = self._weight.rows is None and self.layout.every == 1
 
-    @property
-    def weight(self) -> torch.Tensor:
-        """The parameter with a row for each neuron."""
+    def _parameter(self, key: str) -> torch.Tensor:
         try:
-            found: torch.Tensor = self.module._parameters[self._weight_key]  # type: ignore[assignment]
+            found: torch.Tensor = self.module._parameters[key]  # type: ignore[assignment]
         except KeyError:
             raise UsageError(
-                f"{self.layout.name} has no parameter {self._weight_key!r} any more",
+                f"{self.layout.name} has no parameter {key!r} any more",
                 where="argument model",
                 hint="watch a model after it was pruned or its layers were replaced",
             ) from None
         return found
 
+    def _rows_of(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the rows that are measured, as a view; of a sparse gradient as a dense copy."""
+        if self._is_whole:
+            return values
+        values = values.detach()
+        if values.is_sparse:
+            return values.coalesce().index_select(0, _whole_numbers(self.layout.rows, values)).to_dense()
+        return self._weight.cut(values)[:: self.layout.every]
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The parameter with a row for each neuron: those rows that are measured. Only if it has weights."""
+        return self._rows_of(self._parameter(self._weight.key))
+
+    @property
+    def weight_gradient(self) -> torch.Tensor | None:
+        """The gradient of `weight`, perhaps a sparse one, or None."""
+        gradient = self._parameter(self._weight.key).grad
+        return None if gradient is None else self._rows_of(gradient)
+
     @property
     def bias(self) -> torch.Tensor | None:
         """The parameter with a bias for each neuron."""
-        return None if self._bias_key is None else self.module._parameters[self._bias_key]
+        return None if self._bias is None else self._bias.cut(self._parameter(self._bias.key))
+
+    @property
+    def bias_gradient(self) -> torch.Tensor | None:
+        """The gradient of `bias`, or None."""
+        if self._bias is None or (gradient := self._parameter(self._bias.key).grad) is None:
+            return None
+        return self._bias.cut(gradient)
 
     @property
     def parameters(self) -> list[torch.Tensor]:
         """All parameters that are recorded, in the order of the recording."""
-        return [self.module._parameters[key] for key in self.layout.parameters]  # type: ignore[misc]
+        return [source.cut(self._parameter(source.key)) for source in self.sources.values()]
 
     @property
     def buffers(self) -> list[torch.Tensor]:
@@ -111,10 +144,8 @@ class WatchedLayer:
             return values.ndim - len(module.normalized_shape)
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention)):
             return None  # what comes out is no row of the weights
-        if isinstance(module, (nn.RNNBase, nn.LSTMCell, nn.GRUCell)):
-            # The rows of others are gates, or what comes out is of the last layer, and the weights are of the first.
-            is_plain = type(module) is nn.RNN and module.num_layers == 1 and not module.bidirectional
-            return values.ndim - 1 if is_plain else None
+        if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+            return values.ndim - 1
         if values.shape[-1] == count:
             return values.ndim - 1
         return 1 if values.ndim > 1 and values.shape[1] == count else None
@@ -123,7 +154,9 @@ class WatchedLayer:
 def watched_layers(
     model: nn.Module, layers: Sequence[str] | None, exclude: Sequence[str] | None
 ) -> tuple[list[WatchedLayer], Layout, list[str]]:
-    """Return the layers that are watched, the layout of their recording, and sentences about what is not.
+    """Return the layers that are recorded, the layout of their recording, and sentences about what is not.
+
+    Those without neurons are among them: only their values are recorded.
 
     Args:
         model: The model.
@@ -133,7 +166,8 @@ def watched_layers(
     Raises:
         UsageError: No module with parameters fits, or a pattern fits none.
     """
-    paths = [path for path, module in model.named_modules() if any(p is not None for p in module._parameters.values())]
+    modules = dict(model.named_modules())
+    paths = [path for path, module in modules.items() if any(one is not None for one in module._parameters.values())]
     for argument, patterns in (("layers", layers), ("exclude", exclude)):
         for pattern in patterns or ():
             if not any(_fits(path, pattern) for path in paths):
@@ -148,36 +182,62 @@ def watched_layers(
         return is_in and not any(_fits(path, pattern) for pattern in exclude or ())
 
     found = tensors_of_module(model, once=True, wanted=wanted)
-    notes, kept, first = [], [], 0
-    for layer in found.layout.layers.values():
-        if "Embedding" in layer.kind and layer.neurons > MAX_EMBEDDINGS:
-            notes.append(
-                f"{layer.name}: {layer.neurons:,} embeddings are more than {MAX_EMBEDDINGS:,}: their values are "
-                "recorded with every state, statistics of each are not"
-            )
-            layer = replace(layer, neurons=0)
-        kept.append(replace(layer, first_neuron=first))
-        first += layer.neurons
-    layout = Layout(kept, found.layout.dtype)
-    modules = dict(model.named_modules())
-    own = next((name for name in layout.layers if name not in modules), None)  # the model itself, which has no path
-    watched = [
-        WatchedLayer(layer, modules["" if layer.name == own else layer.name], _place(layer))
-        for layer in layout.observed
-    ]
-    for one in watched:
-        one.unseen = _is_unseen(modules, one.layout.name)
-    return watched, layout, notes
+    notes: list[str] = []
+    watched: list[WatchedLayer] = []
+    ends = _Ends()
+    for recorded in found.layout.layers.values():
+        path = recorded.name if recorded.name in modules else ""  # the model itself has no path
+        for part in parts_of(modules[path], recorded):
+            layout = ends.lay(recorded, part)
+            if layout.every > 1:
+                notes.append(
+                    f"{layout.name}: of {layout.row_count:,} embeddings every {layout.every:,} rows one is measured, "
+                    f"[0], [{layout.every}], [{2 * layout.every}] …: {layout.neurons:,} in all; the values of all are "
+                    "recorded with every state"
+                )
+            one = WatchedLayer(layout, modules[path], path, part.parameters, answers=not part.name)
+            one.unseen = _is_unseen(modules, path)
+            if part.activation is not None:
+                _set_activation(one, (part.activation, _as_it_is))
+            watched.append(one)
+    return watched, Layout([one.layout for one in watched], found.layout.dtype), notes
 
 
-def all_layers(model: nn.Module, layout: Layout) -> list[WatchedLayer]:
-    """Return every layer of a layout with its module, also those without neurons, in its order."""
-    modules = dict(model.named_modules())
-    return [WatchedLayer(layer, modules.get(layer.name, model), _place(layer)) for layer in layout.layers.values()]
+class _Ends:
+    """Lays layers one behind the other."""
+
+    def __init__(self) -> None:
+        self._parameters = self._buffers = self._neurons = 0
+
+    def lay(self, recorded: LayerLayout, part: Part) -> LayerLayout:
+        """Return the layout of a part of a module, behind those before."""
+        parameters, buffers = {}, {}
+        for key, source in part.parameters.items():
+            shape = recorded.parameters[source.key].shape
+            if source.rows is not None:
+                shape = (source.rows.stop - source.rows.start, *shape[1:])
+            parameters[key] = Place(self._parameters, shape)
+            self._parameters += parameters[key].size
+        for key, place in recorded.buffers.items() if part.takes_buffers else ():
+            buffers[key] = Place(self._buffers, place.shape)
+            self._buffers += place.size
+        name = f"{recorded.name}.{part.name}" if part.name else recorded.name
+        layout = LayerLayout(name, recorded.kind, parameters, buffers, 0, self._neurons, None, part.every)
+        rows = parameters[layout.weights].shape if layout.weights is not None else ()
+        is_filled = layout.weights is not None and parameters[layout.weights].size > 0
+        neurons = part.neurons if part.neurons is not None else -(-rows[0] // part.every) if is_filled and rows else 0
+        self._neurons += neurons
+        return replace(layout, neurons=neurons)
 
 
-def _place(layer: LayerLayout) -> slice:
-    return slice(layer.first_neuron, layer.first_neuron + layer.neurons)
+def _as_it_is(values: torch.Tensor) -> torch.Tensor:
+    return values
+
+
+def _whole_numbers(values: Iterable[int], like: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(list(values), device=like.device)
 
 
 def _fits(path: str, pattern: str) -> bool:

@@ -52,7 +52,7 @@ def find_nonfinite(statistics: TorchStatistics, order: Sequence[WatchedLayer], *
     """
     if statistics.bad is not None:
         layer, neuron, quantity = statistics.bad
-        return layer.layout.name, neuron, quantity
+        return layer.layout.name, layer.layout.rows[neuron], quantity
     if (found := _first_in(statistics, order, "activations")) is not None:
         return found
     if bad_loss:
@@ -65,5 +65,5 @@ def _first_in(statistics: TorchStatistics, layers: Sequence[WatchedLayer], quant
     values = statistics.values[FIELD[f"nonfinite_{quantity}"]]
     for layer in layers:
         if (places := np.flatnonzero(values[layer.place] > 0)).size:
-            return layer.layout.name, int(places[0]), quantity[:-1]
+            return layer.layout.name, layer.layout.rows[int(places[0])], quantity[:-1]
     return None

@@ -32,6 +32,7 @@ class TorchStatistics(ABC):
         values: Where the statistics go, (fields in the order of `NEURON_FIELDS`, neurons).
 
     Attributes:
+        weighted: Those of the layers that have weights.
         bad: The first layer in the order of the forward pass with an activation that is NaN or infinite, its first such
             neuron, and whether its ``"input"``, its ``"weight"`` or only its ``"activation"`` is; None if there is
             none, or it is on a GPU.
@@ -41,6 +42,7 @@ class TorchStatistics(ABC):
 
     def __init__(self, layers: Sequence[WatchedLayer], values: NDArray[Any]) -> None:
         self.layers, self.values = layers, values
+        self.weighted = [layer for layer in layers if layer.has_weights]
         self.seen: dict[WatchedLayer, Seen] = {}
         self.bad: tuple[WatchedLayer, int, str] | None = None
 
@@ -71,7 +73,8 @@ class TorchStatistics(ABC):
         self.seen[layer] = one if before is None else joined(before, one)
         if self.is_on_host and one.nonfinite is not None and self.bad is None:
             is_given = any(not bool(tensor.isfinite().all()) for tensor in tensors_in(given))
-            is_own = any(not bool(tensor.isfinite().all()) for tensor in layer.parameters)
+            own = (one for one in layer.module._parameters.values() if one is not None)
+            is_own = any(not bool(tensor.isfinite().all()) for tensor in own)
             neuron = int(np.flatnonzero(one.nonfinite)[0])
             self.bad = layer, neuron, "weight" if is_own else "input" if is_given else "activation"
 
@@ -175,6 +178,6 @@ def statistics_of(layers: Sequence[WatchedLayer], values: NDArray[Any]) -> Torch
     from neuronwise.watching.device_statistics import DeviceStatistics
     from neuronwise.watching.host_statistics import HostStatistics
 
-    if all(layer.weight.device.type == "cpu" for layer in layers):
+    if all(layer.weight.device.type == "cpu" for layer in layers if layer.has_weights):
         return HostStatistics(layers, values)
     return DeviceStatistics(layers, values)

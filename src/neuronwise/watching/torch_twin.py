@@ -28,9 +28,9 @@ def ask_twin(
     twin = copy.deepcopy(model)
     own = dict(twin.named_modules())
     for layer in layers:
-        path = layer.layout.name
-        module = own.get(path.rpartition(".")[0] if layer.unseen else path, twin)
-        module.register_forward_hook(_hook_for(layer, see))
+        if layer.answers:
+            path = layer.path.rpartition(".")[0] if layer.unseen else layer.path
+            own[path].register_forward_hook(_hook_for(layer, see))
     with same_random_state(model):
         return twin(probe)
 
