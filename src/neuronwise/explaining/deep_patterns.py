@@ -1,0 +1,351 @@
+"""What a neuron of a deeper layer looks for in the picture, and which kernels of the first layer it is built from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronwise.errors import UsageError
+from neuronwise.explaining.edges import LEAST_SELECTIVITY, Edges, angle_words, judge
+from neuronwise.explaining.kernels import first_layer, kernels, split
+from neuronwise.explaining.local_linear import Pullback, Target, row_batches
+from neuronwise.explaining.meaning import Meaning
+from neuronwise.explaining.receptive_fields import ReceptiveField, receptive_field
+from neuronwise.explaining.result import Block, Explanation, Table
+from neuronwise.network import Conv2D, Dense, Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+PATCHES = 64
+"""Number of patches, those that a neuron answers most, over which its local linear map is averaged."""
+
+# Kernels of the first layer that are told of one neuron in a table of many, and of one alone.
+_NAMED, _ROWS = 3, 16
+
+
+@dataclass(frozen=True)
+class DeepPattern:
+    """What one neuron of a deeper layer looks for.
+
+    Attributes:
+        neuron: Its name.
+        pattern: dz / dx, the local linear map on the part of the picture that it sees, averaged over the patches:
+            (rows, columns, channels).
+        mean_patch: Those patches, averaged: (rows, columns, channels); NaN where all of them lie outside the picture.
+        agreement: Mean cosine between the map at one patch and the average, -1 to 1: 1 where it is the same everywhere.
+        patches: Over how many patches it is averaged; fewer than asked for where it answers (z > 0) to fewer.
+        examples: The example of each, (patches,), as rows of what was given.
+        places: Row and column of each in the neuron's map, (patches, 2); (0, 0) for a dense layer.
+        z: Mean z at those patches.
+        weights: For each neuron of the first layer, dz / da summed over its places, mean over the patches.
+        contributions: The same times a: what each adds to z, mean over the patches.
+        bias: What the constants of the layers above the first add, mean over the patches.
+        gap: z minus (contributions + bias): rounding where all functions between are piecewise linear.
+    """
+
+    neuron: str
+    pattern: Array
+    mean_patch: Array
+    agreement: float
+    patches: int
+    examples: NDArray[np.int64]
+    places: NDArray[np.int64]
+    z: float
+    weights: Array
+    contributions: Array
+    bias: float
+    gap: float
+
+    def order(self) -> list[int]:
+        """Return the neurons of the first layer, those that add or take most first."""
+        return [int(i) for i in np.argsort(-np.abs(self.contributions), kind="stable")]
+
+
+@dataclass(frozen=True)
+class DeepPatterns(Explanation):
+    """What neurons of a deeper layer look for, and what it is built from.
+
+    Attributes:
+        layer: Name of the layer.
+        neurons: One for each neuron that was asked about.
+        field: What part of the picture they see; None where they see all of it.
+        first: The first layer's neurons as detectors of edges.
+        rows: How many examples were looked at.
+        curved: Layers between whose function is not made of straight pieces: there the map is a slope only.
+    """
+
+    layer: str
+    neurons: tuple[DeepPattern, ...]
+    field: ReceptiveField | None
+    first: Edges
+    rows: int
+    curved: tuple[str, ...]
+
+    def blocks(self) -> Sequence[Block]:
+        """Return the receptive field, how the patterns were made, and what each is built from."""
+        seen = self.field.words if self.field is not None else f"each neuron of {self.layer} sees the whole picture"
+        said: list[Block] = [f"{self.layer}: what its neurons look for", seen[0].upper() + seen[1:] + "."]
+        said.append(
+            f"A pattern is dz / dx averaged over the up to {PATCHES} patches, among {self.rows:,} examples, that the "
+            "neuron answers most, laid over each other at its field. Agreement is the mean cosine of one patch's map "
+            "with the average."
+        )
+        if self.curved:
+            said.append(
+                f"The functions of {', '.join(self.curved)} are curved, so the maps are slopes and the gap is more "
+                "than rounding."
+            )
+        if len(self.neurons) == 1:
+            return [*said, *self._one(self.neurons[0])]
+        rows = tuple(
+            (
+                one.neuron,
+                str(one.patches),
+                f"{one.z:.3g}",
+                f"{one.agreement:.2f}" if one.patches else "–",
+                ", ".join(f"{self.first.neurons[i].neuron} {one.contributions[i]:+.2g}" for i in one.order()[:_NAMED])
+                if one.patches
+                else "no example gives it z > 0",
+            )
+            for one in self.neurons
+        )
+        headings = ("neuron", "patches", "mean z", "agreement", f"most of z comes from neurons of {self.first.layer}")
+        return [*said, Table(headings, rows)]
+
+    def _one(self, one: DeepPattern) -> list[Block]:
+        if not one.patches:
+            return [f"{one.neuron}: none of the examples gives it z > 0, so there is no patch that it answers."]
+        order = one.order()[:_ROWS]
+        rows = [
+            (
+                self.first.neurons[i].neuron,
+                detects(self.first, i),
+                f"{one.weights[i]:+.3g}",
+                f"{one.contributions[i]:+.3g}",
+            )
+            for i in order
+        ]
+        if len(one.contributions) > len(order):
+            rest = one.contributions.sum() - one.contributions[order].sum()
+            rows.append((f"the rest ({len(one.contributions) - len(order)})", "", "", f"{rest:+.3g}"))
+        rows.append(("constants of the layers above", "", "", f"{one.bias:+.3g}"))
+        rows.append(("z, mean over the patches", "", "", f"{one.z:+.3g}"))
+        headings = ("from", "detects", "dz / da", "adds to z")
+        said = f"{one.neuron}: {one.patches} patches, agreement {one.agreement:.2f}; the sum misses z by {one.gap:.1g}."
+        return [said, Table(headings, tuple(rows), f"What {one.neuron} is built from")]
+
+    def figure(self) -> Figure:
+        """Return patterns, mean patches, and the kernels of the first layer that they are built from."""
+        from neuronwise.explaining.deep_pictures import draw_patterns
+
+        return draw_patterns(self)
+
+
+def detects(first: Edges, index: int) -> str:
+    """Return what a neuron of the first layer detects: ``edge 45°``; ``~45°`` where that may be chance; or ``–``."""
+    one = first.neurons[index]
+    if one.is_detector:
+        return f"{one.kind} {angle_words(one.orientation)}"
+    return f"~{angle_words(one.orientation)}" if one.selectivity >= LEAST_SELECTIVITY else "–"
+
+
+def deep_patterns(
+    network: Network,
+    name: str,
+    x: ArrayLike,
+    *,
+    meaning: Meaning | None = None,
+    patches: int = PATCHES,
+    progress: Callable[[int, int], None] | None = None,
+) -> DeepPatterns:
+    """Return what the neurons of a layer above the first look for in pictures, and what they are built from.
+
+    Where all functions between are piecewise linear (ReLU, pooling), z of a neuron is dz/dx · x plus a constant on
+    the region of inputs around x, and likewise dz/da · a plus a constant in the activation levels of the first layer.
+
+    Args:
+        network: The network.
+        name: A layer, for all of its neurons, or one neuron: ``"conv2"``, ``"conv2[3]"``, ``"hidden2[0]"``.
+        x: Examples to look for patches in, (batch, *input_shape).
+        meaning: What knows the shape of pictures that the network takes as a flat row.
+        patches: Number of patches for each neuron. An example gives one, or more where there are fewer examples.
+        progress: Called with the number of neurons done and of all.
+
+    Raises:
+        NotFoundError: There is no such layer or neuron.
+        UsageError: It is the first layer, no layer of neurons, or the network's inputs are no pictures.
+    """
+    meaning = meaning or Meaning.of(network)
+    base = kernels(network, None, meaning)
+    layer, _, index = name.partition("[")
+    found = network[layer]
+    if not isinstance(found, (Conv2D, Dense)):
+        raise UsageError(f"{layer!r} has no neurons with weights of their own", where="argument name")
+    if layer == first_layer(network):
+        raise UsageError(
+            f"{layer!r} is the first layer: its pattern is its own weights", where="argument name", hint="find_edges"
+        )
+    if index:
+        network.neuron(name)
+    count = found.filters if isinstance(found, Conv2D) else found.neuron_count
+    chosen = [int(index[:-1])] if index else list(range(count))
+    inputs = np.asarray(network.check_input(x), network.dtype)
+    if not len(inputs):
+        raise UsageError("there are no examples to look for patches in", where="argument x")
+    field = receptive_field(network, layer) if isinstance(found, Conv2D) else None
+    target = Target.of_layer(network, layer, "z")
+    best = _best_places(network, target, inputs, chosen, patches)
+    neurons = []
+    for done, (one, (examples, places)) in enumerate(zip(chosen, best, strict=True)):
+        neurons.append(_average(network, target, one, inputs, examples, places, field, base.layer, meaning))
+        if progress is not None:
+            progress(done + 1, len(chosen))
+    return DeepPatterns(layer, tuple(neurons), field, judge(base), len(inputs), tuple(target.curved(network)))
+
+
+def _best_places(
+    network: Network, target: Target, inputs: NDArray[Any], neurons: list[int], patches: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return for each neuron the examples and flat places where its z is largest and positive, the largest first."""
+    each = max(1, math.ceil(patches / len(inputs)))
+    z_parts, place_parts = [], []
+    for rows in row_batches(network, len(inputs)):
+        maps = _maps(network, target, Pullback(network, rows.stop - rows.start, target).forward(inputs[rows]))
+        flat = np.nan_to_num(maps[:, neurons], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        most = min(each, flat.shape[2])
+        top = np.argpartition(flat, flat.shape[2] - most, axis=2)[:, :, flat.shape[2] - most :]
+        z_parts.append(np.take_along_axis(flat, top, axis=2))
+        place_parts.append(top)
+    z, places = np.concatenate(z_parts), np.concatenate(place_parts)
+    found = []
+    for position in range(len(neurons)):
+        values = z[:, position].reshape(-1)
+        order = np.argsort(-values, kind="stable")[:patches]
+        order = order[(values[order] > 0) & np.isfinite(values[order])]
+        found.append((order // z.shape[2], places[:, position].reshape(-1)[order].astype(np.int64)))
+    return found
+
+
+def _maps(network: Network, target: Target, z: NDArray[Any]) -> NDArray[Any]:
+    """Return z as (batch, neurons, places)."""
+    layer = network.layers[target.position]
+    if not isinstance(layer, Conv2D):
+        return z[:, :, None]
+    if layer.data_format == "channels_first":
+        return z.reshape(len(z), layer.filters, -1)
+    return np.moveaxis(z, -1, 1).reshape(len(z), layer.filters, -1)
+
+
+def _average(
+    network: Network,
+    target: Target,
+    neuron: int,
+    inputs: NDArray[Any],
+    examples: NDArray[np.int64],
+    places: NDArray[np.int64],
+    field: ReceptiveField | None,
+    first: str,
+    meaning: Meaning,
+) -> DeepPattern:
+    layer = network.layers[target.position]
+    columns = field.places[1] if field is not None else 1
+    where = np.stack([places // columns, places % columns], axis=1)
+    shape = _picture(network, inputs[:1], meaning).shape[1:]
+    size = field.size if field is not None else (shape[0], shape[1])
+    total, seen, inside = (np.zeros((*size, width)) for width in (shape[2], shape[2], 1))
+    maps = []
+    sources = network[first]
+    weights, added = np.zeros((2, sources.filters if isinstance(sources, Conv2D) else sources.neuron_count))
+    bias = z_sum = 0.0
+    for rows in row_batches(network, len(examples)):
+        batch = inputs[examples[rows]]
+        pull = Pullback(network, len(batch), target)
+        seed = np.zeros((len(batch), layer.neuron_count), network.dtype)
+        flat = _flat_place(network, target, neuron, places[rows])
+        z_sum += float(pull.forward(batch).reshape(len(batch), -1)[np.arange(len(batch)), flat].sum(dtype=np.float64))
+        seed[np.arange(len(batch)), flat] = 1.0
+        gradient, kept = pull.pull(seed.reshape(-1, *layer.output_shape), [first])
+        slope = _by_neuron(sources, kept[first])
+        weights += slope.sum(axis=(0, 2))
+        added += (slope * _by_neuron(sources, pull.level(first))).sum(axis=(0, 2))
+        above = network.layers[network.layers.index(sources) + 1 :]
+        terms = pull.bias_terms()
+        bias += sum(float(terms[one.name].sum()) for one in above if one.name in terms)
+        pictures, slopes = (_picture(network, values, meaning) for values in (batch, gradient))
+        for picture, one, (row, column) in zip(pictures, slopes, where[rows].tolist(), strict=True):
+            aligned = _cut(one, field, row, column)
+            maps.append(aligned.ravel())
+            total += aligned
+            seen += _cut(picture, field, row, column)
+            inside += _cut(np.ones((*picture.shape[:2], 1)), field, row, column)
+    n = max(len(examples), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pattern = total / np.maximum(inside, 1.0)
+        mean_patch = seen / inside
+        cosines = [_cosine(one, pattern.ravel()) for one in maps]
+    z, weights, added, bias = z_sum / n, weights / n, added / n, bias / n
+    return DeepPattern(
+        f"{layer.name}[{neuron}]", pattern, mean_patch, float(np.mean(cosines)) if cosines else math.nan,
+        len(examples), examples, where, z, weights, added, bias, z - float(added.sum()) - bias,
+    )  # fmt: skip
+
+
+def _flat_place(
+    network: Network, target: Target, neuron: int, places: NDArray[np.int64]
+) -> NDArray[np.int64] | NDArray[Any]:
+    """Return where a neuron at its places stands in the layer's flattened output."""
+    layer = network.layers[target.position]
+    if not isinstance(layer, Conv2D):
+        return np.full(len(places), neuron)
+    if layer.data_format == "channels_first":
+        return neuron * (layer.neuron_count // layer.filters) + places
+    return places * layer.filters + neuron
+
+
+def _by_neuron(layer: Any, values: NDArray[Any]) -> Array:
+    """Return values of the first layer's neurons, (batch, neurons, places)."""
+    values = values.astype(np.float64)
+    if not isinstance(layer, Conv2D):
+        return values[:, :, None]
+    if layer.data_format == "channels_last":
+        values = np.moveaxis(values, -1, 1)
+    return values.reshape(len(values), layer.filters, -1)
+
+
+def _picture(network: Network, values: NDArray[Any], meaning: Meaning) -> Array:
+    """Return inputs, or gradients by them, as pictures (batch, rows, columns, channels)."""
+    convolution = next((layer for layer in network.layers if isinstance(layer, Conv2D)), None)
+    if convolution is not None and convolution.data_format == "channels_first" and values.ndim == 4:
+        return np.moveaxis(values.astype(np.float64), 1, -1)
+    shape = values.shape[1:] if values.ndim > 2 else (meaning.picture_shape or values.shape[1:])
+    return values.astype(np.float64).reshape(len(values), *shape[:2], -1)
+
+
+def _cut(picture: Array, field: ReceptiveField | None, row: int, column: int) -> Array:
+    """Return the part of a picture, (rows, columns, channels), that the neuron at a place sees; 0 outside of it."""
+    if field is None:
+        return picture
+    part = np.zeros((*field.size, picture.shape[2]))
+    top, left = field.start(row, column)
+    rows, columns = field.window(row, column)
+    part[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = picture[rows, columns]
+    return part
+
+
+def _cosine(a: Array, b: Array) -> float:
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norms if norms > 0 else math.nan
+
+
+def as_one_picture(values: Array) -> Array:
+    """Return (rows, columns, channels) as (rows, columns): the one mixture of channels that holds most of it."""
+    picture: Array = split("", np.nan_to_num(values)[None]).pictures[0]
+    return picture
