@@ -72,12 +72,28 @@ class Meaning:
     def _input(self, place: int) -> Input | None:
         return self.encoder.inputs[place] if isinstance(self.encoder, FeatureEncoder) else None
 
+    def original_words(self, place: int, value: float) -> str | None:
+        """Return an input's value in its original unit, ``2,570``; None where it is seen as it is (a pixel, a flag)."""
+        known = self._input(place)
+        if known is not None:
+            return figure(_rounded(float(known.decode(value)))) if known.is_scaled else None
+        if (
+            isinstance(self.encoder, ArrayEncoder)
+            and self.encoder.means is not None
+            and self.encoder.scales is not None
+        ):
+            mean, scale = float(self.encoder.means[place]), float(self.encoder.scales[place])
+            return None if (mean, scale) == (0.0, 1.0) else figure(_rounded(value * scale + mean))
+        return None
+
     def value_words(self, place: int, value: float) -> str:
         """Return an input's value in its original unit, with the scaled one: ``2,570 (scaled 0.54)``."""
-        known = self._input(place)
-        if known is None or not known.is_scaled:
-            return f"{value:.4g}"
-        return f"{figure(_rounded(float(known.decode(value))))} (scaled {value:.3g})"
+        original = self.original_words(place, value)
+        return f"{value:.4g}" if original is None else f"{original} (scaled {value:.3g})"
+
+    def is_date(self, column: str) -> bool:
+        """Whether a column of the table is a date, which became several inputs."""
+        return bool(self.groups) and getattr(self._input(int(self.groups[column][0])), "kind", "") == "date"
 
     def column_words(self, column: str, x: NDArray[Any]) -> str:
         """Return what one row, (inputs,), has in a column, in its original unit: ``98103``, ``2,570``, ``yes``."""
@@ -119,6 +135,10 @@ class Meaning:
             where="argument output",
             hint=f"the outputs are {shown}",
         )
+
+    def target_words(self, value: float) -> str:
+        """Return a value of the target, in its own unit, as a person would write it: ``512,300``."""
+        return figure(_rounded(float(value)))
 
     def answer_words(self, y_hat: NDArray[Any]) -> str:
         """Return one answer of the network, (outputs,), in words: ``price 512,300`` or ``7 (93.1 %)``."""

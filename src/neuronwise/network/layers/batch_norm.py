@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuronwise.errors import UsageError
 from neuronwise.network.activations import Activation, get_activation
 from neuronwise.network.layers.base import ACTIVATION_PROPERTY, Array, Layer, Pass, Shape
-from neuronwise.network.layers.images import DATA_FORMAT_PROPERTY, check_data_format
+from neuronwise.network.layers.images import DATA_FORMAT_PROPERTY, PlaceNames, check_data_format
 
 
 class BatchNorm(Layer):
@@ -145,6 +146,12 @@ class BatchNorm(Layer):
     def algebra(self) -> str:
         """The formula with the number of features."""
         return f"a = {self.activation.name}(γ (x - μ) / √(σ² + {self.epsilon:g}) + β), γ, β, μ, σ² {self.features}"
+
+    def unit_names(self) -> Sequence[str]:
+        """``norm1[7]`` of a vector, ``norm1[7] @ (3, 4)`` of pictures: channel, row and column of each output."""
+        if len(self.output_shape) == 1:
+            return super().unit_names()
+        return PlaceNames(self.name, self.output_shape, self.data_format)
 
     def __repr__(self) -> str:
         activation = "" if self.activation.name == "identity" else f"activation={self.activation.name!r}"

@@ -233,6 +233,12 @@ class PlacedNeuron(NeuronView):
         places = self.patch(np.arange(len(names)).reshape(self._layer.input_shape))
         return [names[i] for i in places.tolist()]
 
+    @property
+    def patch_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of what it sees: at an edge with padding less than its kernel."""
+        rows, columns = (pixels.stop - pixels.start for pixels in self._pixels)
+        return self._layer.channels, rows, columns
+
     def patch(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return what the neuron sees of an input (*input_shape), (n_in,), or of a batch, (batch, n_in)."""
         layer = self._layer

@@ -1,0 +1,433 @@
+"""What a neuron detects: its pattern, what it likes, which classes it tells apart, how sparse it is, its twins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuronwise.errors import UsageError
+from neuronwise.explaining.average_terms import AverageTerms, TermSums
+from neuronwise.explaining.layer_neurons import layer_neurons
+from neuronwise.explaining.meaning import Meaning
+from neuronwise.explaining.neurons import (
+    Located,
+    Progress,
+    answers,
+    check_examples,
+    locate,
+    map_shape,
+    patch_at,
+    picture_plan,
+    sees_inputs,
+)
+from neuronwise.explaining.pattern import Pattern, pattern
+from neuronwise.explaining.result import Block, Explanation, Table
+from neuronwise.explaining.separation import ClassAnswer, Quarter, class_answers, quarters, sparseness
+from neuronwise.explaining.targets import class_ids, target_values
+from neuronwise.explaining.twins import Twin
+from neuronwise.network import Network
+from neuronwise.network.layers import Conv2D, Dense, UnitNames
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LISTED, _COLUMNS = 12, 5
+
+
+@dataclass(frozen=True)
+class Liked:
+    """An example that a neuron likes, or does not.
+
+    Attributes:
+        row: Its number.
+        z: The neuron's pre-activation on it; of a convolution where that is largest.
+        a: Its activation level.
+        place: (row, column) of that place; None for a neuron that has one only.
+        target: What the example is, in words; ``""`` where that is not known.
+        answer: What the network answers, in words.
+        values: Of a table, some of its columns with their values in original units.
+    """
+
+    row: int
+    z: float
+    a: float
+    place: tuple[int, int] | None
+    target: str
+    answer: str
+    values: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Detection(Explanation):
+    """What a neuron detects.
+
+    Attributes:
+        neuron: Its name.
+        activation: Name of its activation function.
+        examples: How many examples it was looked at on.
+        state: ``"dead"``, ``"always on"`` …; ``""`` for a healthy neuron.
+        bias: Its bias; None for a neuron without weights.
+        terms: What each of its weights comes to on the examples; None for a neuron without weights.
+        pattern: What it looks for in the network's inputs.
+        input_names: Names of the network's inputs, for a pattern that is no picture.
+        classes: How it answers to each class; empty where the targets are no classes.
+        quarters: How it answers to quarters of the examples by target; empty where the targets are no values.
+        target_name: Of that target.
+        correlation: Spearman's, of level and target; NaN where there is none.
+        mean: Mean activation level.
+        active: Share of examples with z > 0.
+        sparseness: From 0, all levels equal, to 1, one example has all (see `separation.sparseness`).
+        nonfinite: How many levels are NaN or infinite.
+        most, least: The examples it likes most and least, by z.
+        twins: Neurons of its layer that look for the same.
+        most_pictures, least_pictures: These examples where they are pictures, (count, channels, rows, columns).
+        mean_terms: Mean of input × weight in the shape of a pattern that is the weights, as a picture.
+    """
+
+    neuron: str
+    activation: str
+    examples: int
+    state: str
+    bias: float | None
+    terms: AverageTerms | None
+    pattern: Pattern
+    input_names: tuple[str, ...]
+    classes: tuple[ClassAnswer, ...]
+    quarters: tuple[Quarter, ...]
+    target_name: str
+    correlation: float
+    mean: float
+    active: float
+    sparseness: float
+    nonfinite: int
+    most: tuple[Liked, ...]
+    least: tuple[Liked, ...]
+    twins: tuple[Twin, ...]
+    most_pictures: NDArray[np.float64] | None = None
+    least_pictures: NDArray[np.float64] | None = None
+    mean_terms: NDArray[np.float64] | None = None
+
+    def best_class(self) -> ClassAnswer | None:
+        """Return the class that the neuron's level alone separates best from all others; None where none is."""
+        known = [one for one in self.classes if one.auc == one.auc]
+        return max(known, key=lambda one: one.separates) if known else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers as JSON's types; examples that are pictures by their rows only, and each number once."""
+        left_out = ("most_pictures", "least_pictures", "mean_terms")
+        return {key: value for key, value in super().to_dict().items() if key not in left_out}
+
+    def blocks(self) -> Sequence[Block]:
+        """Return what it detects in a sentence, then its weights, pattern, classes, examples and twins."""
+        said: list[Block] = [f"{self.neuron} {self._headline()}"]
+        said.append(
+            f"On {self.examples:,} examples: z > 0 for {100 * self.active:.3g} % of them, mean level {self.mean:.4g}, "
+            f"sparseness {self.sparseness:.2f} (0: answers to all alike, 1: to one only)."
+            + (f" {self.nonfinite:,} levels are not finite." if self.nonfinite else "")
+        )
+        if self.state:
+            said.append(f"It is {self.state}.")
+        if self.terms is not None:
+            said.append(_terms_table(self.terms))
+            said += self.terms.warnings
+        if not self.pattern.is_weights:
+            said += self._pattern_blocks()
+        if self.classes:
+            said.append(self._classes())
+        if self.quarters:
+            said.append(self._quarters())
+        said.append(_liked_table(self.most, "examples it likes most"))
+        said.append(_liked_table(self.least, "examples it likes least"))
+        said.append(self._twins())
+        return said
+
+    def _headline(self) -> str:
+        if self.state.startswith("dead"):
+            return f"detects nothing: its level is 0 on all of {self.examples:,} examples"
+        best = self.best_class()
+        if best is not None:
+            how = "answers most to" if best.auc >= 0.5 else "is low for"
+            return (
+                f"{how} {best.name}: its level alone tells {best.name} from the rest with AUC {best.separates:.2f}"
+                + (" (0.5 would be chance)" if best.separates < 0.7 else "")
+            )
+        if self.correlation == self.correlation:
+            way = "rises" if self.correlation > 0 else "falls"
+            return f"{way} with {self.target_name}: rank correlation {self.correlation:+.2f}"
+        return f"({self.activation}) on {self.examples:,} examples"
+
+    def _pattern_blocks(self) -> list[Block]:
+        shown = self.pattern
+        over = "with z > 0 " if shown.active else "(of which none has z > 0) "
+        words = (
+            f"What it looks for in the inputs: dz/dx, averaged over {shown.examples:,} examples {over}. Agreement "
+            f"{shown.agreement:.2f}: the mean cosine between each example's map and the average (1: all the same)."
+        ).replace(" .", ".")
+        if shown.curved:
+            words += f" It holds only nearby, as {', '.join(shown.curved[:4])} bend their sums smoothly."
+        if shown.is_picture:
+            return [words]
+        order = np.argsort(-np.nan_to_num(np.abs(shown.mean), nan=np.inf), kind="stable")[:_LISTED].tolist()
+        rows = tuple((self.input_names[i], f"{shown.mean[i]:+.4g}", f"± {shown.spread[i]:.2g}") for i in order)
+        left = len(shown.mean) - len(order)
+        title = "effective pattern on the inputs" + (
+            f", the {len(order)} largest of {len(shown.mean):,}" if left else ""
+        )
+        return [words, Table(("input (scaled)", "dz/dx", "spread"), rows, title)]
+
+    def _classes(self) -> Table:
+        rows = tuple(
+            (one.name, f"{one.examples:,}", f"{one.mean:.4g}", _percent(one.active), _figure(one.auc, ".3f"))
+            for one in self.classes
+        )
+        return Table(("class", "examples", "mean level", "z > 0", "AUC alone"), rows, "how it answers to each class")
+
+    def _quarters(self) -> Table:
+        rows = tuple((one.words, f"{one.examples:,}", f"{one.mean:.4g}", _percent(one.active)) for one in self.quarters)
+        heads = (f"{self.target_name} from … to", "examples", "mean level", "z > 0")
+        return Table(heads, rows, f"how it answers to each quarter of the examples by {self.target_name}")
+
+    def _twins(self) -> Block:
+        if not self.twins:
+            return "It has no twin in its layer."
+        rows = tuple(
+            (one.twin, f"{one.cosine:+.4f}", f"{one.scale:+.3g}", _figure(one.correlation, "+.4f"), one.by)
+            for one in self.twins
+        )
+        return Table(("twin", "cosine of weights", "times", "correlation of z", "shown by"), rows, "its twins")
+
+    def figure(self) -> Figure:
+        """Return its pattern, what it likes and how it answers to classes, as one picture."""
+        from neuronwise.explaining.detects_pictures import draw_detection
+
+        return draw_detection(self)
+
+
+def detects(
+    network: Network,
+    neuron: str,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    meaning: Meaning | None = None,
+    rows: ArrayLike | None = None,
+    most: int = 8,
+    progress: Progress | None = None,
+) -> Detection:
+    """Return what a neuron detects: weights, pattern, classes, favourite examples, sparseness and twins.
+
+    A convolution's filter answers at many places; on each example it is looked at where its z is largest, unless the
+    neuron is named at a place.
+
+    Args:
+        network: The network.
+        neuron: Name: ``"hidden1[7]"``, ``"conv1[7]"``, ``"conv1[7] @ (3, 4)"``.
+        X: Examples, (rows, *input_shape), in the units of the network's inputs.
+        y: Their targets, class ids (rows,) or values (rows,) or (rows, 1), as `TargetSpec.encode` gives them; None.
+        meaning: Names and units; default what the network knows.
+        rows: Numbers of the examples, (rows,), for those that are named; default 0, 1 ….
+        most: How many examples it likes most, and how many least, are kept.
+        progress: Called with the rows done and all rows.
+
+    Raises:
+        NotFoundError: There is no such neuron.
+        UsageError: `X`, `y` or `rows` does not fit.
+    """
+    meaning = Meaning.of(network) if meaning is None else meaning
+    found = locate(network, neuron)
+    examples = check_examples(network, X)
+    numbers = np.arange(len(examples)) if rows is None else np.asarray(rows)
+    if numbers.shape != (len(examples),) or numbers.dtype.kind not in "iu":
+        raise UsageError(
+            f"{len(examples):,} examples need as many numbers, got shape {numbers.shape}", where="argument rows"
+        )
+    names, ids = class_ids(y, len(examples), meaning)
+    values = target_values(y, len(examples), meaning)
+    z, a, at, terms = _answers(network, found, examples, meaning, progress)
+    layer = layer_neurons(network, found.layer.name, examples, meaning=meaning, twins_of=found.index)
+    found_pattern = pattern(network, found, examples, z, at, meaning=meaning)
+    order = np.argsort(-z, kind="stable")  # NaN comes last in both directions
+    usable = order[np.isfinite(z[order])]
+    likes, dislikes = usable[:most], usable[::-1][:most]
+    told = _Liking(network, meaning, found, examples, numbers, z, a, at)
+    told.describe(names, ids, values, _telling_columns(found_pattern, terms, meaning, examples))
+    quarter, correlation = quarters(values, z, a, meaning.target_words) if values is not None else ((), float("nan"))
+    return Detection(
+        found.name, layer.activation, len(examples), layer.state(layer.names[found.index]),
+        float(found.layer.parameters["b"][found.index]) if "b" in found.layer.parameters else None,
+        terms, found_pattern, () if found_pattern.is_picture else tuple(meaning.input_names),
+        class_answers(names, ids, z, a) if ids is not None else (),
+        quarter, meaning.target.name if meaning.target is not None else "the target", correlation,
+        float(a.mean()), float((z > 0).mean()), sparseness(a), int((~np.isfinite(a)).sum()),
+        told(likes), told(dislikes), layer.twins,
+        _pictures(network, meaning, examples[likes]), _pictures(network, meaning, examples[dislikes]),
+        _mean_terms(network, found, meaning, terms, found_pattern),
+    )  # fmt: skip
+
+
+def _answers(
+    network: Network, found: Located, X: NDArray[Any], meaning: Meaning, progress: Progress | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], AverageTerms | None]:
+    """Return z and a of a neuron on each example, at which place that is, and what its terms come to."""
+    layer, map_of = found.layer, map_shape(network, found.position)
+    z, a, at = np.empty(len(X)), np.empty(len(X)), np.zeros(len(X), np.int64)
+    sums = None
+    if isinstance(layer, (Dense, Conv2D)):
+        sums = TermSums(layer.W[found.index].astype(np.float64).reshape(-1))
+    fixed = None if map_of is None or found.place is None else found.place[0] * map_of[1] + found.place[1]
+    for rows, x, every_z, every_a in answers(network, found.position, X, progress):
+        own = every_z[..., found.index]
+        places = own.argmax(axis=1) if fixed is None else np.full(len(own), fixed)
+        each = np.arange(len(own))
+        z[rows], a[rows], at[rows] = own[each, places], every_a[each, places, found.index], places
+        if sums is not None:
+            sums.add(patch_at(layer, x, places) if isinstance(layer, Conv2D) else x.reshape(len(x), -1))
+    if sums is None:
+        return z, a, at, None
+    if isinstance(layer, Conv2D):
+        kernel = np.ndindex(*layer.W.shape[1:])
+        patch = [f"channel {c} @ ({i}, {j})" if layer.channels > 1 else f"({i}, {j})" for c, i, j in kernel]
+        return z, a, at, sums.told(patch)
+    return z, a, at, sums.told(meaning.input_names if sees_inputs(network, found.position) else layer.input_names)
+
+
+class _Liking:
+    """Tells of chosen examples."""
+
+    def __init__(
+        self,
+        network: Network,
+        meaning: Meaning,
+        found: Located,
+        X: NDArray[Any],
+        numbers: NDArray[Any],
+        z: NDArray[np.float64],
+        a: NDArray[np.float64],
+        at: NDArray[np.int64],
+    ) -> None:
+        self._network, self._meaning, self._X, self._numbers = network, meaning, X, numbers
+        self._z, self._a, self._at = z, a, at
+        self._map = map_shape(network, found.position) if found.place is None else None
+        self._names: tuple[str, ...] = ()
+        self._ids: NDArray[np.int64] | None = None
+        self._values: NDArray[np.float64] | None = None
+        self._columns: list[tuple[str, int | None]] = []
+
+    def describe(
+        self,
+        names: tuple[str, ...],
+        ids: NDArray[np.int64] | None,
+        values: NDArray[np.float64] | None,
+        columns: list[tuple[str, int | None]],
+    ) -> None:
+        """Take what the examples are: classes, or values, and which columns tell of them."""
+        self._names, self._ids, self._values, self._columns = names, ids, values, columns
+
+    def __call__(self, chosen: NDArray[np.int64]) -> tuple[Liked, ...]:
+        if not len(chosen):
+            return ()
+        y_hat = self._network.predict(self._X[chosen])
+        return tuple(
+            Liked(
+                int(self._numbers[i]), float(self._z[i]), float(self._a[i]),
+                None if self._map is None else divmod(int(self._at[i]), self._map[1]),
+                self._target(i), self._meaning.answer_words(y_hat[place]),
+                tuple((name, self._words(name, input_place, i)) for name, input_place in self._columns),
+            )
+            for place, i in enumerate(chosen.tolist())
+        )  # fmt: skip
+
+    def _words(self, column: str, place: int | None, i: int) -> str:
+        x = self._X[i].reshape(-1)
+        if place is None:
+            return self._meaning.column_words(column, x)
+        value = float(x[place])
+        return self._meaning.original_words(place, value) or f"{value:.4g}"
+
+    def _target(self, i: int) -> str:
+        if self._ids is not None:
+            return self._names[int(self._ids[i])]
+        return self._meaning.target_words(self._values[i]) if self._values is not None else ""
+
+
+def _telling_columns(
+    shown: Pattern, terms: AverageTerms | None, meaning: Meaning, X: NDArray[Any]
+) -> list[tuple[str, int | None]]:
+    """Return the columns of a table by which its rows are told, those that move the neuron most.
+
+    Of a date, which is many inputs, it is the input that does: its name and place. Of others the place is None.
+    """
+    if shown.is_picture or isinstance(meaning.input_names, UnitNames):
+        return []
+    if shown.is_weights and terms is not None:
+        moves = terms.moves
+    else:
+        moves = np.abs(shown.mean) * X.reshape(len(X), -1).astype(np.float64).std(axis=0)
+    squares = np.nan_to_num(moves) ** 2
+    columns = meaning.columns
+    told: list[tuple[str, int | None]] = []
+    for i in np.argsort(-meaning.by_column(squares), kind="stable")[:_COLUMNS].tolist():
+        places = meaning.groups.get(columns[i])
+        if places is not None and meaning.is_date(columns[i]):
+            place = int(places[np.argmax(squares[places])])
+            told.append((meaning.input_names[place], place))
+        else:
+            told.append((columns[i], None))
+    return told
+
+
+def _pictures(network: Network, meaning: Meaning, X: NDArray[Any]) -> NDArray[np.float64] | None:
+    plan = picture_plan(network, 0, meaning.picture_shape)
+    return None if plan is None else plan.channels(X.reshape(len(X), -1).astype(np.float64))
+
+
+def _mean_terms(
+    network: Network, found: Located, meaning: Meaning, terms: AverageTerms | None, shown: Pattern
+) -> NDArray[np.float64] | None:
+    if terms is None or not (shown.is_weights and shown.is_picture):
+        return None
+    plan = picture_plan(network, found.position, meaning.picture_shape)
+    if isinstance(found.layer, Conv2D) or plan is None:
+        return terms.mean.reshape(shown.mean.shape)
+    return plan.channels(terms.mean)
+
+
+def _terms_table(terms: AverageTerms) -> Table:
+    order = terms.order()[:_LISTED]
+    rows = tuple(
+        (terms.names[i], f"{terms.weights[i]:+.4g}", f"{terms.mean[i]:+.4g}", f"{terms.size[i]:.4g}",
+         f"{terms.moves[i]:.4g}")
+        for i in order
+    )  # fmt: skip
+    left = len(terms.names) - len(order)
+    title = f"weights, the {len(order)} largest of {len(terms.names):,}" if left else "weights"
+    heads = ("input", "weight", "mean of input × weight", "mean of its size", "moves z by")
+    return Table(heads, rows, title)
+
+
+def _liked_table(liked: tuple[Liked, ...], title: str) -> Block:
+    if not liked:
+        return f"{title}: none, as no z is finite"
+    has_place, has_target = liked[0].place is not None, bool(liked[0].target)
+    heads = ["row", *(["place"] if has_place else []), "z", "level"]
+    heads += [*(["is"] if has_target else []), "answer", *(name for name, _ in liked[0].values)]
+    rows = [
+        (
+            str(one.row), *([str(one.place)] if has_place else []), f"{one.z:+.4g}", f"{one.a:.4g}",
+            *([one.target] if has_target else []), one.answer, *(value for _, value in one.values),
+        )
+        for one in liked
+    ]  # fmt: skip
+    return Table(tuple(heads), tuple(rows), title)
+
+
+def _percent(share: float) -> str:
+    return "–" if share != share else f"{100 * share:.3g} %"
+
+
+def _figure(value: float, spec: str) -> str:
+    return "–" if value != value else format(value, spec)
