@@ -35,9 +35,8 @@ def signed_colormap() -> LinearSegmentedColormap:
     """Return the scale of signed values for matplotlib; NaN is black, never a colour of the scale."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    made = LinearSegmentedColormap.from_list("neuronwise", [hex_colour(c) for c in (NEGATIVE, ZERO, POSITIVE)])
-    made.set_bad("black")
-    return made
+    colours = [hex_colour(c) for c in (NEGATIVE, ZERO, POSITIVE)]
+    return LinearSegmentedColormap.from_list("neuronwise", colours).with_extremes(bad="black")
 
 
 def signed_bars(axes: Axes, names: list[str], values: Any, *, title: str = "", label: str = "") -> None:
