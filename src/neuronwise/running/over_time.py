@@ -51,6 +51,13 @@ def networks_over_time(
         if any(isinstance(step, bool) or step < 0 for step in steps):
             raise UsageError(f"steps are whole numbers from 0, got {list(steps)}", where="argument steps")
         chosen = {int(step) for step in steps}
+        if late := sorted(step for step in chosen if step > last):
+            recording.at(late[0])  # a step that was never taken is said as such
+            raise UsageError(
+                f"step {late[0]:,} comes after the network that is looked at, that of step {last:,}",
+                where="argument steps",
+                hint=f"to look at a later one: --step {late[-1]}",
+            )
     order = sorted(chosen - {last})
     every = sorted([*order, last])
 
@@ -62,7 +69,9 @@ def networks_over_time(
 
 
 def _wanted(last: int, count: int) -> list[float]:
-    """Return steps from 0 on, ever farther apart, to be approached by stored ones."""
+    """Return steps to be approached by stored ones: 0, some ever farther apart, then some evenly spaced."""
     if count < 2:
         return []
-    return [0.0, *np.geomspace(max(1.0, last / 2 ** (count + 2)), max(1.0, last / 2), count - 2).tolist()]
+    early = (count - 2) // 2
+    first = np.geomspace(max(1.0, last / 2 ** (early + 4)), max(1.0, last / 8), early)
+    return [0.0, *first.tolist(), *np.linspace(last / 4, last, count - 2 - early, endpoint=False).tolist()]
