@@ -37,8 +37,8 @@ class DeepPattern:
 
     Attributes:
         neuron: Its name.
-        pattern: dz / dx, the local linear map on the part of the picture that it sees, averaged over the patches:
-            (rows, columns, channels).
+        pattern: dz / dx, the local linear map on the part of the picture that it sees, averaged over the patches,
+            each pixel over those in which it lies on the picture: (rows, columns, channels).
         mean_patch: Those patches, averaged: (rows, columns, channels); NaN where all of them lie outside the picture.
         agreement: Mean cosine between the map at one patch and the average, -1 to 1: 1 where it is the same everywhere.
         patches: Over how many patches it is averaged; fewer than asked for where it answers (z > 0) to fewer.

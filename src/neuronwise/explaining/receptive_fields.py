@@ -67,9 +67,14 @@ class ReceptiveField:
     def words(self) -> str:
         """Size and step in words."""
         moved = f"{self.step[0]}" if self.step[0] == self.step[1] else f"{self.step[0]} down and {self.step[1]} right"
+        last = self.start(self.places[0] - 1, self.places[1] - 1)
+        ends = (last[0] + self.size[0], last[1] + self.size[1])
+        padded = min(self.first) < 0 or ends[0] > self.picture[0] or ends[1] > self.picture[1]
+        around = " (padding included)" if padded else ""
         return (
-            f"each neuron of {self.layer} sees {self.size[0]} × {self.size[1]} of {self.picture[0]} × "
-            f"{self.picture[1]} pixels, {moved} further for each place of its {self.places[0]} × {self.places[1]} map"
+            f"each neuron of {self.layer} sees {self.size[0]} × {self.size[1]} pixels{around} of the picture's "
+            f"{self.picture[0]} × {self.picture[1]}, {moved} further for each place of its {self.places[0]} × "
+            f"{self.places[1]} map"
         )
 
 
