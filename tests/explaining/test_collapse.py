@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -130,12 +131,12 @@ def test_of_values_it_says_how_far_answers_move() -> None:
 
 
 def test_a_wrong_matrix_is_not_called_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from neuronwise.explaining import collapse as module
+    module = sys.modules[collapse.__module__]
 
     network = shaken(Network.dense([3, 5, 2], "tanh"))
     composed = module._composed
     monkeypatch.setattr(module, "_composed", lambda net: (composed(net)[0] * 1.001, *composed(net)[1:]))
-    found = module.collapse(network, np.ones((4, 3)))
+    found = collapse(network, np.ones((4, 3)))
     assert not found.is_same
     assert "NOT the same" in str(found)
 

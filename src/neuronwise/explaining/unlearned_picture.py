@@ -33,7 +33,7 @@ def draw(found: Unlearned) -> Figure:
         labels = tuple(f"{one.by} {one.labels[place]}" for one, place in every)
         errors = np.array([one.errors[:, place] for one, place in every]).T.reshape(len(found.steps), -1)
         shown = np.arange(len(labels))
-        title = "Mean error by slice"
+        title = "Mean error by slice" if len(found.slices) == 1 else "Mean error of the worst slices"
     else:
         labels, errors, shown, title = (), np.zeros((len(found.steps), 0)), np.arange(0), "Mean error"
     columns = np.unique(np.linspace(0, len(found.steps) - 1, min(len(found.steps), 8)).astype(int))
