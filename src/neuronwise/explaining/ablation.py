@@ -207,18 +207,7 @@ def rank_neurons(
         raise UsageError(f"a neuron is held at 'zero' or at its 'mean', got {mode!r:.100}", where="argument mode")
     meaning = Meaning.of(network) if meaning is None else meaning
     inputs = network.check_input(X)
-    position = network.layers.index(network[layer]) if "[" not in layer else -1
-    if position < 0:
-        raise UsageError(f"{layer!r:.100} is a neuron, and a whole layer is ranked", where="argument layer")
-    if position == len(network.layers) - 1:
-        hidden = [one.name for one in network.layers[:-1]]
-        raise UsageError(
-            f"{layer!r} is the last layer: its activations are the answer itself, nothing listens to them",
-            where="argument layer",
-            hint=f"layers that can be silenced are {', '.join(hidden)}"
-            if hidden
-            else "this network has no hidden layer",
-        )
+    position = _position(network, layer)
     if not len(inputs):
         raise UsageError("at least one row is needed, got none", where="argument X")
     judge = Judge(network, y, loss, meaning)
@@ -240,8 +229,30 @@ def rank_neurons(
 
 def numbers_per_row(network: Network, layer: str) -> int:
     """Return about how many multiplications `rank_neurons` takes for a row, to choose how many rows it is given."""
-    silencer = _Silencer(network, network.layers.index(network[layer]))
+    silencer = _Silencer(network, _position(network, layer))
     return silencer.count * silencer.numbers_per_pair
+
+
+def _position(network: Network, layer: str) -> int:
+    """Return the place of a layer that something listens to."""
+    found = network[layer]
+    if not isinstance(found, Layer):
+        raise UsageError(
+            f"{layer!r:.100} is a neuron, and a whole layer is ranked",
+            where="argument layer",
+            hint=f"name the layer: {layer.rpartition('[')[0]}",
+        )
+    position = network.layers.index(found)
+    if position == len(network.layers) - 1:
+        hidden = [one.name for one in network.layers[:-1]]
+        raise UsageError(
+            f"{layer!r} is the last layer: its activations are the answer itself, nothing listens to them",
+            where="argument layer",
+            hint=f"layers that can be silenced are {', '.join(hidden)}"
+            if hidden
+            else "this network has no hidden layer",
+        )
+    return position
 
 
 class _Silencer:

@@ -50,9 +50,7 @@ def important_neurons(
                 where="argument layer",
                 hint="its inputs can be ranked: neuronwise important RUN --features",
             )
-    elif "[" not in layer:
-        network[layer]  # said before the data is read
-    most = max(100, _MOST // max(1, numbers_per_row(network, layer) if layer != network.layers[-1].name else 1))
+    most = max(100, _MOST // max(1, numbers_per_row(network, layer)))
     rows = subject.examples(part, most=most)
     return rank_neurons(
         network, rows.X, rows.y, layer, mode=mode, loss=subject.loss, meaning=subject.meaning,
