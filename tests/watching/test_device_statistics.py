@@ -16,7 +16,8 @@ from neuronwise.recording import NEURON_FIELDS  # noqa: E402
 from neuronwise.watching import TorchWatcher  # noqa: E402
 from neuronwise.watching.device_statistics import DeviceStatistics  # noqa: E402
 from neuronwise.watching.host_statistics import HostStatistics  # noqa: E402
-from neuronwise.watching.torch_layers import learn_from_sequence, watched_layers  # noqa: E402
+from neuronwise.watching.torch_activations import learn_from_sequence  # noqa: E402
+from neuronwise.watching.torch_layers import watched_layers  # noqa: E402
 
 nn = torch.nn
 

@@ -17,11 +17,10 @@ from neuronwise.recording.histogram import histogram
 from neuronwise.recording.rows import field_bytes, layers_dtype, neurons_dtype, part_of
 from neuronwise.watching.moments import Moments
 from neuronwise.watching.sink import FrameSink
+from neuronwise.watching.torch_activations import Output, learn_activations, learn_from_changes, learn_from_sequence
 from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_layers import (
     WatchedLayer,
-    learn_activations,
-    learn_from_sequence,
     tensors_in,
     watched_layers,
 )
@@ -104,7 +103,7 @@ class FrameWriter:
         self.validated: dict[str, float] = {}
         self._log: LogFrame | None = None
         self._produced: dict[Any, WatchedLayer] = {}
-        self._waiting: list[tuple[WatchedLayer, torch.Tensor, Any]] = []
+        self._waiting: list[Output] = []
         self._network: KeptNetwork | None = None
         self._input_shape = _shape_of_one(probe)
         if not _has_lazy(model):
@@ -176,7 +175,7 @@ class FrameWriter:
             if values.grad_fn is not None and not is_again:
                 self._produced[values.grad_fn] = layer
             # What follows it is known when the pass is over, and may have changed the tensor by then.
-            self._waiting.append((layer, values.detach().clone(), given))
+            self._waiting.append(Output.of(layer, values, given))
 
     def _see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
         self._statistics.see(layer, values, given)
@@ -201,8 +200,9 @@ class FrameWriter:
         self._has_learned = True
         self._produced.clear()
         waiting, self._waiting = self._waiting, []
-        for seen in waiting:
-            self._see(*seen)
+        learn_from_changes(waiting)
+        for one in waiting:
+            self._see(one.layer, one.z, one.given)
 
     @property
     def wants_state(self) -> bool:

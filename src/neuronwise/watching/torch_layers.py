@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,6 @@ from neuronwise.watching.torch_parts import Part, Source, parts_of
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-# How many nodes of an autograd graph are looked through to find which activation function follows a layer.
-_MAX_NODES = 100_000
 
 
 @dataclass(eq=False)
@@ -112,6 +108,11 @@ class WatchedLayer:
         """Whether its neurons are what comes in: the first axis of a transposed convolution's weights."""
         return "ConvTranspose" in type(self.module).__name__
 
+    def follow_with(self, name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Note which activation function follows it."""
+        self.activation = function
+        self.layout = replace(self.layout, activation=name)
+
     def neurons_of(self, values: torch.Tensor) -> torch.Tensor | None:
         """Return a view of outputs (or inputs) as (…, neurons, places), with the axis of the neurons last but one.
 
@@ -198,7 +199,7 @@ def watched_layers(
             one = WatchedLayer(layout, modules[path], path, part.parameters, answers=not part.name)
             one.unseen = _is_unseen(modules, path)
             if part.activation is not None:
-                _set_activation(one, (part.activation, _as_it_is))
+                one.follow_with(part.activation, _as_it_is)
             watched.append(one)
     return watched, Layout([one.layout for one in watched], found.layout.dtype), notes
 
@@ -248,86 +249,6 @@ def _is_unseen(modules: dict[str, nn.Module], path: str) -> bool:
     """Return whether a module is the output projection of an attention, whose weights that uses itself."""
     around, _, own = path.rpartition(".")
     return own == "out_proj" and type(modules.get(around)).__name__ == "MultiheadAttention"
-
-
-# What follows a layer, by the name of its node in the autograd graph: our name, and how to apply it again.
-_Function = tuple[str, "Callable[[torch.Tensor], torch.Tensor]"]
-
-
-def _function_of(node: Any) -> _Function | None:
-    import torch
-    from torch.nn import functional
-
-    name = type(node).__name__
-    plain: dict[str, _Function] = {
-        "ReluBackward0": ("relu", torch.relu),
-        "SigmoidBackward0": ("sigmoid", torch.sigmoid),
-        "TanhBackward0": ("tanh", torch.tanh),
-        "SiluBackward0": ("silu", functional.silu),
-    }
-    if name in plain:
-        return plain[name]
-    if name == "GeluBackward0":
-        how = node._saved_approximate
-        return "gelu", lambda z: functional.gelu(z, approximate=how)
-    if name == "LeakyReluBackward0":
-        slope = float(node._saved_negative_slope)
-        return "leaky_relu", lambda z: functional.leaky_relu(z, slope)
-    return None
-
-
-def learn_activations(outputs: Iterable[torch.Tensor], produced: dict[Any, WatchedLayer]) -> None:
-    """Find in an autograd graph which activation function follows which layer, and note it in the layer.
-
-    Args:
-        outputs: Of the model.
-        produced: The layer by the node that made its output.
-    """
-    stack = [node for output in outputs if (node := output.grad_fn) is not None]
-    seen = set(stack)
-    while stack and len(seen) < _MAX_NODES:
-        node = stack.pop()
-        for following, _ in node.next_functions:
-            if following is None:
-                continue
-            layer = produced.get(following)
-            if layer is not None and layer.activation is None and (found := _function_of(node)) is not None:
-                _set_activation(layer, found)
-            if following not in seen:
-                seen.add(following)
-                stack.append(following)
-
-
-def _set_activation(layer: WatchedLayer, found: _Function) -> None:
-    name, layer.activation = found
-    layer.layout = replace(layer.layout, activation=name)
-
-
-def learn_from_sequence(model: nn.Module, layers: Sequence[WatchedLayer]) -> None:
-    """Note the activation functions that follow layers in an `nn.Sequential`, of which no graph need be known."""
-    import torch
-    from torch import nn
-
-    known: dict[type, Callable[[Any], _Function]] = {
-        nn.ReLU: lambda module: ("relu", torch.relu),
-        nn.Sigmoid: lambda module: ("sigmoid", torch.sigmoid),
-        nn.Tanh: lambda module: ("tanh", torch.tanh),
-        nn.SiLU: lambda module: ("silu", nn.functional.silu),
-    }
-    by_module = {id(layer.module): layer for layer in layers}
-    for sequence in model.modules():
-        if type(sequence) is not nn.Sequential:
-            continue
-        children = list(sequence)
-        for one, following in itertools.pairwise(children):
-            layer, make = by_module.get(id(one)), known.get(type(following))
-            if layer is not None and make is not None and not _is_elsewhere(model, one, sequence):
-                _set_activation(layer, make(following))
-
-
-def _is_elsewhere(model: nn.Module, module: nn.Module, sequence: nn.Module) -> bool:
-    """Return whether a module stands at another place too, where something else may follow it."""
-    return sum(child is module for parent in model.modules() for child in parent._modules.values()) > 1
 
 
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:

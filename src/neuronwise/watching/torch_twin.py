@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from neuronwise.watching.torch_layers import WatchedLayer, learn_activations, tensors_in
+from neuronwise.watching.torch_activations import learn_activations
+from neuronwise.watching.torch_layers import WatchedLayer, tensors_in
 
 if TYPE_CHECKING:
     import torch
