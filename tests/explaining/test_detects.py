@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.explaining import Meaning, detects
@@ -67,6 +68,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(count: int, seed: int, tie
             continue
         pairs = [(x > y) + 0.5 * (x == y) for x in own for y in others]
         assert told.auc == pytest.approx(np.mean(pairs))
+        assert told.auc == pytest.approx(roc_auc_score(ids == place, a))
         assert told.mean == pytest.approx(own.mean())
         assert told.active == pytest.approx((own > 0).mean())
         assert told.separates == pytest.approx(max(np.mean(pairs), 1 - np.mean(pairs)))

@@ -63,6 +63,19 @@ def test_what_is_measured_is_what_numpy_says_of_the_whole_trace(rows: int) -> No
     assert found.examples == rows
 
 
+def test_the_correlation_with_a_value_is_pearsons() -> None:
+    network = Network.dense([6, 9, 1], hidden="relu", seed=3)
+    network["hidden1"].b[4] = -99.0
+    X = np.random.default_rng(0).normal(2.0, 1.0, (3000, 6))
+    y = X[:, :1] + 100.0
+    found = layer_neurons(network, "hidden1", X, y)
+    a = network.trace(X)["hidden1"].a.astype(np.float64)
+    for i in range(9):
+        expected = np.corrcoef(a[:, i], y[:, 0])[0, 1] if a[:, i].any() else np.nan
+        assert found.correlation[i] == pytest.approx(expected, nan_ok=True, rel=1e-6)
+    assert "correlation with the target" in str(found)
+
+
 def test_a_filter_is_dead_if_it_is_at_all_places() -> None:
     network = Network([Conv2D(3, 3), Flatten(), Dense(2)], input_shape=(6, 6), seed=1)
     network["conv1"].b[...] = (-50.0, 0.0, 50.0)

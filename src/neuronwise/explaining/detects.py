@@ -10,19 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
-from neuronwise.explaining.average_terms import AverageTerms, TermSums
+from neuronwise.explaining.average_terms import AverageTerms
 from neuronwise.explaining.layer_neurons import layer_neurons
+from neuronwise.explaining.liked import Liked, Liking, liked_table, pictures_of, telling_columns
 from neuronwise.explaining.meaning import Meaning
+from neuronwise.explaining.neuron_answers import neuron_answers
 from neuronwise.explaining.neurons import (
     Located,
     Progress,
-    answers,
     check_examples,
     locate,
-    map_shape,
-    patch_at,
     picture_plan,
-    sees_inputs,
 )
 from neuronwise.explaining.pattern import Pattern, pattern
 from neuronwise.explaining.result import Block, Explanation, Table
@@ -30,35 +28,12 @@ from neuronwise.explaining.separation import ClassAnswer, Quarter, class_answers
 from neuronwise.explaining.targets import class_ids, target_values
 from neuronwise.explaining.twins import Twin
 from neuronwise.network import Network
-from neuronwise.network.layers import Conv2D, Dense, UnitNames
+from neuronwise.network.layers import Conv2D
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LISTED, _COLUMNS = 12, 5
-
-
-@dataclass(frozen=True)
-class Liked:
-    """An example that a neuron likes, or does not.
-
-    Attributes:
-        row: Its number.
-        z: The neuron's pre-activation on it; of a convolution where that is largest.
-        a: Its activation level.
-        place: (row, column) of that place; None for a neuron that has one only.
-        target: What the example is, in words; ``""`` where that is not known.
-        answer: What the network answers, in words.
-        values: Of a table, some of its columns with their values in original units.
-    """
-
-    row: int
-    z: float
-    a: float
-    place: tuple[int, int] | None
-    target: str
-    answer: str
-    values: tuple[tuple[str, str], ...]
+_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -140,8 +115,8 @@ class Detection(Explanation):
             said.append(self._classes())
         if self.quarters:
             said.append(self._quarters())
-        said.append(_liked_table(self.most, "examples it likes most"))
-        said.append(_liked_table(self.least, "examples it likes least"))
+        said.append(liked_table(self.most, "examples it likes most"))
+        said.append(liked_table(self.least, "examples it likes least"))
         said.append(self._twins())
         return said
 
@@ -247,14 +222,14 @@ def detects(
         )
     names, ids = class_ids(y, len(examples), meaning)
     values = target_values(y, len(examples), meaning)
-    z, a, at, terms = _answers(network, found, examples, meaning, progress)
+    z, a, at, terms = neuron_answers(network, found, examples, meaning, progress)
     layer = layer_neurons(network, found.layer.name, examples, meaning=meaning, twins_of=found.index)
     found_pattern = pattern(network, found, examples, z, at, meaning=meaning)
     order = np.argsort(-z, kind="stable")  # NaN comes last in both directions
     usable = order[np.isfinite(z[order])]
     likes, dislikes = usable[:most], usable[::-1][:most]
-    told = _Liking(network, meaning, found, examples, numbers, z, a, at)
-    told.describe(names, ids, values, _telling_columns(found_pattern, terms, meaning, examples))
+    told = Liking(network, meaning, found, examples, numbers, z, a, at)
+    told.describe(names, ids, values, telling_columns(found_pattern, terms, meaning, examples))
     quarter, correlation = quarters(values, z, a, meaning.target_words) if values is not None else ((), float("nan"))
     return Detection(
         found.name, layer.activation, len(examples), layer.state(layer.names[found.index]),
@@ -264,125 +239,9 @@ def detects(
         quarter, meaning.target.name if meaning.target is not None else "the target", correlation,
         float(a.mean()), float((z > 0).mean()), sparseness(a), int((~np.isfinite(a)).sum()),
         told(likes), told(dislikes), layer.twins,
-        _pictures(network, meaning, examples[likes]), _pictures(network, meaning, examples[dislikes]),
+        pictures_of(network, meaning, examples[likes]), pictures_of(network, meaning, examples[dislikes]),
         _mean_terms(network, found, meaning, terms, found_pattern),
     )  # fmt: skip
-
-
-def _answers(
-    network: Network, found: Located, X: NDArray[Any], meaning: Meaning, progress: Progress | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], AverageTerms | None]:
-    """Return z and a of a neuron on each example, at which place that is, and what its terms come to."""
-    layer, map_of = found.layer, map_shape(network, found.position)
-    z, a, at = np.empty(len(X)), np.empty(len(X)), np.zeros(len(X), np.int64)
-    sums = None
-    if isinstance(layer, (Dense, Conv2D)):
-        sums = TermSums(layer.W[found.index].astype(np.float64).reshape(-1))
-    fixed = None if map_of is None or found.place is None else found.place[0] * map_of[1] + found.place[1]
-    for rows, x, every_z, every_a in answers(network, found.position, X, progress):
-        own = every_z[..., found.index]
-        places = own.argmax(axis=1) if fixed is None else np.full(len(own), fixed)
-        each = np.arange(len(own))
-        z[rows], a[rows], at[rows] = own[each, places], every_a[each, places, found.index], places
-        if sums is not None:
-            sums.add(patch_at(layer, x, places) if isinstance(layer, Conv2D) else x.reshape(len(x), -1))
-    if sums is None:
-        return z, a, at, None
-    if isinstance(layer, Conv2D):
-        kernel = np.ndindex(*layer.W.shape[1:])
-        patch = [f"channel {c} @ ({i}, {j})" if layer.channels > 1 else f"({i}, {j})" for c, i, j in kernel]
-        return z, a, at, sums.told(patch)
-    return z, a, at, sums.told(meaning.input_names if sees_inputs(network, found.position) else layer.input_names)
-
-
-class _Liking:
-    """Tells of chosen examples."""
-
-    def __init__(
-        self,
-        network: Network,
-        meaning: Meaning,
-        found: Located,
-        X: NDArray[Any],
-        numbers: NDArray[Any],
-        z: NDArray[np.float64],
-        a: NDArray[np.float64],
-        at: NDArray[np.int64],
-    ) -> None:
-        self._network, self._meaning, self._X, self._numbers = network, meaning, X, numbers
-        self._z, self._a, self._at = z, a, at
-        self._map = map_shape(network, found.position) if found.place is None else None
-        self._names: tuple[str, ...] = ()
-        self._ids: NDArray[np.int64] | None = None
-        self._values: NDArray[np.float64] | None = None
-        self._columns: list[tuple[str, int | None]] = []
-
-    def describe(
-        self,
-        names: tuple[str, ...],
-        ids: NDArray[np.int64] | None,
-        values: NDArray[np.float64] | None,
-        columns: list[tuple[str, int | None]],
-    ) -> None:
-        """Take what the examples are: classes, or values, and which columns tell of them."""
-        self._names, self._ids, self._values, self._columns = names, ids, values, columns
-
-    def __call__(self, chosen: NDArray[np.int64]) -> tuple[Liked, ...]:
-        if not len(chosen):
-            return ()
-        y_hat = self._network.predict(self._X[chosen])
-        return tuple(
-            Liked(
-                int(self._numbers[i]), float(self._z[i]), float(self._a[i]),
-                None if self._map is None else divmod(int(self._at[i]), self._map[1]),
-                self._target(i), self._meaning.answer_words(y_hat[place]),
-                tuple((name, self._words(name, input_place, i)) for name, input_place in self._columns),
-            )
-            for place, i in enumerate(chosen.tolist())
-        )  # fmt: skip
-
-    def _words(self, column: str, place: int | None, i: int) -> str:
-        x = self._X[i].reshape(-1)
-        if place is None:
-            return self._meaning.column_words(column, x)
-        value = float(x[place])
-        return self._meaning.original_words(place, value) or f"{value:.4g}"
-
-    def _target(self, i: int) -> str:
-        if self._ids is not None:
-            return self._names[int(self._ids[i])]
-        return self._meaning.target_words(self._values[i]) if self._values is not None else ""
-
-
-def _telling_columns(
-    shown: Pattern, terms: AverageTerms | None, meaning: Meaning, X: NDArray[Any]
-) -> list[tuple[str, int | None]]:
-    """Return the columns of a table by which its rows are told, those that move the neuron most.
-
-    Of a date, which is many inputs, it is the input that does: its name and place. Of others the place is None.
-    """
-    if shown.is_picture or isinstance(meaning.input_names, UnitNames):
-        return []
-    if shown.is_weights and terms is not None:
-        moves = terms.moves
-    else:
-        moves = np.abs(shown.mean) * X.reshape(len(X), -1).astype(np.float64).std(axis=0)
-    squares = np.nan_to_num(moves) ** 2
-    columns = meaning.columns
-    told: list[tuple[str, int | None]] = []
-    for i in np.argsort(-meaning.by_column(squares), kind="stable")[:_COLUMNS].tolist():
-        places = meaning.groups.get(columns[i])
-        if places is not None and meaning.is_date(columns[i]):
-            place = int(places[np.argmax(squares[places])])
-            told.append((meaning.input_names[place], place))
-        else:
-            told.append((columns[i], None))
-    return told
-
-
-def _pictures(network: Network, meaning: Meaning, X: NDArray[Any]) -> NDArray[np.float64] | None:
-    plan = picture_plan(network, 0, meaning.picture_shape)
-    return None if plan is None else plan.channels(X.reshape(len(X), -1).astype(np.float64))
 
 
 def _mean_terms(
@@ -407,22 +266,6 @@ def _terms_table(terms: AverageTerms) -> Table:
     title = f"weights, the {len(order)} largest of {len(terms.names):,}" if left else "weights"
     heads = ("input", "weight", "mean of input × weight", "mean of its size", "moves z by")
     return Table(heads, rows, title)
-
-
-def _liked_table(liked: tuple[Liked, ...], title: str) -> Block:
-    if not liked:
-        return f"{title}: none, as no z is finite"
-    has_place, has_target = liked[0].place is not None, bool(liked[0].target)
-    heads = ["row", *(["place"] if has_place else []), "z", "level"]
-    heads += [*(["is"] if has_target else []), "answer", *(name for name, _ in liked[0].values)]
-    rows = [
-        (
-            str(one.row), *([str(one.place)] if has_place else []), f"{one.z:+.4g}", f"{one.a:.4g}",
-            *([one.target] if has_target else []), one.answer, *(value for _, value in one.values),
-        )
-        for one in liked
-    ]  # fmt: skip
-    return Table(tuple(heads), tuple(rows), title)
 
 
 def _percent(share: float) -> str:

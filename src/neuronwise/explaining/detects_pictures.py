@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from neuronwise.explaining.detects import Detection, Liked
+    from neuronwise.explaining.detects import Detection
+    from neuronwise.explaining.liked import Liked
 
 _BARS, _CHANNELS = 14, 4
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neuronwise.explaining.layer_sums import LayerSums
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.neurons import (
     Progress,
@@ -25,7 +26,6 @@ from neuronwise.explaining.targets import class_ids
 from neuronwise.explaining.twins import Twin, find_twins
 from neuronwise.network import Layer, Network
 from neuronwise.network.layers import Conv2D
-from neuronwise.recording.statistics import SATURATED_WITHIN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +55,9 @@ class LayerNeurons(Explanation):
         nonfinite: How many levels are NaN or infinite.
         class_names: Of the classes; empty where the targets are no classes, or are not known.
         class_means: Mean level of each neuron over the examples of each class, (neurons, classes).
+        target: Name of a target that is a value; ``""`` otherwise.
+        correlation: Pearson's, of the level (of a filter its mean over the places) and that target, as it is learned
+            (after a logarithm, if one was taken); NaN where there is none, or either does not vary.
         dead: Names of ReLU neurons whose level is 0 on every example: with a slope of 0 there, nothing teaches them.
         constant: Names of others that answer the same to every example.
         always_on: Names of those with z > 0 on every example, of functions that are then f(z) = z: they are linear
@@ -78,6 +81,8 @@ class LayerNeurons(Explanation):
     nonfinite: NDArray[np.int64]
     class_names: tuple[str, ...]
     class_means: NDArray[np.float64]
+    target: str
+    correlation: NDArray[np.float64]
     dead: tuple[str, ...]
     constant: tuple[str, ...]
     always_on: tuple[str, ...]
@@ -144,6 +149,7 @@ class LayerNeurons(Explanation):
         order = np.argsort(-np.nan_to_num(self.deviation, nan=np.inf), kind="stable")[:_LISTED].tolist()
         heads = ["neuron", "mean level", "deviation", "z > 0"]
         heads += ["most for", "least for"] if self.class_names else []
+        heads += [f"correlation with {self.target}"] if self.target else []
         rows = []
         for i in order:
             row = [self.names[i], f"{self.mean[i]:.4g}", f"{self.deviation[i]:.4g}", f"{100 * self.active[i]:.3g} %"]
@@ -154,6 +160,8 @@ class LayerNeurons(Explanation):
                     f"{self.class_names[int(pick(means))]} ({means[int(pick(means))]:.3g})" if known else "–"
                     for pick in (np.nanargmax, np.nanargmin)
                 ]
+            if self.target:
+                row.append(_number(self.correlation[i]))
             rows.append(tuple(row))
         more = f": the {len(order)} that vary most, of {len(self.names):,}" if len(order) < len(self.names) else ""
         return Table(tuple(heads), tuple(rows), f"neurons{more}")
@@ -195,11 +203,13 @@ def layer_neurons(
     found, position = locate_layer(network, layer)
     rows = check_examples(network, X)
     classes, ids = class_ids(y, len(rows), meaning)
-    measured = _Measured(found, classes)
+    values = None if y is None or ids is not None else np.asarray(y, np.float64).reshape(-1)
+    sums = LayerSums(found, classes)
     for part, _, z, a in answers(network, position, rows, progress):
-        measured.add(z, a, None if ids is None else ids[part])
+        sums.add(z, a, None if ids is None else ids[part], None if values is None else values[part])
     twins, how = _twins(network, found, position, rows, twins_of)
-    return measured.told(found, neuron_names(found, measured.count), len(rows), classes, twins, how)
+    target = "" if values is None else meaning.target.name if meaning.target is not None else "the target"
+    return _told(found, sums, len(rows), classes, target, twins, how)
 
 
 def neuron_names(layer: Layer, count: int) -> tuple[str, ...]:
@@ -207,78 +217,36 @@ def neuron_names(layer: Layer, count: int) -> tuple[str, ...]:
     return tuple(f"{layer.name}[{i}]" for i in range(count))
 
 
-class _Measured:
-    """Sums over batches, in float64, from the first batch's mean on so that no digits are lost."""
-
-    def __init__(self, layer: Layer, classes: Sequence[str]) -> None:
-        self._layer, self._classes = layer, len(classes)
-        self.count, self._values = 0, 0
-
-    def add(self, z: NDArray[Any], a: NDArray[Any], ids: NDArray[np.int64] | None) -> None:
-        """Add a batch: (batch, places, neurons) each."""
-        n = a.shape[-1]
-        flat = a.reshape(-1, n).astype(np.float64)
-        with np.errstate(all="ignore"):
-            if not self.count:
-                self.count = n
-                self._first = np.nan_to_num(flat.mean(axis=0), posinf=0.0, neginf=0.0)
-                self._sum, self._squares = np.zeros(n), np.zeros(n)
-                self._least, self._greatest = np.full(n, np.inf), np.full(n, -np.inf)
-                self._active, self._ends, self._nonfinite = (np.zeros(n, np.int64) for _ in range(3))
-                self._by_class, self._in_class = np.zeros((self._classes, n)), np.zeros(self._classes)
-            self._values += len(flat)
-            away = flat - self._first
-            self._sum += away.sum(axis=0)
-            self._squares += np.einsum("ij,ij->j", away, away)
-            self._least = np.minimum(self._least, flat.min(axis=0))
-            self._greatest = np.maximum(self._greatest, flat.max(axis=0))
-            self._active += (z.reshape(-1, n) > 0).sum(axis=0)
-            self._nonfinite += (~np.isfinite(flat)).sum(axis=0)
-            if (ends := _ends(self._layer)) is not None:
-                self._ends += ((flat < ends[0] + SATURATED_WITHIN) | (flat > ends[1] - SATURATED_WITHIN)).sum(axis=0)
-            if ids is not None:
-                for place, levels in _grouped(ids, a.mean(axis=1, dtype=np.float64)):
-                    self._by_class[place] += levels.sum(axis=0)
-                    self._in_class[place] += len(levels)
-
-    def told(
-        self, layer: Layer, names: tuple[str, ...], examples: int, classes: tuple[str, ...], twins: tuple[Twin, ...],
-        how: str,
-    ) -> LayerNeurons:  # fmt: skip
-        """Return what was measured, with the neurons that are to be named."""
-        assert layer.activation is not None
-        n, function = self._values, layer.activation.name
-        with np.errstate(all="ignore"):
-            mean = self._sum / n
-            deviation = np.sqrt(np.maximum(self._squares / n - mean**2, 0.0))
-            class_means = (self._by_class / self._in_class[:, None]).T
-        still = self._greatest == self._least
-        deviation[still] = 0.0
-        has_ends = _ends(layer) is not None
-        share = self._ends / n if has_ends else np.full(self.count, np.nan)
-        dead = still & (self._greatest == 0) & (function == "relu")
-        always = (self._active == n) if function in _LINEAR_ABOVE else np.zeros(self.count, bool)
-
-        def named(mask: NDArray[np.bool_]) -> tuple[str, ...]:
-            return tuple(names[i] for i in np.flatnonzero(mask).tolist())
-
-        several, ended = examples > 1, share >= SATURATED_SHARE
-        return LayerNeurons(
-            layer.name, names, function, examples, mean + self._first, deviation, self._least, self._greatest,
-            self._active / n, share, self._nonfinite, classes, class_means,
-            named(dead), named(still & ~dead & ~ended & several), named(always), named(ended),
-            named(self._nonfinite > 0), twins, how,
-        )  # fmt: skip
-
-
-def _ends(layer: Layer) -> tuple[float, float] | None:
-    """Return the ends of the range of a sigmoid or tanh."""
+def _told(
+    layer: Layer,
+    sums: LayerSums,
+    examples: int,
+    classes: tuple[str, ...],
+    target: str,
+    twins: tuple[Twin, ...],
+    how: str,
+) -> LayerNeurons:
+    """Return what was measured, with the neurons that are to be named."""
     assert layer.activation is not None
-    return {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}.get(layer.activation.name)
+    names, function, still, share = (
+        neuron_names(layer, sums.count),
+        layer.activation.name,
+        sums.is_still,
+        sums.saturated_share,
+    )
+    dead = still & (sums.greatest == 0) & (function == "relu")
+    always = (sums.active == 1) & (function in _LINEAR_ABOVE)
+    ended = share >= SATURATED_SHARE
+    constant = still & ~dead & ~ended & (examples > 1)
 
+    def named(mask: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(names[i] for i in np.flatnonzero(mask).tolist())
 
-def _grouped(ids: NDArray[np.int64], values: NDArray[np.float64]) -> Sequence[tuple[int, NDArray[np.float64]]]:
-    return [(int(one), values[ids == one]) for one in np.unique(ids)]
+    return LayerNeurons(
+        layer.name, names, function, examples, sums.mean, sums.deviation, sums.least, sums.greatest, sums.active, share,
+        sums.nonfinite, classes, sums.class_means, target, sums.correlation, named(dead), named(constant),
+        named(always), named(ended), named(sums.nonfinite > 0), twins, how,
+    )  # fmt: skip
 
 
 def _twins(

@@ -15,6 +15,7 @@ from neuronwise.errors import UsageError
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.neurons import Located, by_neuron, locate, map_shape, picture_plan, sees_inputs
 from neuronwise.explaining.result import Block, Explanation, Table
+from neuronwise.explaining.unfamiliar import unfamiliar
 from neuronwise.network import Network, Trace, get_activation
 from neuronwise.network.layers import BatchNorm, Conv2D, Dense
 
@@ -69,6 +70,7 @@ class NeuronOnInput(Explanation):
         activation_level: a = f(z).
         competitors: Of a softmax, all neurons of the layer.
         note: What else is to be said: at which place, or how the input was normalised; ``""`` for nothing.
+        unfamiliar: Sentences on what the input has that training never had.
         weight_pictures, input_pictures: Where the inputs are pictures, weights and inputs as (channels, rows, columns).
         channels: A name for each of these channels.
     """
@@ -83,6 +85,7 @@ class NeuronOnInput(Explanation):
     activation_level: float
     competitors: tuple[Competitor, ...] = ()
     note: str = ""
+    unfamiliar: tuple[str, ...] = ()
     weight_pictures: NDArray[np.float64] | None = None
     input_pictures: NDArray[np.float64] | None = None
     channels: tuple[str, ...] = ()
@@ -114,6 +117,7 @@ class NeuronOnInput(Explanation):
         ]
         if self.note:
             said.append(self.note)
+        said += self.unfamiliar
         said.append(self._table())
         said.append(self._check())
         wrong = [term for term in self.terms if not math.isfinite(term.product)]
@@ -241,7 +245,8 @@ def of_trace(network: Network, found: Located, trace: Trace, row: int, meaning: 
     said = " ".join(part for part in (note, parts.note) if part)
     return NeuronOnInput(
         found.name, terms, parts.bias, own_z, own_z - total, _rounding(network, products, parts.bias),
-        activation.name, level, competitors, said, parts.weight_pictures, parts.input_pictures, parts.channels,
+        activation.name, level, competitors, said, tuple(unfamiliar(meaning, trace.layers[0].x[row])),
+        parts.weight_pictures, parts.input_pictures, parts.channels,
     )  # fmt: skip
 
 

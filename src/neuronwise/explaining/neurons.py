@@ -57,12 +57,12 @@ def locate(network: Network, name: str) -> Located:
         found = next((layer.name for layer in network.layers if layer.name == name), None)
         said = f"{name!r:.100} is a layer, not a neuron" if found else f"{name!r:.100} is no name of a neuron"
         layers = _with_neurons(network)
-        raise NotFoundError(said, where="argument neuron", hint=f'a neuron is named like "{found or layers[0]}[0]"')
+        raise NotFoundError(said, where=f"neuron {name}", hint=f'a neuron is named like "{found or layers[0]}[0]"')
     layer, position = locate_layer(network, match[1])
     index, count = int(match[2]), neuron_counts(network.layers)[position]
     if index >= count:
         raise NotFoundError(
-            f"layer {layer.name} has {count:,} neurons, 0 to {count - 1:,}, got {index:,}", where="argument neuron"
+            f"layer {layer.name} has {count:,} neurons, 0 to {count - 1:,}, got {index:,}", where=f"neuron {name}"
         )
     if match[3] is None:
         return Located(layer, position, index)
@@ -71,14 +71,14 @@ def locate(network: Network, name: str) -> Located:
     if places is None:
         raise NotFoundError(
             f"{layer.name}[{index}] stands at no place of a picture: {layer.name} is no layer of pictures",
-            where="argument neuron",
+            where=f"neuron {name}",
             hint=f'"{layer.name}[{index}]"',
         )
     if place[0] >= places[0] or place[1] >= places[1]:
         raise NotFoundError(
             f"there is no place {place}: {layer.name} has {places[0]} × {places[1]} places, (0, 0) to "
             f"({places[0] - 1}, {places[1] - 1})",
-            where="argument neuron",
+            where=f"neuron {name}",
         )
     return Located(layer, position, index, place)
 
@@ -93,7 +93,7 @@ def locate_layer(network: Network, name: str) -> tuple[Layer, int]:
     if "[" in name or not has_neurons(layer):
         raise NotFoundError(
             f"the layer {name!r:.100} has no neurons of its own",
-            where="argument neuron",
+            where=f"neuron {name}",
             hint=f"layers with neurons are {', '.join(_with_neurons(network))}",
         )
     return layer, network.layers.index(layer)
