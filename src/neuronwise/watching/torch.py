@@ -22,6 +22,7 @@ from neuronwise.watching.listener import WatchListener
 from neuronwise.watching.moments import DENSE_STEPS, Moments
 from neuronwise.watching.sink import refuse_recorded
 from neuronwise.watching.torch_arguments import check_loss, check_model, check_settings, is_compiled, unwrapped
+from neuronwise.watching.torch_closures import Evaluated, changed_by_others, closure_of, with_closure
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
@@ -45,7 +46,8 @@ class TorchWatcher:
     """Records a PyTorch model while a loop trains it. Made by `neuronwise.watch`.
 
     A step is one of the optimizer's: gradients that are accumulated over several backward passes are those of one
-    step, and a step that a gradient scaler skips is none. Steps 0 (the weights before the first update) to 50 are all
+    step, and a step that a gradient scaler skips is none. Of a step with a closure all is that of its first call; of
+    several optimizers each step shows gradients of the parameters that its own one changes, others as NaN. Steps 0 (the weights before the first update) to 50 are all
     recorded, then ever fewer (`watching.moments`). Between recorded steps there is no hook on any module.
 
     Nothing of the training is changed: no gradient, no random state, no mode; with and without it weights are the same
@@ -131,6 +133,7 @@ class TorchWatcher:
         self._metrics: list[tuple[int, dict[str, float]]] = []
         self._is_given = bool(optimizers)  # then hooks are on these only
         for one in optimizers:
+            self._owners[one] = True
             self._handles.optimizer(one, self._before, self._after)
         if not optimizers:
             self._handles.every_optimizer(self._before, self._after)
@@ -292,13 +295,38 @@ class TorchWatcher:
         if self._is_ours():
             self._guard(lambda: self._loss.see(type(module).__name__, given, output, keep=self._frames.wants_state))
 
-    def _before(self, optimizer: Optimizer, *_: Any) -> None:
+    def _before(self, optimizer: Optimizer, given: Any = (), named: Any = None) -> Any:
+        """Look at gradients; of an optimizer that computes them itself, have that done when it has."""
         if not self._is_ours() or not (self._is_given or self._owns(optimizer)):
-            return
+            return None
         is_due = self.step + 1 >= self._due or self._extra_steps > 0
         self._skips = _skips(optimizer, waits=is_due)
-        if is_due and not self._skips:
-            self._guard(lambda: self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler))
+        if self._skips:
+            return None
+        if (closure := closure_of(given, named)) is not None:
+            return with_closure(
+                given, named, Evaluated(closure, lambda: self._evaluated(optimizer, is_due), self._broke)
+            )
+        if is_due:
+            self._guard(lambda: self._look_at_gradients(optimizer))
+        return None
+
+    def _look_at_gradients(self, optimizer: Optimizer, *, evaluates: bool = False) -> None:
+        others = changed_by_others(optimizer, [one for one, owns in self._owners.items() if owns])
+        self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler, others, evaluates=evaluates)
+
+    def _evaluated(self, optimizer: Optimizer, is_due: bool) -> None:
+        """Take loss and gradients as they are after the first call of a closure, by the weights before the step."""
+        if self._is_ours():
+            self._loss.is_final = True
+            if is_due:
+                self._guard(lambda: self._look_at_gradients(optimizer, evaluates=True))
+
+    def _broke(self) -> None:
+        """Forget a step within which the closure has failed."""
+        if self._is_ours():
+            self._loss.take()
+            self._guard(self._frames.skip_step)
 
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._is_ours() or not (self._is_given or self._owns(optimizer)):

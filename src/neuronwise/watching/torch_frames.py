@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,7 @@ class FrameWriter:
         self._produced: dict[Any, WatchedLayer] = {}
         self._waiting: list[Output] = []
         self._network: KeptNetwork | None = None
+        self._others: Set[int] = frozenset()
         self._input_shape = _shape_of_one(probe)
         if not _has_lazy(model):
             self._prepare()
@@ -148,8 +149,8 @@ class FrameWriter:
         """Take in one forward pass of a module, if it belongs to the training."""
         import torch
 
-        if not torch.is_grad_enabled() or (self._trains and not self._model.training):
-            return  # an evaluation between two steps
+        if not torch.is_grad_enabled() or (self._trains and not self._model.training) or self.gradients.is_final:
+            return  # an evaluation between two steps, or at other weights within one
         for layer in (self._by_module.get(id(module)), self._around.get(id(module))):
             if layer is None or (layer.unseen and layer is not self._around.get(id(module))):
                 continue
@@ -214,11 +215,17 @@ class FrameWriter:
         """Whether all weights are on the CPU, so that nothing waits for a GPU."""
         return not self._layers or self._statistics.is_on_host
 
-    def before_step(self, optimizer: Optimizer, scale: Any, scaler: Any) -> None:
+    def before_step(
+        self, optimizer: Optimizer, scale: Any, scaler: Any, others: Set[int], *, evaluates: bool = False
+    ) -> None:
         """Measure the gradients that the optimizer is about to use.
 
         Args:
             optimizer: The optimizer.
+            others: Parameters, by their `id`, that are changed by other optimizers only: what gradients they have are
+                of another step, or for one.
+            evaluates: Whether the optimizer may compute more within the step, at weights between, which is not looked
+                at.
             scale: What they are multiplied by still, as a fused optimizer divides them itself; None if they are not.
             scaler: The gradient scaler, where it is known.
         """
@@ -226,6 +233,10 @@ class FrameWriter:
 
         if self._sink is None:
             self._begin()
+        if others != self._others:
+            self._others = others
+            for layer in self._layers:
+                layer.hide_gradients_of(others)
         if not self._sees_outputs and self._probe is not None:
             with torch.no_grad():
                 ask_twin(self._model, self._layers, self._probe, self._see)
@@ -236,8 +247,8 @@ class FrameWriter:
                 self._histogram(
                     layer, "dW", None if gradient is None or gradient.is_sparse else _unscaled(gradient, scale)
                 )
-        self.gradients.before_step(optimizer, scale, scaler)
-        self._is_measured = True
+        self.gradients.before_step(optimizer, scale, scaler, others)
+        self._is_measured, self.gradients.is_final = True, evaluates
 
     def _begin(self) -> None:
         """Write the recording's beginning: the model before its first update."""

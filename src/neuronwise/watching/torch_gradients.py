@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Gradients:
     Attributes:
         is_half: Whether the training was seen to compute in float16, where gradients are those of a loss that a scaler
             has multiplied.
+        is_final: Whether the gradients of this step are known, and later backward passes within it are not looked at.
     """
 
     def __init__(self, model: nn.Module, is_on_host: Callable[[], bool]) -> None:
@@ -37,23 +38,26 @@ class Gradients:
     def begin(self) -> None:
         """Forget the step before."""
         self._task, self._backwards = -1, 0
+        self._found: dict[int, float] = {}
         self._before = self._after = math.nan
-        self._is_bad = False
+        self._is_bad = self.is_final = False
 
     def came(self, ended: Callable[[], None]) -> None:
         """Have `ended` called at the end of the backward pass that is under way, once."""
         import torch
 
+        if self.is_final:
+            return
         task = getattr(torch._C, "_current_graph_task_id", lambda: -1)()
         if task != self._task and self._is_on_host():
             self._task = task
             torch.autograd.Variable._execution_engine.queue_callback(ended)
 
     def backward_ended(self) -> None:
-        """Note the norm before anything clips it."""
-        self._before = self._norm()
+        """Note the norms before anything clips them."""
+        self._found = self._norms()
         self._backwards += 1
-        self._is_bad = not math.isfinite(self._before)
+        self._is_bad = not math.isfinite(_together(self._found))
 
     @property
     def looks_skipped(self) -> bool:
@@ -65,19 +69,21 @@ class Gradients:
         usual = 1 if math.isinf(self._usual) else self._usual
         return self._is_bad and self._backwards >= usual
 
-    def before_step(self, optimizer: Optimizer, scale: Any, scaler: Any) -> None:
+    def before_step(self, optimizer: Optimizer, scale: Any, scaler: Any, others: Set[int]) -> None:
         """Note the norm as the optimizer gets it.
 
         Args:
             optimizer: The optimizer.
+            others: Parameters, by their `id`, that are changed by other optimizers only.
             scale: What the gradients are multiplied by still, as a fused optimizer divides them itself; or None.
             scaler: The gradient scaler, where it is known.
         """
         if self._backwards:
             self._usual = min(self._usual, self._backwards)
+        self._before = _together(self._found, others)
         if not math.isfinite(self._before):
             return
-        self._after = self._norm() / (1.0 if scale is None else float(scale))
+        self._after = _together(self._norms(), others) / (1.0 if scale is None else float(scale))
         if scaler is not None:
             self._before /= float(scaler.get_scale())
         elif scale is not None:
@@ -96,14 +102,20 @@ class Gradients:
             return {}
         return {"grad_norm_before_clipping": before, "grad_norm": after}
 
-    def _norm(self) -> float:
-        """Return the norm of the gradients of all parameters; NaN where they are not all on the host."""
+    def _norms(self) -> dict[int, float]:
+        """Return the norm of each parameter's gradient, by its `id`; nothing where they are not all on the host."""
         import torch
 
-        found = [_plain(one.grad) for one in self._model.parameters() if one.grad is not None]
+        found = {id(one): _plain(one.grad) for one in self._model.parameters() if one.grad is not None}
         if not found or not self._is_on_host():
-            return math.nan
-        return math.sqrt(sum(one * one for one in torch.stack(torch._foreach_norm(found)).tolist()))
+            return {}
+        return dict(zip(found, torch.stack(torch._foreach_norm(list(found.values()))).tolist(), strict=True))
+
+
+def _together(norms: Mapping[int, float], without: Set[int] = frozenset()) -> float:
+    """Return the norm of several gradients together; NaN of none."""
+    kept = [norm for one, norm in norms.items() if one not in without] if without else norms.values()
+    return math.sqrt(sum(norm * norm for norm in kept)) if kept else math.nan
 
 
 def _plain(gradient: torch.Tensor) -> torch.Tensor:

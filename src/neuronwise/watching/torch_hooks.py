@@ -19,12 +19,12 @@ class Hook:
     saved loads where Neuronwise is not installed.
     """
 
-    def __init__(self, action: Callable[..., None]) -> None:
+    def __init__(self, action: Callable[..., Any]) -> None:
         self.action = action
 
-    def __call__(self, *arguments: Any) -> None:
+    def __call__(self, *arguments: Any) -> Any:
         """Do it."""
-        self.action(*arguments)
+        return self.action(*arguments)
 
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")
@@ -58,7 +58,10 @@ class Handles:
         self._handles.append(module.register_forward_hook(ModuleHook(action)))
 
     def optimizer(self, optimizer: Optimizer, before: Callable[..., None], after: Callable[..., None]) -> None:
-        """Have both called with the optimizer around each of its steps."""
+        """Have both called around each step of the optimizer: with it, the arguments of the step, and those by name.
+
+        What `before` returns, unless None, are other arguments.
+        """
         self._handles.append(optimizer.register_step_pre_hook(Hook(before)))
         self._handles.append(optimizer.register_step_post_hook(Hook(after)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class WatchedLayer:
         self._weight = self.sources[weights] if weights is not None else Source("")
         self._bias = None if biases is None else self.sources[biases]
         self._is_whole = self._weight.rows is None and self.layout.every == 1
+        self._hides_weight = self._hides_bias = False
 
     def _parameter(self, key: str) -> torch.Tensor:
         try:
@@ -70,6 +71,12 @@ class WatchedLayer:
             return values.coalesce().index_select(0, _whole_numbers(self.layout.rows, values)).to_dense()
         return self._weight.cut(values)[:: self.layout.every]
 
+    def hide_gradients_of(self, parameters: Set[int]) -> None:
+        """Have gradients of these parameters, by their `id`, count as not there, until it is called again."""
+        found = self.module._parameters
+        self._hides_weight = self.has_weights and id(found.get(self._weight.key)) in parameters
+        self._hides_bias = self._bias is not None and id(found.get(self._bias.key)) in parameters
+
     @property
     def weight(self) -> torch.Tensor:
         """The parameter with a row for each neuron: those rows that are measured. Only if it has weights."""
@@ -79,7 +86,7 @@ class WatchedLayer:
     def weight_gradient(self) -> torch.Tensor | None:
         """The gradient of `weight`, perhaps a sparse one, or None."""
         gradient = self._parameter(self._weight.key).grad
-        return None if gradient is None else self._rows_of(gradient)
+        return None if gradient is None or self._hides_weight else self._rows_of(gradient)
 
     @property
     def bias(self) -> torch.Tensor | None:
@@ -89,7 +96,7 @@ class WatchedLayer:
     @property
     def bias_gradient(self) -> torch.Tensor | None:
         """The gradient of `bias`, or None."""
-        if self._bias is None or (gradient := self._parameter(self._bias.key).grad) is None:
+        if self._bias is None or self._hides_bias or (gradient := self._parameter(self._bias.key).grad) is None:
             return None
         return self._bias.cut(gradient)
 

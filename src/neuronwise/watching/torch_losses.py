@@ -21,10 +21,12 @@ class LossSeen:
 
     Attributes:
         kind: Its name, ``"CrossEntropyLoss"`` or ``"cross_entropy"``; None before it was called.
+        is_final: Whether the loss of this step is known, and later calls within it do not count.
     """
 
     def __init__(self) -> None:
         self.kind: str | None = None
+        self.is_final = False
         self._values: list[torch.Tensor] = []
         self._arguments: tuple[Any, ...] = ()
 
@@ -39,7 +41,9 @@ class LossSeen:
         """
         import torch
 
-        if not torch.is_grad_enabled() or not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if self.is_final or not torch.is_grad_enabled():
+            return
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return
         self.kind = kind
         self._values.append(value.detach())
@@ -48,7 +52,7 @@ class LossSeen:
 
     def take(self) -> torch.Tensor | None:
         """Return the value of this step, and begin the next; None if it was not called."""
-        values, self._values = self._values, []
+        values, self._values, self.is_final = self._values, [], False
         if not values:
             return None
         means = [value.mean() if value.ndim else value for value in values]
