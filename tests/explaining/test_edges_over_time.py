@@ -38,6 +38,7 @@ def test_the_step_is_the_first_from_which_the_angle_stays_within_10_degrees() ->
     assert told.before == (90, None, None)
     assert apart(told.orientation[:, 0], [150, 95, 62, 51, 48.8, 40, 40]).max() < 3
     assert told.detects[:, 1].all()
+    assert told.since == (0, 0, None)
     words = str(told)
     assert "2 of 3 neurons are detectors at the end" in words
     assert "step 91 to 92" in words or "step 91" in words

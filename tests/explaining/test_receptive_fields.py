@@ -26,7 +26,7 @@ STACKS: dict[str, list[Layer]] = {
     "oblong": [Conv2D(1, (3, 2), "identity", stride=(2, 1), padding=(1, 0)), Conv2D(2, (1, 4), "identity")],
     "two and pooling": [
         Conv2D(2, 3, "identity", padding="same"), AveragePool2D(2), BatchNorm(), Dropout(0.5),
-        Conv2D(2, 3, "identity"), ActivationLayer("identity"),
+        Conv2D(2, 3, "identity", padding=1), ActivationLayer("identity"),
     ],
     "strides that skip": [Conv2D(1, 2, "identity", stride=3), Conv2D(1, 2, "identity")],
 }  # fmt: skip

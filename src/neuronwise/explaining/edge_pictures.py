@@ -144,7 +144,10 @@ def draw_over_time(told: EdgesOverTime) -> Figure:
     for row, index in enumerate(shown):
         one = told.last.neurons[index]
         settled = told.settled[index]
-        words = "no detector" if settled is None else f"{one.kind} {round(one.orientation) % 180}°\nby step {settled:,}"
+        words = "no detector"
+        if settled is not None:
+            words = f"{one.kind} {round(one.orientation) % 180}°\nby step {settled:,}\n"
+            words += f"detector\nfrom step {told.since[index]:,}"
         axes.text(-0.12, high * row + 0.3, one.neuron, fontsize=8, color=GREY, ha="right", weight="bold")
         axes.text(-0.12, high * row + 0.4, words, fontsize=7.5, color=GREY, ha="right", va="top")
         for column, place in enumerate(places):

@@ -43,6 +43,7 @@ class EdgesOverTime(Explanation):
         settled: For each neuron that is a detector at the last step, the first step looked at from which its
             orientation stays within 10 degrees of its last one to the end; None for others.
         before: The step looked at before that one, at which it had not settled; None where it had from the first on.
+        since: For the same neurons the first step looked at from which it is a detector to the end.
         pictures: Kernels, (steps, neurons, rows, columns).
         last: The layer at the last step.
     """
@@ -54,6 +55,7 @@ class EdgesOverTime(Explanation):
     detects: NDArray[np.bool_]
     settled: tuple[int | None, ...]
     before: tuple[int | None, ...]
+    since: tuple[int | None, ...]
     pictures: Array
     last: Edges
 
@@ -64,7 +66,8 @@ class EdgesOverTime(Explanation):
         if known:
             headline = (
                 f"{self.layer}: {len(known)} of {n} neurons are detectors at the end; half of them had their angle by "
-                f"step {int(np.quantile(known, 0.5, method='higher')):,}, the last by step {max(known):,}"
+                f"step {int(np.quantile(known, 0.5, method='higher')):,}, the last by step {max(known):,}; all are "
+                f"detectors from step {max(step for step in self.since if step is not None):,} on"
             )
         else:
             headline = f"{self.layer}: none of its {n} neurons is a detector at the end, so no angle has settled"
@@ -74,12 +77,19 @@ class EdgesOverTime(Explanation):
             (
                 self.last.neurons[i].neuron,
                 self._settled_words(i),
+                "–" if self.since[i] is None else f"step {self.since[i]:,}",
                 *(angle_words(self.orientation[place, i]) for place in chosen),
                 f"{self.selectivity[0, i]:.2f} → {self.selectivity[-1, i]:.2f}",
             )
             for i in order
         )
-        headings = ("neuron", "settled", *(f"step {self.steps[place]:,}" for place in chosen), "selectivity")
+        headings = (
+            "neuron",
+            "settled",
+            "detector from",
+            *(f"step {self.steps[place]:,}" for place in chosen),
+            "selectivity",
+        )
         said = (
             f"{len(self.steps)} steps from {self.steps[0]:,} to {self.steps[-1]:,} were looked at. An angle has "
             f"settled when it stays within {SETTLED_WITHIN:.0f}° of the last one to the end; when it did between two "
@@ -151,8 +161,11 @@ def edges_over_time(
     settled, before = zip(
         *(_settled(chosen, orientation[:, i], bool(detects[-1, i])) for i in range(stack.shape[1])), strict=True
     )
+    since = tuple(
+        _settled(chosen, np.where(detects[:, i], 0.0, np.nan), is_last)[0] for i, is_last in enumerate(detects[-1])
+    )
     return EdgesOverTime(
-        last.layer, np.array(chosen, np.int64), orientation, selectivity, detects, settled, before, stack, last
+        last.layer, np.array(chosen, np.int64), orientation, selectivity, detects, settled, before, since, stack, last
     )
 
 

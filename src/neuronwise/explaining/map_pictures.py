@@ -52,7 +52,9 @@ def draw_maps(told: FeatureMaps) -> Figure:
             sizes = np.abs(levels.compressed())
             limit = float(np.quantile(sizes, _QUANTILE)) if sizes.size else 1.0
             limit = limit or (float(sizes.max()) if sizes.size else 0.0) or 1.0
-            axes.imshow(levels, cmap=signed_colormap(), vmin=-limit, vmax=limit, aspect="equal")
+            # Pixels of the picture are more than the map's: each place a square, as it is. Else they are averaged.
+            how = "nearest" if levels.shape[1] <= 100 * side else "antialiased"
+            axes.imshow(levels, cmap=signed_colormap(), vmin=-limit, vmax=limit, aspect="equal", interpolation=how)
             label = told.labels[place - 1]
             caption = f"{told.neurons[place - 1]}{'  ' + label if label else ''}   {_range(levels)}"
         axes.set_anchor("NW")
