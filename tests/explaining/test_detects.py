@@ -184,6 +184,7 @@ def test_a_deep_filter_finds_the_pattern_planted_in_it_wherever_it_stands() -> N
     np.testing.assert_allclose(told.pattern.mean[0], expected, atol=1e-6)
     assert told.pattern.agreement == pytest.approx(1.0)
     assert {one.place for one in told.most} <= {(int(i), int(j)) for i, j in corners}
+    assert all(one.window == (*(one.place or ()), 4, 4) for one in told.most)
 
 
 def test_patches_are_what_the_placed_neurons_see() -> None:

@@ -53,9 +53,22 @@ def cli() -> None:
 
 def build_cli() -> click.Group:
     """Return the command with all of its sub-commands."""
-    from neuronwise.cli import edges, explain, important, inspect, keep, layers, look, neurons, step, train, unlearned
+    from neuronwise.cli import (
+        edges,
+        explain,
+        important,
+        inspect,
+        keep,
+        layers,
+        look,
+        neurons,
+        step,
+        train,
+        unlearned,
+        why,
+    )
 
-    for module in (train, inspect, look, step, neurons, important, layers, unlearned, edges, keep, explain):
+    for module in (train, inspect, look, step, why, neurons, important, layers, unlearned, edges, keep, explain):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

@@ -104,6 +104,8 @@ class Detection(Explanation):
             f"sparseness {self.sparseness:.2f} (0: answers to all alike, 1: to one only)."
             + (f" {self.nonfinite:,} levels are not finite." if self.nonfinite else "")
         )
+        if any(one.place is not None for one in self.most):
+            said.append("It looks at many places of each example: all of this is about the one where its z is largest.")
         if self.state:
             said.append(f"It is {self.state}.")
         if self.terms is not None:

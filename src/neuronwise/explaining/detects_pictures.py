@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.explaining.figures import GREY, POSITIVE, clip, dress, escape_math, hex_colour, new_figure, signed_bars
+from neuronwise.explaining.figures import (
+    GREY,
+    NEGATIVE,
+    POSITIVE,
+    clip,
+    dress,
+    escape_math,
+    hex_colour,
+    new_figure,
+    signed_bars,
+)
 from neuronwise.explaining.neuron_on_input import channel_names
 from neuronwise.explaining.neuron_pictures import largest, picture
 
@@ -81,9 +91,19 @@ def _draw_examples(part: SubFigure, liked: tuple[Liked, ...], pictures: NDArray[
             axes.imshow(np.moveaxis(pictures[i], 0, -1) / limit, interpolation="nearest")
         else:
             axes.imshow(pictures[i].mean(axis=0), cmap="gray", interpolation="nearest")
+        if one.window is not None:
+            axes.add_patch(_frame(one.window))
         title = f"{clip(one.target, 10)}\n" if one.target else ""
         axes.set_title(escape_math(f"{title}z {one.z:+.2g}"), fontsize=8, color=GREY)
     part.suptitle(words, fontsize=9, color=GREY, x=0.01, ha="left")
+
+
+def _frame(window: tuple[int, int, int, int]) -> Any:
+    """Return the frame of what a neuron sees, to be laid on a picture."""
+    from matplotlib.patches import Rectangle
+
+    top, left, height, width = window
+    return Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=hex_colour(NEGATIVE), linewidth=1.2)
 
 
 def _draw_answers(axes: Axes, told: Detection) -> None:

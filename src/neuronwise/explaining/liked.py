@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuronwise.explaining.average_terms import AverageTerms
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.neurons import Located, map_shape, picture_plan
-from neuronwise.explaining.pattern import Pattern
+from neuronwise.explaining.pattern import Pattern, field_of
 from neuronwise.explaining.result import Block, Table
 from neuronwise.network import Network
 from neuronwise.network.layers import UnitNames
@@ -28,6 +28,8 @@ class Liked:
         z: The neuron's pre-activation on it; of a convolution where that is largest.
         a: Its activation level.
         place: (row, column) of that place; None for a neuron that has one only.
+        window: What it sees from there: first row, first column, rows and columns of the picture, beyond whose edges
+            it may reach; None for a neuron that sees all.
         target: What the example is, in words; ``""`` where that is not known.
         answer: What the network answers, in words.
         values: Of a table, some of its columns with their values in original units.
@@ -37,6 +39,7 @@ class Liked:
     z: float
     a: float
     place: tuple[int, int] | None
+    window: tuple[int, int, int, int] | None
     target: str
     answer: str
     values: tuple[tuple[str, str], ...]
@@ -59,6 +62,7 @@ class Liking:
         self._network, self._meaning, self._X, self._numbers = network, meaning, X, numbers
         self._z, self._a, self._at = z, a, at
         self._map = map_shape(network, found.position) if found.place is None else None
+        self._field = None if self._map is None else field_of(network, found)
         self._names: tuple[str, ...] = ()
         self._ids: NDArray[np.int64] | None = None
         self._values: NDArray[np.float64] | None = None
@@ -82,12 +86,19 @@ class Liking:
         return tuple(
             Liked(
                 int(self._numbers[i]), float(self._z[i]), float(self._a[i]),
-                None if self._map is None else divmod(int(self._at[i]), self._map[1]),
+                *self._where(int(self._at[i])),
                 self._target(i), self._meaning.answer_words(y_hat[place]),
                 tuple((name, self._words(name, input_place, i)) for name, input_place in self._columns),
             )
             for place, i in enumerate(chosen.tolist())
         )  # fmt: skip
+
+    def _where(self, at: int) -> tuple[tuple[int, int] | None, tuple[int, int, int, int] | None]:
+        """Return a place, counted row by row, as row and column, and what is seen from there."""
+        if self._map is None:
+            return None, None
+        place = divmod(at, self._map[1])
+        return place, None if self._field is None else (*self._field.start(*place), *self._field.size)
 
     def _words(self, column: str, place: int | None, i: int) -> str:
         x = self._X[i].reshape(-1)

@@ -76,7 +76,9 @@ def _draw_products(told: NeuronOnInput, weights: NDArray[np.float64], inputs: ND
         escape_math(f"{told.neuron}{more}: the products add up to {total:+.4g}, with bias {told.bias:+.4g}"),
         color=GREY, fontsize=10,
     )  # fmt: skip
-    _draw_bend(side.subplots(), told)
+    beside = side.subplots()
+    _draw_bend(beside, told)
+    beside.set_box_aspect(1.0)
     return figure
 
 

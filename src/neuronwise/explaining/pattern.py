@@ -106,7 +106,7 @@ def _slopes(
     order = by_neuron(np.arange(count, dtype=np.float64).reshape(1, *shape), network, found.position)[0]
     outputs = order[at, found.index].astype(np.int64)
     plan = picture_plan(network, 0, meaning.picture_shape)
-    field = None if plan is None else _field(network, found)
+    field = None if plan is None else field_of(network, found)
     parts = []
     for rows in row_batches(network, len(X)):
         batch = X[rows]
@@ -140,7 +140,7 @@ def _crop(
     return found
 
 
-def _field(network: Network, found: Located) -> ReceptiveField | None:
+def field_of(network: Network, found: Located) -> ReceptiveField | None:
     """Return what a neuron of a layer of pictures sees; None where no window stands between it and the inputs."""
     if map_shape(network, found.position) is None:
         return None
