@@ -48,6 +48,8 @@ def quick(nw: Command, good: Path) -> Command:
 
     def train(*options: object, data: object = good, target: str | None = "price") -> Outcome:
         named = ["--target", target] if target else []
-        return nw("train", data, *named, "--no-track", "--quiet", "--epochs", 2, "--layers", 4, *options)
+        return nw(
+            "train", data, *named, "--no-track", "--no-explain", "--quiet", "--epochs", 2, "--layers", 4, *options
+        )
 
     return train

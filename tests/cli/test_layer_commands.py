@@ -161,3 +161,16 @@ def test_a_network_of_another_step_is_looked_at(nw: Command, digits: Path) -> No
     subject = Subject(digits, step=30)
     rows: Any = subject.examples()
     assert found["wrong"] == int((subject.network.predict(rows.X).argmax(axis=1) != rows.y).sum())
+
+
+def test_train_names_its_explanations_in_the_closing_lines(nw: Command, good: Path) -> None:
+    out = nw("train", good, "--target", "price", "--no-track", "--epochs", 2, "--layers", 4)
+    assert out.code == 0, out.err
+    lines = {line.rpartition("  ")[0].strip(): line.rpartition("  ")[2] for line in out.out.splitlines()}
+    assert Path(lines["why some held-out rows were answered so"]).is_file()
+    assert Path(lines["what the first layer's neurons look for"]).is_file()
+
+
+def test_train_can_leave_them_out(nw: Command, good: Path) -> None:
+    out = nw("train", good, "--target", "price", "--no-track", "--epochs", 2, "--layers", 4, "--no-explain")
+    assert "why some held-out rows" not in out.out

@@ -71,6 +71,10 @@ _TASKS = ("regression", "binary", "multiclass", "classification")
 @click.option("--keyframe-every", type=int, metavar="STEPS", help="Record whole states so often. [default: chosen]")
 @click.option("--statistics-every", type=int, metavar="STEPS", help="And statistics of neurons. [default: chosen]")
 @click.option("--redact", is_flag=True, help="Keep no examples of the data beside the recording.")
+@click.option(
+    "--explain/--no-explain", default=True, show_default=True,
+    help="Explain some held-out answers, and the first layer's neurons.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, all else on stderr.")
 @click.option("--quiet", is_flag=True, help="No progress; only the result and what went wrong.")
 def train(
@@ -132,7 +136,7 @@ def _resume(run: str, data: str | None, reporter: Any, as_json: bool, options: d
     from neuronwise.errors import UsageError
     from neuronwise.running import resume
 
-    if wrong := _given() - {"data", "resume", "epochs", "patience", "as_json", "quiet"}:
+    if wrong := _given() - {"data", "resume", "epochs", "patience", "explain", "as_json", "quiet"}:
         name = min(wrong).replace("_run", "").replace("_", "-")
         if name == "track" and not options["track"]:
             name = "no-track"
@@ -141,7 +145,8 @@ def _resume(run: str, data: str | None, reporter: Any, as_json: bool, options: d
             where=f"--{name}",
             hint=f"leave out --{name}, or start anew from the weights: neuronwise train … --from {run}",
         )
-    found = resume(run, data, epochs=options["epochs"], patience=options["patience"], reporter=reporter)
+    kept = {name: options[name] for name in ("epochs", "patience", "explain")}
+    found = resume(run, data, **kept, reporter=reporter)
     return _told(found, as_json)
 
 

@@ -81,21 +81,27 @@ class LayersAdded(Explanation):
         blocks: list[Block] = []
         if len(gains) and np.isfinite(gains).any():
             best = int(np.nanargmax(gains)) + 1
-            gain = float(gains[best - 1])
-            verb = "adds most" if gain > 0 else "takes least, no layer adds"
-            within = ", which is within the noise" if math.isfinite(self.noise) and abs(gain) < self.noise else ""
-            blocks.append(
-                f"{self.layers[best]} {verb}: from its activations a linear model reaches {self.score_name} "
-                f"{self._score(last[best])}, from those before it ({self.layers[best - 1]}) "
-                f"{self._score(last[best - 1])}{within}; the network itself {self._score(self.own[-1])}, on "
-                f"{self.rows_tested:,} held-out rows"
-            )
+            gain, own = float(gains[best - 1]), self._score(self.own[-1])
+            noise = self.noise if math.isfinite(self.noise) else 0.0
+            if gain > noise:
+                said = (
+                    f"{self.layers[best]} adds most: a linear model of its activations reaches {self.score_name} "
+                    f"{self._score(last[best])}, of those before it ({self.layers[best - 1]}) "
+                    f"{self._score(last[best - 1])}"
+                )
+            else:
+                none = "more than the noise" if noise else "anything"
+                said = (
+                    f"no layer adds {none}: a linear model of the input reaches {self.score_name} "
+                    f"{self._score(last[0])}, of {self.layers[-1]} {self._score(last[-1])}"
+                )
+            blocks.append(f"{said}; the network itself {own}, on {self.rows_tested:,} held-out rows")
         else:
             blocks.append(f"what each layer adds, on {self.rows_tested:,} held-out rows")
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for place, name in enumerate(self.layers):
-            gain = "" if place == 0 else self._gain(last[place] - last[place - 1])
-            rows.append((name, f"{self.units[place]:,}", self._score(last[place]), gain))
+            gained = "" if place == 0 else self._gain(last[place] - last[place - 1])
+            rows.append((name, f"{self.units[place]:,}", self._score(last[place]), gained))
         rows.append(("the network's own answer", "", self._score(self.own[-1]), ""))
         simple = "the most frequent class" if self.score_name == "accuracy" else "the mean"
         rows.append((simple, "", self._score(self.baseline), ""))

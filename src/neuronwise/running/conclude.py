@@ -12,6 +12,7 @@ from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.learning import FitResult
 from neuronwise.network import Network
 from neuronwise.running.checkpointing import can_resume
+from neuronwise.running.explained import explain_run
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
@@ -29,6 +30,8 @@ def conclude(
     failure: TrainingDiverged | None,
     *,
     with_baselines: bool = True,
+    with_explanations: bool = False,
+    redact: bool = False,
 ) -> Run:
     """Return the run of a training that has ended, saved, evaluated and sent; a diverged one is kept too.
 
@@ -40,6 +43,8 @@ def conclude(
         reporter: Hears of every stage.
         failure: The error of a diverged training: its weights are kept, but not evaluated.
         with_baselines: Whether to compare with simpler ways.
+        with_explanations: Whether to explain some held-out answers, and the first layer.
+        redact: Whether no row of the data may be shown in them.
     """
     data, network = plan.data, plan.choice.network
     run = run_of(data, network, plan.settings, result, folder, tracking)
@@ -51,6 +56,9 @@ def conclude(
             known = np.concatenate([data.train, data.validation])
             run.baselines = baselines(data.target, data.X, data.y, known, data.test, network.seed)
         _save(run)
+        if with_explanations and result.status != "interrupted":
+            reporter.working("explaining some answers")
+            run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
     reporter.working("sending to MLflow" if tracking.uri else "saving")
     tracking.complete(run, data, failure)
     run.not_logged = tracking.not_logged

@@ -147,7 +147,10 @@ class LearningTask:
             reporter.warned(message)
         mark_concluded(folder, False)
         result, failure = self.learn(folder, tracking, observers, reporter, resume)
-        run = conclude(plan, result, folder, tracking, reporter, failure, with_baselines=with_baselines)
+        run = conclude(
+            plan, result, folder, tracking, reporter, failure, with_baselines=with_baselines,
+            with_explanations=self.options.explain, redact=self.options.redact,
+        )  # fmt: skip
         mark_concluded(folder, True)
         if failure is not None:
             failure.run = run

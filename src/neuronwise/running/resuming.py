@@ -38,6 +38,7 @@ def resume(
     *,
     epochs: int | None = None,
     patience: int | None = None,
+    explain: bool = False,
     observers: Sequence[Observer] = (),
     reporter: Reporter | None = None,
 ) -> Run:
@@ -53,6 +54,7 @@ def resume(
         data: What it learned from, where the run cannot find it by itself: a frame or arrays, or a file that was moved.
         epochs: Passes over the data in all, with those taken before; default as it was planned.
         patience: Epochs without a lower validation loss after which training ends; default as it was.
+        explain: Write explanations, as for `train`.
         observers: Further listeners.
         reporter: Hears of every stage; default silent.
 
@@ -71,7 +73,7 @@ def resume(
         restore_recording(saved.folder)
         prepared = prepare_again(saved, data, reporter)
         reporter.understood(prepared)
-        task = _task(saved, prepared, checkpoint, epochs, patience)
+        task = _task(saved, prepared, checkpoint, epochs, patience, explain)
         if ended is None:
             _check_rate(task, checkpoint)
         return _go_on(saved, task, checkpoint, observers, reporter)
@@ -151,7 +153,12 @@ def _seed(saved: SavedTraining) -> int:
 
 
 def _task(
-    saved: SavedTraining, data: Prepared, checkpoint: Checkpoint, epochs: int | None, patience: int | None
+    saved: SavedTraining,
+    data: Prepared,
+    checkpoint: Checkpoint,
+    epochs: int | None,
+    patience: int | None,
+    explain: bool = False,
 ) -> LearningTask:
     from neuronwise.running.training import TrainOptions
 
@@ -176,6 +183,7 @@ def _task(
             keyframe_every=settings.get("keyframe_every"),
             statistics_every=settings.get("statistics_every"),
             redact=settings.get("redact") is True,
+            explain=explain,
         )
         lengths = Lengths(
             settings["batch_size"],

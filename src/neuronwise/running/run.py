@@ -48,6 +48,7 @@ class Run:
         ui_command: Command that opens the store in a browser, or None.
         run_url: Address of the run in the store's web page, or None.
         not_logged: What could not be sent to MLflow, in sentences.
+        explained: Files that explain some held-out answers and the first layer, where this training made them.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Run:
     ui_command: str | None = None
     run_url: str | None = None
     not_logged: list[str] = field(default_factory=list, repr=False)
+    explained: list[Path] = field(default_factory=list, repr=False)
 
     @property
     def network(self) -> Network:

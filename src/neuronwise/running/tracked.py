@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
+from neuronwise.running.explained import FOLDER as EXPLANATIONS
+from neuronwise.running.explained import PREDICTIONS
 from neuronwise.running.names import new_local_id, new_local_name
 from neuronwise.running.pictures import send_pictures
 from neuronwise.running.tracking_file import TrackingState
@@ -253,6 +255,7 @@ def send_kept(
             except (NeuronwiseError, OSError) as error:  # a recording that ended early, a full disk
                 problems.append(f"the pictures could not be drawn: {error}")
         places |= {"neuronwise/model": folder / "model", "neuronwise/run.json": folder / "run.json"}
+        places["neuronwise/explanations"] = folder / EXPLANATIONS
     tracker.log_places(places, unsealed=True)
     if run is not None and with_model:
         tracker.log_model(folder / "model", columns=columns, step=model_step(run))
@@ -310,4 +313,9 @@ def _description(run: Run, failure: TrainingDiverged | None) -> str:
         "Weights over time: the pictures under *Model metrics* (a section per layer, with a slider over the steps) and "
         "`neuronwise/recording/weights_over_time.png` under *Artifacts*."
     )
+    if (run.folder / EXPLANATIONS / PREDICTIONS).is_file():
+        lines.append(
+            f"Why some held-out rows were answered so: `neuronwise/{EXPLANATIONS}/{PREDICTIONS}` under *Artifacts*, "
+            "and the first layer's neurons beside it."
+        )
     return "\n\n".join(lines)

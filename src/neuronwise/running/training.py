@@ -48,6 +48,7 @@ class TrainOptions:
     keyframe_every: int | None = None
     statistics_every: int | None = None
     redact: bool = False
+    explain: bool = False
 
 
 def train(
@@ -87,6 +88,7 @@ def train(
     keyframe_every: int | None = None,
     statistics_every: int | None = None,
     redact: bool = False,
+    explain: bool = False,
     observers: Sequence[Observer] = (),
     reporter: Reporter | None = None,
 ) -> Run:
@@ -135,6 +137,8 @@ def train(
         keyframe_every: Steps between whole states in the recording; default chosen by what they take and cost.
         statistics_every: Steps between statistics of every neuron in it, likewise; any other step's can be had later.
         redact: Keep no examples of the data beside the recording (up to 64 of the rows held out are its probe).
+        explain: Write a page on why some held-out rows, right and wrong, were answered so, and an atlas of the first
+            layer's neurons, into the run's folder and MLflow; takes some seconds (the command line does it by default).
         observers: Further listeners.
         reporter: Hears of every stage; default silent.
 
@@ -145,7 +149,7 @@ def train(
     options = TrainOptions(
         layers, hidden, optimizer, learning_rate, weight_decay, batch_size, epochs, patience, clip_norm,
         class_weights, loss, seed, threads, experiment, name, track, network, schedule, warm_up,
-        keyframe_every, statistics_every, redact,
+        keyframe_every, statistics_every, redact, explain,
     )  # fmt: skip
     data_options = DataOptions(target, task, log, category, numeric, drop, group, test, validation, image_size, memory)
     if network is not None and from_run is not None:

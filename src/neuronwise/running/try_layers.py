@@ -72,7 +72,7 @@ def try_layers(
     for layers in trials:
         label = ",".join(map(str, layers)) or "none"
         name = f"{options.name}-{label}" if options.name else f"layers-{label}"
-        chosen = replace(options, layers=layers, name=name)
+        chosen = replace(options, layers=layers, name=name, explain=False)
         try:
             run = train_prepared(prepared, chosen, reporter=_Warnings(reporter), with_baselines=not results)
             trial = Trial(layers, run.network.parameter_count, run.metrics, run.duration_s, run)
