@@ -17,7 +17,7 @@ from neuronwise.explaining.local_linear import Pullback, Target, row_batches
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.receptive_fields import ReceptiveField, receptive_field
 from neuronwise.explaining.result import Block, Explanation, Table
-from neuronwise.network import Conv2D, Dense, Network
+from neuronwise.network import Conv2D, Dense, Network, Pass, Workspace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -204,8 +204,9 @@ def deep_patterns(
     target = Target.of_layer(network, layer, "z")
     best = _best_places(network, target, inputs, chosen, patches)
     neurons = []
+    pulls = _Pullbacks(network, target)
     for done, (one, (examples, places)) in enumerate(zip(chosen, best, strict=True)):
-        neurons.append(_average(network, target, one, inputs, examples, places, field, base.layer, meaning))
+        neurons.append(_average(pulls, one, inputs, examples, places, field, base.layer, meaning))
         if progress is not None:
             progress(done + 1, len(chosen))
     return DeepPatterns(layer, tuple(neurons), field, judge(base), len(inputs), tuple(target.curved(network)))
@@ -216,27 +217,45 @@ def _best_places(
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return for each neuron the examples and flat places where its z is largest and positive, the largest first."""
     each = max(1, math.ceil(patches / len(inputs)))
-    z_parts, place_parts = [], []
+    # The best so far of each neuron: z, example, place. Never more than these and one batch are held.
+    best_z = np.full((len(neurons), 0), -np.inf)
+    best = np.zeros((2, len(neurons), 0), np.int64)
+    space: Workspace | None = None
     for rows in row_batches(network, len(inputs)):
-        maps = _maps(network, target, Pullback(network, rows.stop - rows.start, target).forward(inputs[rows]))
-        flat = np.nan_to_num(maps[:, neurons], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        most = min(each, flat.shape[2])
-        top = np.argpartition(flat, flat.shape[2] - most, axis=2)[:, :, flat.shape[2] - most :]
-        z_parts.append(np.take_along_axis(flat, top, axis=2))
-        place_parts.append(top)
-    z, places = np.concatenate(z_parts), np.concatenate(place_parts)
-    found = []
-    for position in range(len(neurons)):
-        values = z[:, position].reshape(-1)
-        order = np.argsort(-values, kind="stable")[:patches]
-        order = order[(values[order] > 0) & np.isfinite(values[order])]
-        found.append((order // z.shape[2], places[:, position].reshape(-1)[order].astype(np.int64)))
-    return found
+        count = rows.stop - rows.start
+        if space is None or len(space.x) != count:
+            space = Workspace(network.layers[: target.position + 1], network.input_shape, count, network.dtype)
+        np.copyto(space.x, inputs[rows])
+        with np.errstate(all="ignore"):
+            space.forward()
+        z, places = _largest(_maps(network, target, space.output), neurons, each)
+        examples = np.broadcast_to(np.arange(rows.start, rows.stop)[:, None], z.shape[1:])
+        every_z = np.concatenate([best_z, z.reshape(len(neurons), -1)], axis=1)
+        examples = np.broadcast_to(examples.reshape(1, -1), (len(neurons), examples.size))
+        every = np.concatenate([best, np.stack([examples, places.reshape(len(neurons), -1)])], axis=2)
+        order = np.argsort(-every_z, axis=1, kind="stable")[:, :patches]
+        best_z = np.take_along_axis(every_z, order, axis=1)
+        best = np.take_along_axis(every, order[None], axis=2)
+    known = (best_z > 0) & np.isfinite(best_z)
+    return [(best[0, i][known[i]], best[1, i][known[i]]) for i in range(len(neurons))]
 
 
-def _maps(network: Network, target: Target, z: NDArray[Any]) -> NDArray[Any]:
-    """Return z as (batch, neurons, places)."""
-    layer = network.layers[target.position]
+def _largest(maps: NDArray[Any], neurons: list[int], each: int) -> tuple[Array, NDArray[np.int64]]:
+    """Return the largest values of each map and their places, (neurons, batch, each); what is no number is least."""
+    flat = np.moveaxis(maps[:, neurons], 1, 0)
+    flat = np.where(np.isnan(flat), -np.inf, flat)
+    most = min(each, flat.shape[2])
+    if most == 1:
+        places = flat.argmax(axis=2)[:, :, None]
+    else:
+        places = np.argpartition(flat, flat.shape[2] - most, axis=2)[:, :, flat.shape[2] - most :]
+    return np.take_along_axis(flat, places, axis=2).astype(np.float64), places.astype(np.int64)
+
+
+def _maps(network: Network, target: Target, done: Pass) -> NDArray[Any]:
+    """Return z of the target's layer as (batch, neurons, places)."""
+    layer, z = network.layers[target.position], done.z
+    assert z is not None
     if not isinstance(layer, Conv2D):
         return z[:, :, None]
     if layer.data_format == "channels_first":
@@ -244,9 +263,24 @@ def _maps(network: Network, target: Target, z: NDArray[Any]) -> NDArray[Any]:
     return np.moveaxis(z, -1, 1).reshape(len(z), layer.filters, -1)
 
 
+class _Pullbacks:
+    """A network with its way back for batches of few sizes: made once each, for all neurons."""
+
+    def __init__(self, network: Network, target: Target) -> None:
+        self.network, self.target = network, target
+        self._made: dict[int, Pullback] = {}
+
+    def of(self, size: int) -> Pullback:
+        """Return the one for so many rows."""
+        if size not in self._made:
+            if len(self._made) > 1:  # neurons with fewer patches each have their own size
+                self._made.pop(min(self._made))
+            self._made[size] = Pullback(self.network, size, self.target)
+        return self._made[size]
+
+
 def _average(
-    network: Network,
-    target: Target,
+    pulls: _Pullbacks,
     neuron: int,
     inputs: NDArray[Any],
     examples: NDArray[np.int64],
@@ -255,6 +289,7 @@ def _average(
     first: str,
     meaning: Meaning,
 ) -> DeepPattern:
+    network, target = pulls.network, pulls.target
     layer = network.layers[target.position]
     columns = field.places[1] if field is not None else 1
     where = np.stack([places // columns, places % columns], axis=1)
@@ -267,7 +302,7 @@ def _average(
     bias = z_sum = 0.0
     for rows in row_batches(network, len(examples)):
         batch = inputs[examples[rows]]
-        pull = Pullback(network, len(batch), target)
+        pull = pulls.of(len(batch))
         seed = np.zeros((len(batch), layer.neuron_count), network.dtype)
         flat = _flat_place(network, target, neuron, places[rows])
         z_sum += float(pull.forward(batch).reshape(len(batch), -1)[np.arange(len(batch)), flat].sum(dtype=np.float64))
