@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         NeuralNetworkClassifier,
         NeuralNetworkRegressor,
         Run,
+        explain,
         load,
         resume,
         train,
@@ -34,6 +35,7 @@ __all__ = [
     "Neuron",
     "Run",
     "__version__",
+    "explain",
     "from_checkpoints",
     "from_sklearn",
     "from_torch",
@@ -48,6 +50,7 @@ _LAZY = dict.fromkeys(
     ("FittedNetwork", "NeuralNetworkClassifier", "NeuralNetworkRegressor", "Run", "load", "resume", "train", "watch"),
     "neuronwise.running",
 ) | dict.fromkeys(("from_sklearn", "from_torch"), "neuronwise.network.exchange")
+_LAZY["explain"] = "neuronwise.running"
 _LAZY["from_checkpoints"] = "neuronwise.recording"
 
 

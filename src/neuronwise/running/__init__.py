@@ -31,6 +31,7 @@ from neuronwise.running.try_layers import Trial, parse_trials, try_layers
 from neuronwise.running.watched_layers import WatchedLayerRow, layer_rows, noticed, overhead
 from neuronwise.running.watched_run import WatchedRun
 from neuronwise.running.watching import WatchedTraining, watch
+from neuronwise.running.why import explain, important_features, smallest_change_of_run, what_if_run
 
 if TYPE_CHECKING:
     from neuronwise.running.estimators import NeuralNetworkClassifier, NeuralNetworkRegressor
@@ -69,9 +70,11 @@ __all__ = [
     "draw_activation",
     "duration",
     "encode_row",
+    "explain",
     "find_any",
     "find_folder",
     "find_run",
+    "important_features",
     "layer_rows",
     "list_runs",
     "load",
@@ -86,12 +89,14 @@ __all__ = [
     "resume",
     "score",
     "scores_table",
+    "smallest_change_of_run",
     "sparkline",
     "summary_table",
     "sync",
     "train",
     "try_layers",
     "watch",
+    "what_if_run",
 ]
 
 
