@@ -73,6 +73,7 @@ def test_right_and_wrong_held_out_rows_are_chosen() -> None:
         place = by_row[one["row"]]  # so it was held out
         assert one["right"] == str(rows.y[place])
         assert (chosen[place] == rows.y[place]) == one["chosen"].startswith("right")
+    assert [one["explanation"]["against"] for one in found] == [found[0]["right"], found[1]["right"], None, None]
     losses = -np.log(answers[np.arange(len(rows.y)), rows.y])
     assert by_row[found[0]["row"]] == losses.argmax()
 

@@ -50,12 +50,14 @@ class Chosen:
         row: Its number in the data.
         words: Why it was chosen: ``"right, and surest"``.
         right: What is right, in words.
+        against: The right class, which a wrong answer among several is compared with; None for others.
     """
 
     place: int
     row: int
     words: str
     right: str
+    against: str | None = None
 
 
 def explain_run(
@@ -162,7 +164,7 @@ def _predictions(
             told(f"{len(chosen) - len(parts)} of {len(chosen)} answers are not explained: the time for it was used up")
             break
         x = np.asarray(data.X[one.place], network.dtype).reshape(network.input_shape)
-        found = explain_prediction(network, x, baseline=baseline, meaning=meaning)
+        found = explain_prediction(network, x, against=one.against, baseline=baseline, meaning=meaning)
         explained.append((one, found))
         parts.append(_section(one, found))
         slowest = max(slowest, before - clock.left())
@@ -201,7 +203,13 @@ def choose_rows(network: Network, data: Prepared, meaning: Meaning) -> list[Chos
         words = [meaning.answer_words(judge.targets[i]) for i, _ in picked]
     source = data.source_rows if len(data.source_rows) else np.arange(len(data.X))
     return [
-        Chosen(int(rows[i]), int(source[rows[i]]), why, right_words)
+        Chosen(
+            int(rows[i]),
+            int(source[rows[i]]),
+            why,
+            right_words,
+            right_words if why == "wrong" and network.output_size > 1 else None,
+        )
         for (i, why), right_words in zip(picked, words, strict=True)
     ]
 
