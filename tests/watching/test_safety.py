@@ -546,18 +546,93 @@ def test_layers_that_were_added_are_told_of(tmp_path: Path) -> None:
     assert watcher.recording.stored.layer_names == ["0", "3", "5"]
 
 
-@pytest.mark.parametrize("size", [3, 4])
-def test_a_layer_that_was_replaced_harms_nothing(size: int, tmp_path: Path) -> None:
+def test_a_layer_that_was_replaced_by_one_of_another_shape_harms_nothing(tmp_path: Path) -> None:
     loop, watcher = watched(tmp_path, strict=False)
     train(loop, 3)
-    loop.model[5] = nn.Linear(5, size)
+    loop.model[5] = nn.Linear(5, 4)
     loop.optimizers[0].add_param_group({"params": list(loop.model[5].parameters())})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+    with pytest.warns(RuntimeWarning, match="after step 3: .*5 has other shapes than it had"):
         train(loop, 7)
-        watcher.close()
+    watcher.close()
+    assert watcher.recording.frames.tolist() == [0, 1, 2, 3]
     assert not watcher.recording.stored.check()
     assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_a_layer_that_was_removed_is_told_of(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path, strict=False)
+    train(loop, 3)
+    del loop.model[5]
+    with pytest.warns(RuntimeWarning, match="after step 3: .*5 is no longer in the model"):
+        train(loop, 2)
+    watcher.close()
+    assert not watcher.recording.stored.check()
+    assert not hooks_on(loop.model, *loop.optimizers)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["optimizer given", "any optimizer"])
+@pytest.mark.parametrize("what", ["layer", "part", "both layers"])
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_layer_that_was_replaced_by_one_like_it_is_followed(
+    every: int, what: str, given: bool, tmp_path: Path
+) -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = Own()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x)
+
+    torch.manual_seed(3)
+    loop = Loop(Nested(), rows)
+    old = dict(loop.model.named_modules())
+    watcher = TorchWatcher(
+        loop.model, loop.optimizers if given else None, folder=tmp_path / "recording", strict=True,
+        statistics_every=every,
+    )  # fmt: skip
+    train(loop, 6)
+    if what == "layer":
+        loop.model.body.second = nn.Linear(5, 3)
+    elif what == "part":
+        loop.model.body = Own()
+    else:
+        loop.model.body.first, loop.model.body.second = nn.Linear(7, 5), nn.Linear(5, 3)
+    new = loop.model.body.second
+    if given:
+        loop.optimizers[0].add_param_group({"params": list(new.parameters())})
+    else:
+        loop.optimizers = [torch.optim.SGD(new.parameters(), lr=0.05)]
+    kept: dict[int, Any] = {}
+    for step in range(7, 13):
+        outputs: list[torch.Tensor] = []
+        handle = new.register_forward_hook(lambda module, given, output, to=outputs: to.append(output.detach().clone()))
+        before = new.weight.detach().clone()
+        loop.step(step)
+        handle.remove()
+        kept[step] = {
+            "mean": outputs[0].mean(0), "grad_norm": new.weight.grad.norm(dim=1), "weight_norm": new.weight.norm(dim=1),
+            "update_norm": (before - new.weight).norm(dim=1), "bias": new.bias.clone(),
+        }  # fmt: skip
+    watcher.close()
+    assert watcher.step == 12
+    recording = watcher.recording
+    steps = [step for step in recording.frames.tolist() if step > 6]
+    assert steps == ([7, 8, 9, 10, 11, 12] if every == 1 else [8, 12])
+    for step in steps:
+        for quantity, values in kept[step].items():
+            found = recording.neurons("body.second", quantity, [step]).values[0]
+            np.testing.assert_allclose(
+                found, values.detach().numpy(), rtol=2e-4, atol=1e-6, err_msg=f"{step} {quantity}"
+            )
+    state = recording.stored.layer(12, "body.second")
+    assert np.array_equal(state["weight"], new.weight.detach().numpy())
+    (told,) = events(watcher.folder, "layers_replaced")
+    assert told["step"] == steps[0]
+    assert told["layers"] == (["body.second"] if what == "layer" else ["body.first", "body.second"])
+    assert not hooks_on(loop.model, *loop.optimizers)
+    assert not any(hooks_on(module) for module in old.values())
+    assert not recording.stored.check()
 
 
 def test_a_layer_that_is_pruned_is_told_of(tmp_path: Path) -> None:

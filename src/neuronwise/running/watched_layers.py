@@ -143,6 +143,8 @@ def noticed(recording: Recording) -> list[str]:
             found.append(f"recorded less often from step {step} on: {event.get('reason')}")
         elif kind == "layers_added":
             found.append(f"layers were added before step {step}, which are not recorded: {event.get('layers')}")
+        elif kind == "layers_replaced":
+            found.append(f"layers were replaced before step {step}, which are followed: {event.get('layers')}")
         elif kind == "network_changed":
             found.append(f"the modules were changed before step {step}: its states are no Network from there on")
     if skipped:

@@ -26,6 +26,7 @@ from neuronwise.watching.torch_closures import Evaluated, changed_by_others, clo
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
+from neuronwise.watching.torch_training import TrainingSeen
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +48,9 @@ class TorchWatcher:
 
     A step is one of the optimizer's: gradients that are accumulated over several backward passes are those of one
     step, and a step that a gradient scaler skips is none. Of a step with a closure all is that of its first call; of
-    several optimizers each step shows gradients of the parameters that its own one changes, others as NaN. Steps 0 (the weights before the first update) to 50 are all
-    recorded, then ever fewer (`watching.moments`). Between recorded steps there is no hook on any module.
+    several optimizers each step shows gradients of the parameters that its own one changes, others as NaN. Steps 0
+    (the weights before the first update) to 50 are all recorded, then ever fewer (`watching.moments`). Between recorded
+    steps there is no hook on any module.
 
     Nothing of the training is changed: no gradient, no random state, no mode; with and without it weights are the same
     to the last bit.
@@ -122,7 +124,7 @@ class TorchWatcher:
             probe=probe, validation=validation, loss=loss, sees_outputs=not self._is_compiled,
             skipped=self._infer_skip,
         )  # fmt: skip
-        self._parameter_ids = {id(parameter) for parameter in model.parameters()}
+        self._training = TrainingSeen(model, loss, validation, self._frames.event)
         self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
         self._handles, self._module_handles = Handles(), Handles()
         self._sees_layers = self._skips = False
@@ -187,9 +189,10 @@ class TorchWatcher:
         def observed(*arguments: Any, **named: Any) -> Any:
             value = function(*arguments, **named)
             if self._is_ours():
-                self._guard(
-                    lambda: self._loss.see(name, (*arguments, *named.values()), value, keep=self._frames.wants_state)
-                )
+                given = (*arguments, *named.values())
+                self._guard(lambda: self._loss.see(name, given, value, keep=self._frames.wants_state))
+                if self._looks_at_batches:
+                    self._guard(lambda: self._training.lost(given, value))
             return value
 
         return observed
@@ -258,7 +261,7 @@ class TorchWatcher:
         """Return whether an optimizer changes parameters that are watched."""
         found = self._owners.get(optimizer)
         if found is None:
-            ids = self._parameter_ids
+            ids = {id(parameter) for parameter in self._model.parameters()}
             found = any(id(one) in ids for group in optimizer.param_groups for one in group["params"])
             self._owners[optimizer] = found
         return found
@@ -272,8 +275,21 @@ class TorchWatcher:
         self._sees_layers = bool(modules)  # of lazy modules there are none before they have shapes
         for module in modules:
             self._module_handles.forward(module, self._saw_output)
+        self._module_handles.before_forward(self._model, self._will_see)
         self._module_handles.forward(self._model, self._saw_result)
         self._module_handles.accumulated(list(self._model.parameters()), self._saw_gradient)
+
+    def _follow(self) -> None:
+        """Look at the modules that were put in the place of others since."""
+        if self._frames.follow(self.step + 1):
+            self._module_handles.remove()
+            self._look_at_modules()
+            if not self._is_given:
+                self._owners.clear()
+
+    def _will_see(self, module: Any, given: Any) -> None:
+        if self._is_ours():
+            self._guard(self._follow)
 
     def _saw_output(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
@@ -282,6 +298,8 @@ class TorchWatcher:
     def _saw_result(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
             self._guard(lambda: self._frames.saw_result(given, output))
+            if self._looks_at_batches:
+                self._guard(lambda: self._training.called(given, output))
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self._is_ours():
@@ -294,6 +312,14 @@ class TorchWatcher:
     def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
             self._guard(lambda: self._loss.see(type(module).__name__, given, output, keep=self._frames.wants_state))
+            if self._looks_at_batches:
+                self._guard(lambda: self._training.lost(given, output))
+
+    @property
+    def _looks_at_batches(self) -> bool:
+        """Whether the step under way is recorded, and its inputs and targets can be looked at without waiting."""
+        is_due = self.step + 1 >= self._due or self._extra_steps > 0
+        return is_due and not self._loss.is_final and (self._frames.is_on_host or self._frames.wants_state)
 
     def _before(self, optimizer: Optimizer, given: Any = (), named: Any = None) -> Any:
         """Look at gradients; of an optimizer that computes them itself, have that done when it has."""
@@ -312,6 +338,7 @@ class TorchWatcher:
         return None
 
     def _look_at_gradients(self, optimizer: Optimizer, *, evaluates: bool = False) -> None:
+        self._follow()
         others = changed_by_others(optimizer, [one for one, owns in self._owners.items() if owns])
         self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler, others, evaluates=evaluates)
 
@@ -326,6 +353,7 @@ class TorchWatcher:
         """Forget a step within which the closure has failed."""
         if self._is_ours():
             self._loss.take()
+            self._training.forget()
             self._guard(self._frames.skip_step)
 
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
@@ -352,12 +380,14 @@ class TorchWatcher:
     def _infer_skip(self) -> None:
         """Forget the loss of a step that seems to have been skipped, and tell of it, unless a scaler does."""
         self._loss.take()
+        self._training.forget()
         if self._scaler is None:
             self._skipped += 1
             self._frames.event("skipped", step=self.step, count=1, inferred=True)
 
     def _skip(self) -> None:
         """Forget a step that changed nothing."""
+        self._training.forget()
         self._frames.skip_step()
         if self._scaler is None:  # else its scale tells of it
             self._skipped += 1
@@ -379,6 +409,8 @@ class TorchWatcher:
             if on_host or frames.is_on_host or is_state:  # else it would wait for the GPU
                 self._note_skipped()
             frames.after_step(step, self._loss, bad_loss=bad_loss, metrics=self._log_frame)
+            owners = [one for one, owns in self._owners.items() if owns]
+            self._training.stepped(step, owners, is_state=frames.has_state_of(step))
             if frames.validated:
                 for listener in self._listeners:
                     listener.on_metrics(step, frames.validated)
@@ -450,6 +482,7 @@ class TorchWatcher:
         self._note_losses()
         elapsed = time.perf_counter() - self._began
         self._frames.last_state(self.step)
+        self._training.write(self.step)
         self._frames.close(
             status,
             {"steps": self.step, "overhead_s": self.overhead_s, "elapsed_s": elapsed, "skipped_steps": self._skipped},

@@ -20,7 +20,9 @@ from neuronwise.watching.sink import FrameSink
 from neuronwise.watching.torch_activations import Output, learn_activations, learn_from_changes, learn_from_sequence
 from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_layers import (
+    Links,
     WatchedLayer,
+    module_at,
     tensors_in,
     watched_layers,
 )
@@ -105,7 +107,7 @@ class FrameWriter:
         self._produced: dict[Any, WatchedLayer] = {}
         self._waiting: list[Output] = []
         self._network: KeptNetwork | None = None
-        self._others: Set[int] = frozenset()
+        self._others: Set[int] | None = frozenset()
         self._input_shape = _shape_of_one(probe)
         if not _has_lazy(model):
             self._prepare()
@@ -114,13 +116,8 @@ class FrameWriter:
         """Find the layers, and make the buffers for their statistics."""
         self._recorded, self._layout, self._notes = watched_layers(self._model, *self._patterns)
         self._layers = [layer for layer in self._recorded if layer.layout.neurons]
-        answering = [layer for layer in self._layers if layer.answers]
-        learn_from_sequence(self._model, answering)
-        self._by_module: dict[int, WatchedLayer] = {id(layer.module): layer for layer in answering}
-        around = dict(self._model.named_modules())
-        self._around: dict[int, WatchedLayer] = {
-            id(around[layer.path.rpartition(".")[0]]): layer for layer in answering if layer.unseen
-        }
+        learn_from_sequence(self._model, [layer for layer in self._layers if layer.answers])
+        self._find_modules()
         dtype = neurons_dtype(self._layout.neuron_count, self._layout.dtype)
         self._row: NDArray[np.void] = np.zeros(1, dtype)
         number = self._layout.dtype.newbyteorder("<")
@@ -130,6 +127,37 @@ class FrameWriter:
         self._statistics = statistics_of(self._layers, values)
         self._places = {layer: place for place, layer in enumerate(self._layers)}
         self._modules = sum(1 for _ in self._model.modules())
+
+    def _find_modules(self) -> None:
+        """Note which layer answers when which module is called."""
+        answering = [layer for layer in self._layers if layer.answers]
+        self._by_module: dict[int, WatchedLayer] = {id(layer.module): layer for layer in answering}
+        around = ((module_at(self._model, one.path.rpartition(".")[0]), one) for one in answering if one.unseen)
+        self._around: dict[int, WatchedLayer] = {id(module): layer for module, layer in around}
+        self._links = Links(self._model, self._recorded)
+
+    def follow(self, step: int) -> bool:
+        """Take modules that were put in the place of watched ones for these; return whether there were any.
+
+        Args:
+            step: The one under way.
+
+        Raises:
+            UsageError: One is gone, or has parameters of other shapes.
+        """
+        if not self._layers or self._links.are_as_they_were():
+            return False
+        replaced = []
+        for layer in self._recorded:
+            module = module_at(self._model, layer.path)
+            if module is not layer.module:
+                layer.move_to(module)
+                replaced.append(layer.layout.name)
+        self._find_modules()
+        self._others = None  # their parameters are other ones
+        if replaced:
+            self.event("layers_replaced", step=step, layers=replaced)
+        return True
 
     @property
     def has_begun(self) -> bool:
@@ -204,6 +232,10 @@ class FrameWriter:
         learn_from_changes(waiting)
         for one in waiting:
             self._see(one.layer, one.z, one.given)
+
+    def has_state_of(self, step: int) -> bool:
+        """Return whether the state after a step was stored last."""
+        return self._last_state == step
 
     @property
     def wants_state(self) -> bool:

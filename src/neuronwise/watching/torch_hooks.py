@@ -57,6 +57,10 @@ class Handles:
         """Have `action` called with module, arguments and output after each forward pass."""
         self._handles.append(module.register_forward_hook(ModuleHook(action)))
 
+    def before_forward(self, module: nn.Module, action: Callable[[Any, Any], None]) -> None:
+        """Have `action` called with module and arguments before each forward pass."""
+        self._handles.append(module.register_forward_pre_hook(ModuleHook(action)))
+
     def optimizer(self, optimizer: Optimizer, before: Callable[..., None], after: Callable[..., None]) -> None:
         """Have both called around each step of the optimizer: with it, the arguments of the step, and those by name.
 

@@ -115,6 +115,24 @@ class WatchedLayer:
         """Whether its neurons are what comes in: the first axis of a transposed convolution's weights."""
         return "ConvTranspose" in type(self.module).__name__
 
+    def move_to(self, module: nn.Module | None) -> None:
+        """Take another module, which was put in the place of its own.
+
+        Raises:
+            UsageError: There is none any more, or its parameters are of other shapes.
+        """
+        wanted = [place.shape for place in (*self.layout.parameters.values(), *self.layout.buffers.values())]
+        if module is not None:
+            self.module = module
+            if [tuple(one.shape) for one in (*self.parameters, *self.buffers)] == wanted:
+                return
+        what = "is no longer in the model" if module is None else "has other shapes than it had"
+        raise UsageError(
+            f"{self.layout.name} {what}",
+            where="argument model",
+            hint="watch a model after its layers were replaced",
+        )
+
     def follow_with(self, name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Note which activation function follows it."""
         self.activation = function
@@ -246,6 +264,38 @@ def _whole_numbers(values: Iterable[int], like: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.tensor(list(values), device=like.device)
+
+
+class Links:
+    """Which modules stand on the ways from a model to its layers.
+
+    Args:
+        model: The model.
+        layers: Layers of it.
+    """
+
+    def __init__(self, model: nn.Module, layers: Iterable[WatchedLayer]) -> None:
+        found: dict[tuple[int, str], tuple[dict[str, nn.Module | None], str, nn.Module]] = {}
+        for layer in layers:
+            module = model
+            for key in layer.path.split(".") if layer.path else ():
+                inside, child = module._modules, module._modules[key]
+                assert child is not None
+                found[id(module), key] = inside, key, child
+                module = child
+        self._links = list(found.values())
+
+    def are_as_they_were(self) -> bool:
+        """Return whether none was replaced or removed."""
+        return all(inside.get(key) is child for inside, key, child in self._links)
+
+
+def module_at(model: nn.Module, path: str) -> nn.Module | None:
+    """Return the module of a path; None where there is none."""
+    module: nn.Module | None = model
+    for key in path.split(".") if path else ():
+        module = None if module is None else module._modules.get(key)
+    return module
 
 
 def _fits(path: str, pattern: str) -> bool:

@@ -1,0 +1,100 @@
+"""Which loss a function computes, known by its value and not by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+# Values of the same loss that were computed in float32 by other operations differ by less.
+_TOLERANCE = 2e-4
+
+_Loss = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+def loss_kinds(prediction: torch.Tensor, target: torch.Tensor, value: float) -> list[str]:
+    """Return which known losses have this value, as a mean over the batch (and over the outputs).
+
+    Args:
+        prediction: What the loss was given first, without gradients.
+        target: What it was given second.
+        value: What it returned.
+
+    Returns:
+        Of ``mse``, ``mae``, ``huber``, ``bce``, ``bce_logits``, ``hinge``, ``ce``, ``nll``, ``ce_probs`` (cross-entropy
+        of values that are divided by their sum and read as probabilities), ``one_hot_mse``, ``one_hot_mae``,
+        ``one_hot_huber``. Several, where they agree.
+    """
+    import torch
+
+    if not math.isfinite(value):
+        return []
+    found = []
+    with torch.no_grad():
+        for name, compute in _candidates(prediction, target).items():
+            try:
+                other = float(compute(prediction.double(), target))
+            except (RuntimeError, ValueError, IndexError):  # shapes that do not go with it
+                continue
+            if math.isfinite(other) and abs(other - value) <= _TOLERANCE * max(abs(value), 1e-3):
+                found.append(name)
+    return found
+
+
+def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Loss]:
+    import torch
+    from torch.nn import functional
+
+    def huber(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        d = (p - t).abs()
+        return torch.where(d < 1, d * d / 2, d - 0.5).mean()
+
+    def bce(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        p = p.clamp(1e-7, 1 - 1e-7)
+        return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+
+    def bce_logits(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (p.clamp(min=0) - p * t + torch.log1p((-p.abs()).exp())).mean()
+
+    def hinge(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return (1 - (2 * t - 1) * p).clamp(min=0).mean()
+
+    def one_hot(t: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+        return functional.one_hot(t, p.shape[-1]).double()
+
+    def ce_probs(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        share = (p / p.sum(-1, keepdim=True)).clamp(1e-7, 1 - 1e-7).log()
+        if t.is_floating_point():
+            return -(t * share).sum(-1).mean()
+        return -share.gather(-1, t[:, None]).mean()
+
+    if target.is_floating_point():
+        plain: dict[str, _Loss] = {
+            "mse": lambda p, t: ((p - t) ** 2).mean(),
+            "mae": lambda p, t: (p - t).abs().mean(),
+            "huber": huber,
+            "bce": bce,
+            "bce_logits": bce_logits,
+            "hinge": hinge,
+        }
+        if prediction.ndim == 2 and prediction.shape == target.shape:
+            plain |= {
+                "ce": lambda p, t: -(t * p.log_softmax(-1)).sum(-1).mean(),
+                "ce_probs": ce_probs,
+            }
+        return plain
+    if prediction.ndim < 2:
+        return {}
+    classes: dict[str, _Loss] = {
+        "ce": lambda p, t: functional.cross_entropy(p, t),
+        "nll": lambda p, t: functional.nll_loss(p, t),
+        "ce_probs": ce_probs,
+        "one_hot_mse": lambda p, t: ((p - one_hot(t, p)) ** 2).mean(),
+        "one_hot_mae": lambda p, t: (p - one_hot(t, p)).abs().mean(),
+        "one_hot_huber": lambda p, t: huber(p, one_hot(t, p)),
+        "hinge": lambda p, t: hinge(p, one_hot(t, p)),
+    }
+    return classes

@@ -1,0 +1,268 @@
+"""How a training goes about it: what it is fed with, its settings, modes, and whether gradients are cleared.
+
+A diagnosis needs this beside the statistics of the neurons. All is written as events: ``setting`` at the beginning and
+where it changes, ``batches`` with a column for each quantity, ``data`` and ``validated`` with each state.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from neuronwise.watching.torch_batches import InputsSeen, TargetsSeen, predictions_of, targets_of
+from neuronwise.watching.torch_graph import graph_of
+from neuronwise.watching.torch_layers import tensors_in
+from neuronwise.watching.torch_loss_kinds import loss_kinds
+from neuronwise.watching.torch_twin import same_random_state
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.optim import Optimizer
+
+# The kind of loss is asked for at so many steps.
+_KINDS_ASKED = 6
+# Modules that do something else in evaluation mode.
+_MODAL = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
+_MAX_MODULES = 500
+_MAX_NAMES = 200
+
+
+class TrainingSeen:
+    """Collects, at steps that are recorded, how the training goes about it. Nothing of it is changed.
+
+    Args:
+        model: The model.
+        loss: The loss module, or None.
+        validation: (inputs, targets), or None.
+        event: Writes an event: kind and content.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: nn.Module | None, validation: tuple[Any, Any] | None, event: Callable[..., None]
+    ) -> None:
+        self._model, self._loss, self._validation, self._event = model, loss, validation, event
+        self._inputs, self._targets = InputsSeen(), TargetsSeen()
+        self._graph: dict[str, Any] | None = None
+        self._row: dict[str, Any] = {}
+        self._columns: dict[str, list[Any]] = {}
+        self._asked = 0
+        self._setting: dict[str, Any] | None = None
+        self._modes = {"evaluated_in_train_mode": 0, "evaluated_in_eval_mode": 0}
+        self._batch: tuple[Any, Any] | None = None
+        self._passes = 0
+        self._parameters = [one for one in model.parameters() if one.requires_grad]
+
+    # ------------------------------------------------------------------ within a step
+
+    def called(self, given: Any, output: Any) -> None:
+        """Take in a forward pass of the whole model, before its backward pass."""
+        import torch
+
+        inputs = next(tensors_in(given), None)
+        if inputs is None:
+            return
+        if not torch.is_grad_enabled():
+            self._modes["evaluated_in_train_mode" if self._model.training else "evaluated_in_eval_mode"] += 1
+            return
+        first = next((one for one in tensors_in(output) if one.grad_fn is not None), None)
+        if first is None:
+            return
+        if self._graph is None:
+            self._graph = graph_of(self._model, [first])
+        if self._passes == 0:
+            self._row = {"rows": len(inputs) if inputs.ndim else 1, "train_mode": self._model.training}
+            self._row |= self._inputs.take(inputs)
+            self._batch = (inputs.detach(), None)
+            if not first.is_leaf and first.requires_grad:
+                first.register_hook(_Once(self))
+        self._passes += 1
+
+    def backward_begins(self) -> None:
+        """Note whether gradients of the step before are still there, now that new ones are to be added to them."""
+        if "kept" in self._row:
+            return
+        self._row["kept"] = any(
+            one.grad is not None and not one.grad.is_sparse and bool(one.grad.any()) for one in self._parameters[-4:]
+        )
+
+    def lost(self, arguments: tuple[Any, ...], value: Any) -> None:
+        """Take in a call of the loss within a training step."""
+        import torch
+
+        if not torch.is_grad_enabled() or not isinstance(value, torch.Tensor) or self._passes > 1:
+            return
+        found = list(tensors_in(arguments))[:2]
+        if len(found) < 2:
+            return
+        prediction, target = found
+        row = self._row
+        row |= predictions_of(prediction, target) | targets_of(target)
+        self._targets.take(target)
+        row["broadcast"] = tuple(prediction.shape) != tuple(target.shape) and target.is_floating_point()
+        if self._asked < _KINDS_ASKED and value.numel() == 1:
+            kinds = loss_kinds(prediction, target, float(value.detach()))
+            if self._asked == 0:
+                self._kinds = kinds
+            else:
+                self._kinds = [kind for kind in self._kinds if kind in kinds]
+            self._asked += 1
+        self._shapes = {"prediction": list(prediction.shape), "target": list(target.shape)}
+        if self._batch is not None:
+            self._batch = (self._batch[0], target.detach())
+
+    # ------------------------------------------------------------------ around a step
+
+    def stepped(self, step: int, optimizers: Iterable[Optimizer], *, is_state: bool) -> None:
+        """Close a recorded step, and write what is known with a state."""
+        if self._row:
+            row, columns = {"step": step, **self._row}, self._columns
+            count = len(columns.get("step", ()))
+            for key in row.keys() | columns.keys():
+                columns.setdefault(key, [None] * count).append(_json(row.get(key)))
+        self._row, self._passes = {}, 0
+        setting = self._settings(list(optimizers))
+        if setting != self._setting:
+            self._setting = setting
+            self._event("setting", step=step, **setting)
+        if is_state:
+            self.write(step)
+
+    def forget(self) -> None:
+        """Forget the step under way."""
+        self._row, self._passes = {}, 0
+
+    def write(self, step: int) -> None:
+        """Write the columns of the steps since the last time, and what the data is like so far."""
+        columns, self._columns = self._columns, {}
+        if columns:
+            self._event("batches", step=step, columns=columns)
+        self._event(
+            "data", step=step, inputs=_clean(self._inputs.describe()), targets=_clean(self._targets.describe()),
+            loss_kinds=getattr(self, "_kinds", []), **getattr(self, "_shapes", {}), **self._modes,
+        )  # fmt: skip
+        if self._graph:
+            self._event("graph", step=step, **self._graph)
+            self._graph = {}
+        self._validate(step)
+
+    def _validate(self, step: int) -> None:
+        """Let a copy in evaluation mode answer the last batch, and the rows held out; write what came."""
+        import torch
+
+        batch, self._batch = self._batch, None
+        found: dict[str, Any] = {}
+        with torch.no_grad(), same_random_state(self._model):
+            twin: nn.Module | None = None
+            if batch is not None and batch[1] is not None and _has_modal(self._model):
+                twin = copy.deepcopy(self._model).eval()
+                out = next(tensors_in(twin(batch[0])), None)
+                if out is not None:
+                    found["batch"] = _clean(predictions_of(out, batch[1]))
+            if self._validation is not None and self._loss is not None:
+                twin = twin or copy.deepcopy(self._model).eval()
+                inputs, targets = self._validation
+                out = twin(inputs)
+                first = next(tensors_in(out), None)
+                found["loss"] = float(self._loss.forward(out, targets))
+                if first is not None and isinstance(targets, torch.Tensor):
+                    found |= _clean(predictions_of(first, targets))
+                    seen = TargetsSeen()
+                    seen.take(targets)
+                    found["targets"] = _clean(seen.describe())
+                    if first.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point():
+                        found["recall"] = _recalls(first, targets)
+                if isinstance(inputs, torch.Tensor):
+                    found |= {"rows": len(inputs), "beside": _clean(self._inputs.compare(inputs))}
+        if found:
+            self._event("validated", step=step, **_clean(found))
+
+    def _settings(self, optimizers: list[Optimizer]) -> dict[str, Any]:
+        model = self._model
+        names = {id(one): name for name, one in model.named_parameters()}
+        held = {id(one) for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
+        return {
+            "optimizers": [
+                {
+                    "kind": type(one).__name__,
+                    "groups": [
+                        {key: _number(value) for key, value in group.items() if key not in ("params", "lr")}
+                        | {"parameters": len(group["params"])}
+                        for group in one.param_groups
+                    ],
+                }
+                for one in optimizers
+            ],
+            "frozen": [name for name, one in model.named_parameters() if not one.requires_grad][:_MAX_NAMES],
+            "not_held": [name for one, name in names.items() if one not in held][:_MAX_NAMES] if optimizers else [],
+            "modules": _modules(model),
+            "training": model.training,
+        }
+
+
+class _Once:
+    """A hook on a tensor: called when its gradient is known, before those of the parameters are."""
+
+    def __init__(self, seen: TrainingSeen) -> None:
+        self._seen = weakref.ref(seen)
+
+    def __call__(self, gradient: torch.Tensor) -> None:
+        if (seen := self._seen()) is not None:
+            seen.backward_begins()
+
+
+def _modules(model: nn.Module) -> list[dict[str, Any]]:
+    """Return the modules that have none inside, in their order, with what matters of their settings."""
+    found = []
+    for path, module in model.named_modules():
+        if next(module.children(), None) is not None:
+            continue
+        one: dict[str, Any] = {"path": path, "kind": type(module).__name__}
+        for key in ("in_features", "out_features", "in_channels", "out_channels", "num_features", "p", "hidden_size",
+                    "num_layers", "num_embeddings", "embedding_dim", "dropout", "momentum", "eps", "nonlinearity",
+                    "num_heads", "negative_slope", "kernel_size"):  # fmt: skip
+            value = getattr(module, key, None)
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                one[key] = value
+        if any(word in one["kind"] for word in _MODAL):
+            one["training"] = module.training
+        found.append(one)
+        if len(found) == _MAX_MODULES:
+            break
+    return found
+
+
+def _has_modal(model: nn.Module) -> bool:
+    return any(any(word in type(one).__name__ for word in _MODAL) for one in model.modules())
+
+
+def _recalls(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    """Return the share of each class that is recognised, of at most 100 classes."""
+    hit = prediction.argmax(-1) == target
+    found = {}
+    for one in target.unique()[:100].tolist():
+        found[str(one)] = float(hit[target == one].double().mean())
+    return found
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_number(one) for one in value]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)[:50]
+
+
+def _json(value: Any) -> Any:
+    """Return a number rounded to seven digits, as the events are read by eye too."""
+    return float(f"{value:.7g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _clean(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: _clean(value) if isinstance(value, dict) else _json(value) for key, value in content.items()}
