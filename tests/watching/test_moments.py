@@ -28,9 +28,9 @@ def moments_to(last: int, moments: Moments) -> list[int]:
 def test_every_step_to_50_then_a_geometric_series() -> None:
     found = moments_to(1_000_000, Moments())
     assert found[:51] == list(range(51))
-    series = sorted({math.ceil(50 * 1.04**place) for place in range(1, 300)})
+    series = sorted({math.ceil(50 * 1.06**place) for place in range(1, 300)})
     assert found[51:] == [step for step in series if 50 < step <= 1_000_000]
-    assert [sum(step <= last for step in found) for last in (2000, 100_000, 1_000_000)] == [145, 244, 303]
+    assert [sum(step <= last for step in found) for last in (2000, 100_000, 1_000_000)] == [114, 181, 220]
 
 
 @given(step=st.integers(0, 10**9), doublings=st.integers(0, 6))
@@ -38,7 +38,7 @@ def test_the_next_is_above_and_not_far(step: int, doublings: int) -> None:
     moments = Moments(thinning=2**doublings)
     found = moments.next_frame(step)
     assert found > step
-    assert found <= max(step + 2**doublings, 50 + 2**doublings, math.ceil(step * 1.04 ** (2**doublings)) + 1)
+    assert found <= max(step + 2**doublings, 50 + 2**doublings, math.ceil(step * 1.06 ** (2**doublings)) + 1)
 
 
 @given(doublings=st.integers(1, 6))

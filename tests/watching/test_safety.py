@@ -150,7 +150,9 @@ def test_a_forked_process_trains_on_and_leaves_the_recording_alone(tmp_path: Pat
         loop.step(number)
 
     for number in range(3):
-        step(number)  # whose losses wait in memory
+        step(number)
+    assert len(watcher.recording.frames) == 4  # what waited in memory is written now
+    loss(loop.model(rows(0)), torch.zeros(6, 3))
     before = content_of(watcher.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of forking where there are threads

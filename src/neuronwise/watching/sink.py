@@ -34,6 +34,8 @@ from neuronwise.watching.moments import Moments
 # Shares of the bytes allowed: of states, and of statistics; what is left is for the loss of every step and events.
 STATES_SHARE, FRAMES_SHARE = 0.6, 0.25
 _SCALARS_AT_ONCE, _FLUSH_AFTER_S, _SEAL_AFTER_S = 1024, 0.5, 300.0
+# Statistics are written so many steps at a time, where they are short: a write takes as long as ten copies.
+_FRAMES_AT_ONCE, _FRAMES_BYTES = 16, 500_000
 
 
 def refuse_recorded(folder: Path) -> None:
@@ -103,6 +105,8 @@ class FrameSink:
         self._sealer = Sealer()
         self._streams = {name: SegmentWriter(folder, name, dtype, self._sealer) for name, dtype in dtypes.items()}
         self._scalars: list[tuple[int, float, float]] = []
+        self._frames: dict[str, list[NDArray[np.void]]] = {"neurons": [], "layers": []}
+        self._frames_at_once = min(_FRAMES_AT_ONCE, _FRAMES_BYTES // dtypes["neurons"].itemsize)
         self._flushed_at = self._sealed_at = time.monotonic()
         self._events = EventWriter(folder)
         self._event_count = 0
@@ -122,6 +126,10 @@ class FrameSink:
 
     def flush(self) -> None:
         """Write what was noted: it survives the process then."""
+        for name, frames in self._frames.items():
+            if frames:
+                self._frames[name] = []
+                self._append(name, np.concatenate(frames))
         if self._scalars:
             noted, self._scalars = self._scalars, []
             rows = np.zeros(len(noted), SCALARS_DTYPE)
@@ -139,13 +147,22 @@ class FrameSink:
         self._sealed_at = time.monotonic()
 
     def frame(self, step: int, neurons: NDArray[np.void], layers: NDArray[np.void] | None = None) -> None:
-        """Write a row of statistics, (1,), and one of histograms, without step and checksums."""
+        """Note a row of statistics, (1,), and one of histograms, to be written with others half a second later at most.
+
+        Args:
+            step: The step.
+            neurons: Statistics, without step and checksums; copied.
+            layers: Histograms, likewise, or None.
+        """
         rows = {"neurons": neurons} | ({} if layers is None else {"layers": layers})
         for name, row in rows.items():
             row["step"], row["attempt"] = step, self.attempt
-            self._append(name, row)
+            self._frames[name].append(row.copy())
             self._frame_bytes += row.nbytes
         self.step = max(self.step, step)
+        is_full = len(self._frames["neurons"]) >= self._frames_at_once
+        if is_full or time.monotonic() - self._flushed_at > _FLUSH_AFTER_S:
+            self.flush()
         # With each doubling half of the bytes that are left are for as many steps again.
         allowed = self._bytes_budget * FRAMES_SHARE * (1 - 0.5 ** self.moments.thinning.bit_length())
         if self._frame_bytes > allowed and self.moments.every is None:

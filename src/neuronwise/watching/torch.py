@@ -131,7 +131,7 @@ class TorchWatcher:
         self._active, self._began = True, time.perf_counter()
         self._due: float = 1
         self._extra_steps = 0
-        self._losses: list[tuple[int, Any, float]] = []
+        self._losses: list[tuple[int, float | torch.Tensor, float]] = []
         self._metrics: list[tuple[int, dict[str, float]]] = []
         self._is_given = bool(optimizers)  # then hooks are on these only
         for one in optimizers:
@@ -140,7 +140,7 @@ class TorchWatcher:
         if not optimizers:
             self._handles.every_optimizer(self._before, self._after)
         if loss is not None:
-            self._handles.forward(loss, self._saw_loss)
+            self._handles.forward([loss], self._saw_loss)
         self._look_at_modules()
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
@@ -190,9 +190,9 @@ class TorchWatcher:
             value = function(*arguments, **named)
             if self._is_ours():
                 given = (*arguments, *named.values())
-                self._guard(lambda: self._loss.see(name, given, value, keep=self._frames.wants_state))
+                self._guard(self._loss.see, name, given, value, self._frames.wants_state)
                 if self._looks_at_batches:
-                    self._guard(lambda: self._training.lost(given, value))
+                    self._guard(self._training.lost, given, value)
             return value
 
         return observed
@@ -208,7 +208,7 @@ class TorchWatcher:
         self._module_handles.remove()
         if not self._is_ours():
             return
-        self._guard(lambda: self._finish(status))
+        self._guard(self._finish, status)
         self._active = False
         for listener in self._listeners:
             listener.on_close(status)
@@ -228,13 +228,15 @@ class TorchWatcher:
     # ------------------------------------------------------------------ what happens
 
     def _is_ours(self) -> bool:
-        return self._active and os.getpid() == self._process
+        if self._active and os.getpid() != self._process:
+            self._active = False  # of the copy in a process that was forked
+        return self._active
 
-    def _guard(self, action: Callable[[], None]) -> None:
+    def _guard(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do something; what goes wrong never ends the training, unless `strict`."""
         began = time.perf_counter()
         try:
-            action()
+            action(*arguments)
         except Exception as error:
             if self.strict:
                 raise
@@ -273,11 +275,10 @@ class TorchWatcher:
         self._module_handles.remove()
         modules = self._frames.modules()
         self._sees_layers = bool(modules)  # of lazy modules there are none before they have shapes
-        for module in modules:
-            self._module_handles.forward(module, self._saw_output)
+        self._module_handles.forward(modules, self._saw_output)
         self._module_handles.before_forward(self._model, self._will_see)
-        self._module_handles.forward(self._model, self._saw_result)
-        self._module_handles.accumulated(list(self._model.parameters()), self._saw_gradient)
+        self._module_handles.forward([self._model], self._saw_result)
+        self._module_handles.accumulated(self._model.parameters(), self._saw_gradient)
 
     def _follow(self) -> None:
         """Look at the modules that were put in the place of others since."""
@@ -293,27 +294,35 @@ class TorchWatcher:
 
     def _saw_output(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
-            self._guard(lambda: self._frames.saw_output(module, given, output))
+            self._guard(self._frames.saw_output, module, given, output)
 
     def _saw_result(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
-            self._guard(lambda: self._frames.saw_result(given, output))
+            self._guard(self._frames.saw_result, given, output)
             if self._looks_at_batches:
-                self._guard(lambda: self._training.called(given, output))
+                self._guard(self._training.called, given, output)
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self._is_ours():
-            self._guard(lambda: self._frames.gradients.came(self._saw_gradients))
+            self._guard(self._frames.gradients.came, self._saw_gradients)
 
     def _saw_gradients(self) -> None:
         if self._is_ours():
             self._guard(self._frames.gradients.backward_ended)
 
     def _saw_loss(self, module: Any, given: Any, output: Any) -> None:
-        if self._is_ours():
-            self._guard(lambda: self._loss.see(type(module).__name__, given, output, keep=self._frames.wants_state))
-            if self._looks_at_batches:
-                self._guard(lambda: self._training.lost(given, output))
+        if self.step + 1 >= self._due or self._extra_steps or self._frames.wants_state:
+            if self._is_ours():
+                self._guard(self._loss.see, type(module).__name__, given, output, self._frames.wants_state)
+                if self._looks_at_batches:
+                    self._guard(self._training.lost, given, output)
+        elif self._active:  # as at most steps, of which as little as possible is done
+            try:
+                self._loss.see(type(module).__name__, given, output, False)
+            except Exception as error:
+                if self.strict:
+                    raise
+                self._failed(error)
 
     @property
     def _looks_at_batches(self) -> bool:
@@ -334,7 +343,7 @@ class TorchWatcher:
                 given, named, Evaluated(closure, lambda: self._evaluated(optimizer, is_due), self._broke)
             )
         if is_due:
-            self._guard(lambda: self._look_at_gradients(optimizer))
+            self._guard(self._look_at_gradients, optimizer)
         return None
 
     def _look_at_gradients(self, optimizer: Optimizer, *, evaluates: bool = False) -> None:
@@ -369,13 +378,13 @@ class TorchWatcher:
                 self._look_at_modules()
             if loss is None:
                 return
-            on_host = loss.device.type == "cpu"
-            if not on_host or math.isfinite(float(loss)):  # as nearly always: it is written later, with others
-                self._losses.append((self.step, loss, float(optimizer.param_groups[0]["lr"])))
+            on_host = isinstance(loss, float)
+            if not on_host or math.isfinite(loss):  # as nearly always: it is written later, with others
+                self._losses.append((self.step, loss, optimizer.param_groups[0]["lr"]))
                 if len(self._losses) >= (_LOSSES_AT_ONCE if on_host else _LOSSES_ON_GPU):
                     self._guard(self._note_losses)
                 return
-        self._guard(lambda: self._attend(optimizer, loss))
+        self._guard(self._attend, optimizer, loss)
 
     def _infer_skip(self) -> None:
         """Forget the loss of a step that seems to have been skipped, and tell of it, unless a scaler does."""
@@ -393,12 +402,12 @@ class TorchWatcher:
             self._skipped += 1
             self._frames.event("skipped", step=self.step, count=1)
 
-    def _attend(self, optimizer: Optimizer, loss: torch.Tensor | None) -> None:
+    def _attend(self, optimizer: Optimizer, loss: float | torch.Tensor | None) -> None:
         step, frames = self.step, self._frames
         rate = float(optimizer.param_groups[0]["lr"])
         is_due = step >= self._due or self._extra_steps > 0
-        on_host = loss is not None and loss.device.type == "cpu"
-        bad_loss = on_host and loss is not None and not math.isfinite(float(loss))
+        on_host = isinstance(loss, float)
+        bad_loss = isinstance(loss, float) and not math.isfinite(loss)
         if loss is not None:
             self._losses.append((step, loss, rate))
         if bad_loss and not is_due and frames.found is None:
@@ -456,11 +465,11 @@ class TorchWatcher:
         """Write the losses of the steps since the last time; on a GPU this waits for it."""
         for step, loss, rate in self._losses:
             value = float(loss)
-            self._frames.scalar(step, value, rate)
+            self._frames.scalar(step, value, float(rate))
             if not math.isfinite(value):
                 self._frames.found_bad_loss(step)
             for listener in self._listeners:
-                listener.on_loss(step, value, rate)
+                listener.on_loss(step, value, float(rate))
         self._losses.clear()
         for step, found in self._metrics:
             self._frames.event("metrics", step=step, metrics=found)

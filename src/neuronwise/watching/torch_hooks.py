@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,11 +36,17 @@ class Hook:
 class ModuleHook(Hook):
     """One that is no part of what `torch.compile` or `torch.jit.trace` make of the module."""
 
-    def __call__(self, *arguments: Any) -> None:
-        """Do it, if the module is called as it is."""
+    def __init__(self, action: Callable[..., None]) -> None:
         import torch
 
-        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        super().__init__(action)
+        # Looked up once: that of a loss is called in every step.
+        self._is_compiling: Callable[[], bool] = torch.compiler.is_compiling
+        self._is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
+
+    def __call__(self, *arguments: Any) -> None:
+        """Do it, if the module is called as it is."""
+        if not self._is_compiling() and not self._is_tracing():
             self.action(*arguments)
 
 
@@ -53,9 +59,10 @@ class Handles:
     def __bool__(self) -> bool:
         return bool(self._handles)
 
-    def forward(self, module: nn.Module, action: Callable[[Any, Any, Any], None]) -> None:
-        """Have `action` called with module, arguments and output after each forward pass."""
-        self._handles.append(module.register_forward_hook(ModuleHook(action)))
+    def forward(self, modules: Iterable[nn.Module], action: Callable[[Any, Any, Any], None]) -> None:
+        """Have `action` called with module, arguments and output after each forward pass of a module."""
+        hook = ModuleHook(action)
+        self._handles += [module.register_forward_hook(hook) for module in modules]
 
     def before_forward(self, module: nn.Module, action: Callable[[Any, Any], None]) -> None:
         """Have `action` called with module and arguments before each forward pass."""
@@ -76,13 +83,16 @@ class Handles:
         self._handles.append(optimizer.register_optimizer_step_pre_hook(Hook(before)))
         self._handles.append(optimizer.register_optimizer_step_post_hook(Hook(after)))
 
-    def accumulated(self, parameters: Sequence[Any], action: Callable[[Any], None]) -> None:
+    def accumulated(self, parameters: Iterable[Any], action: Callable[[Any], None]) -> None:
         """Have `action` called with a parameter after each time that a gradient was added to its own."""
         from torch.nn.parameter import is_lazy
 
-        for parameter in parameters:
-            if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter):
-                self._handles.append(parameter.register_post_accumulate_grad_hook(Hook(_weakly(action))))
+        hook = Hook(_weakly(action))
+        self._handles += [
+            parameter.register_post_accumulate_grad_hook(hook)
+            for parameter in parameters
+            if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter)
+        ]
 
     def remove(self) -> None:
         """Remove all of them."""

@@ -27,11 +27,13 @@ class LossSeen:
     def __init__(self) -> None:
         self.kind: str | None = None
         self.is_final = False
-        self._values: list[torch.Tensor] = []
+        self._values: list[float | torch.Tensor] = []
         self._arguments: tuple[Any, ...] = ()
 
-    def see(self, kind: str, arguments: tuple[Any, ...], value: Any, *, keep: bool) -> None:
-        """Take in a call. Without gradients, as in an evaluation, it does not count.
+    def see(self, kind: str, arguments: tuple[Any, ...], value: Any, keep: bool) -> None:
+        """Take in a call. Of what has no gradient, as in an evaluation, it does not count.
+
+        Called in every step, where nothing of it is in the processor's caches: each call in here may take microseconds.
 
         Args:
             kind: Name of the function.
@@ -39,25 +41,23 @@ class LossSeen:
             value: What it returned.
             keep: Whether the arguments are to be described.
         """
-        import torch
-
-        if self.is_final or not torch.is_grad_enabled():
-            return
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if self.is_final or not getattr(value, "requires_grad", False):
             return
         self.kind = kind
-        self._values.append(value.detach())
+        self._values.append(value.item() if not value.ndim and value.is_cpu else value.detach())
         if keep:  # not the graph of what was predicted, which would be kept alive
             self._arguments = tuple(one.detach() for one in itertools.islice(tensors_in(arguments), 2))
 
-    def take(self) -> torch.Tensor | None:
-        """Return the value of this step, and begin the next; None if it was not called."""
+    def take(self) -> float | torch.Tensor | None:
+        """Return the value of this step, and begin the next; None if it was not called.
+
+        A tensor is one on a GPU, of which the value is not asked yet: that would wait for it.
+        """
         values, self._values, self.is_final = self._values, [], False
         if not values:
             return None
-        means = [value.mean() if value.ndim else value for value in values]
-        found: torch.Tensor = means[0] if len(means) == 1 else sum(means[1:], means[0]) / len(means)
-        return found
+        means = [value if isinstance(value, float) else _mean(value) for value in values]
+        return means[0] if len(means) == 1 else sum(means[1:], means[0]) / len(means)
 
     def describe(self) -> dict[str, Any]:
         """Return what predictions and targets of the last call look like, as JSON values; waits for a GPU."""
@@ -66,6 +66,10 @@ class LossSeen:
             found[name] = _describe(tensor)
         self._arguments = ()
         return found
+
+
+def _mean(value: torch.Tensor) -> float | torch.Tensor:
+    return float(value.mean()) if value.is_cpu else value.mean()
 
 
 def _describe(tensor: torch.Tensor) -> dict[str, Any]:
