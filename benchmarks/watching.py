@@ -6,7 +6,8 @@ Three models, torch on one thread: 784-128-64-10 with batch 128, a convolutional
 batch 64, a transformer of 5 million parameters with batch 64 (sequences of 4); on a GPU a ResNet-18 besides. Kinds:
 bare training; `TorchWatcher` as it is by default, over 2,000 steps; with statistics of all layers at every step, over
 500 steps; `wandb.watch(log="all", log_freq=1)`, offline; and TensorBoard with a histogram of every parameter and its
-gradient at every step. All make a model from the same seed and take the same steps. They take turns, some steps each,
+gradient at every step; and, over 50 steps, TorchLens, which traces one more forward pass of the same batch after every
+step (activations only, of which nothing is written). All make a model from the same seed and take the same steps. They take turns, some steps each,
 in an order that is new each time, and the ratio is of a kind's steps to those of bare training in the same turns.
 Opening and closing, and the first step of each, are left out, as they do not grow with the steps. At the end all
 weights must be those of bare training to the last bit.
@@ -32,8 +33,9 @@ from measuring import arguments, machine, pin, restart_clean, save, spread, tabl
 
 BARE, DEFAULT, EVERY = "bare", "watched", "watched, every step"
 OTHERS = ("wandb.watch, every step", "TensorBoard, every step")
+TORCHLENS = "TorchLens, every step"
 AIMS = {"784-128-64-10": (1.03, 1.15), "conv": (1.02, 1.06), "transformer": (1.02, 1.06)}
-STEPS = {DEFAULT: 2000, EVERY: 500}
+STEPS = {DEFAULT: 2000, EVERY: 500, TORCHLENS: 50}
 
 
 def main() -> None:
@@ -53,16 +55,19 @@ def main() -> None:
         "command": "python benchmarks/watching.py" + (f" --device {options.device}" if options.device != "cpu" else ""),
         "quick": options.quick,
         "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
-        "machine": machine(["torch", "wandb", "tensorboard"]),
+        "machine": machine(["torch", "wandb", "tensorboard", "torchlens"]),
         "cases": [],
     }
     known = models(options.device)
     for name in options.only or known:
         make, data, block = known[name]
-        for kinds, steps in (
+        races = [
             ([BARE, DEFAULT], STEPS[DEFAULT]),
             ([BARE, EVERY, *([] if options.alone else OTHERS)], STEPS[EVERY]),
-        ):
+        ]
+        if not options.alone and is_there(TORCHLENS):
+            races.append(([BARE, TORCHLENS], STEPS[TORCHLENS]))
+        for kinds, steps in races:
             case = race(name, make, data, kinds, 20 if options.quick else steps, block, options.device)
             result["cases"].append(case)
             print(describe(case), flush=True)
@@ -196,6 +201,10 @@ class Loop:
                     writer.add_histogram(f"{name}.grad", parameter.grad, step)
 
             self.each, self.close = write, writer.close
+        elif kind == TORCHLENS:
+            import torchlens
+
+            self.each = lambda step, loss: torchlens.trace(self.model, self.batches[(step - 1) % 64][0])
         self.opening_s = time.perf_counter() - began
 
     def take(self, steps: int) -> tuple[float, float]:
@@ -273,7 +282,8 @@ def folders(kinds: list[str]) -> Iterator[dict[str, Path]]:
 
 def is_there(kind: str) -> bool:
     """Return whether what a kind needs is installed."""
-    package = {"wandb": "wandb", "TensorBoard": "tensorboard"}.get(kind.partition(".")[0].partition(",")[0])
+    packages = {"wandb": "wandb", "TensorBoard": "tensorboard", "TorchLens": "torchlens"}
+    package = packages.get(kind.partition(".")[0].partition(",")[0])
     return package is None or importlib.util.find_spec(package) is not None
 
 
