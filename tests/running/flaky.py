@@ -20,7 +20,7 @@ import os, signal, sys, time
 import neuronwise
 from neuronwise.learning import Observer
 from neuronwise.running import checkpointing
-from neuronwise.tracking import tracker
+from neuronwise.tracking import run_log
 from tests.running.conftest import make_frame
 
 class Kill(Observer):
@@ -29,7 +29,7 @@ class Kill(Observer):
             time.sleep(float(sys.argv[1]))
             os.kill(os.getpid(), signal.SIGKILL)
 
-tracker._UPLOAD_EVERY_S, checkpointing._LEAST_SECONDS = 0.05, 0.0
+run_log._UPLOAD_EVERY_S, checkpointing._LEAST_SECONDS = 0.05, 0.0
 make_frame().to_csv("data.csv", index=False)
 neuronwise.train("data.csv", "y", drop=["sign"], layers=[5], epochs=6, name="killed", observers=[Kill()])
 """
@@ -76,7 +76,7 @@ class Flaky:
         for module in ("tracker", "reopening", "fetching", "runs"):
             patch.setattr(f"neuronwise.tracking.{module}.open_store", self.open)
         patch.setattr("neuronwise.tracking.background._PAUSES_S", (0.01,))
-        patch.setattr("neuronwise.tracking.tracker._UPLOAD_EVERY_S", 0.02)
+        patch.setattr("neuronwise.tracking.run_log._UPLOAD_EVERY_S", 0.02)
         return self
 
 

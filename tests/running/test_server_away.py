@@ -58,7 +58,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder.mkdir()
     made = Server(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.store.uri)
-    monkeypatch.setattr("neuronwise.tracking.tracker._UPLOAD_EVERY_S", 0.2)
+    monkeypatch.setattr("neuronwise.tracking.run_log._UPLOAD_EVERY_S", 0.2)
     yield made
     made.kill()
 

@@ -7,9 +7,10 @@ from neuronwise.tracking.experiments import DEFAULT_EXPERIMENT
 from neuronwise.tracking.fetching import download_artifacts, verify_artifacts
 from neuronwise.tracking.model import save_pyfunc
 from neuronwise.tracking.reopening import LOCAL_ID_TAG, StoredRun, find_or_create, stored_run
+from neuronwise.tracking.run_log import MAX_METRIC_KEYS
 from neuronwise.tracking.runs import RunInfo, find_run, list_runs
 from neuronwise.tracking.store import Store, open_store, resolve_store, store_of
-from neuronwise.tracking.tracker import MAX_METRIC_KEYS, Tracker
+from neuronwise.tracking.tracker import Tracker
 
 __all__ = [
     "DEFAULT_EXPERIMENT",
