@@ -34,6 +34,7 @@ benchmark: $(VENV)/.developed  ## measure speed and quality; reads mnist/ and ho
 	$(BIN)/python benchmarks/mnist_race.py
 	$(BIN)/python benchmarks/houses.py
 	$(BIN)/python benchmarks/large_data.py
+	$(BIN)/python benchmarks/explaining.py
 	$(BIN)/python benchmarks/recording.py
 	$(BIN)/python benchmarks/mlflow_away.py
 	$(BIN)/python benchmarks/watching.py

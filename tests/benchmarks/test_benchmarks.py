@@ -177,6 +177,17 @@ def test_house_sales_are_measured_beside_the_contenders(tmp_path: Path) -> None:
     }
 
 
+def test_explaining_is_measured(tmp_path: Path) -> None:
+    only = ["deep_patterns, hidden2", "find_edges"]
+    result = _measure("explaining.py", tmp_path / "r.json", *(word for name in only for word in ("--only", name)))
+    assert [case["name"] for case in result["cases"]] == only
+    assert result["data"] == "made"
+    for case in result["cases"]:
+        assert case["peak_bytes"] > case["added_bytes"] > 0
+        assert case["wall_s"] > 0
+    assert set(result["met"]) == {"peak", "seconds"}
+
+
 def test_mnist_is_measured(tmp_path: Path, shared_data: Path) -> None:
     result = _measure("mnist.py", tmp_path / "r.json", "--data", shared_data / "mnist")
     assert [case["network"] for case in result["cases"]] == ["784-16-16-10", "784-128-64-10"]
