@@ -41,6 +41,9 @@ class Table:
     title: str = ""
 
 
+# Words of a table that are so short stand on one line, however narrow the page: × 1.83.
+_UNBROKEN = 14
+
 Block = str | Table
 
 
@@ -140,6 +143,8 @@ def _html_table(table: Table) -> str:
     def cell(tag: str, words: str, place: int) -> str:
         side = "left" if place == 0 else "right"
         style = f"text-align: {side}; padding: 0.1em 0.8em 0.1em 0; font-variant-numeric: tabular-nums"
+        if place and len(words) <= _UNBROKEN:
+            style += "; white-space: nowrap"
         return f"<{tag} style='{style}'>{html.escape(words)}</{tag}>"
 
     head = "".join(cell("th", words, place) for place, words in enumerate(table.headings))
