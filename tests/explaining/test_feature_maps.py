@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from neuronwise.data import PixelEncoder
 from neuronwise.errors import NotFoundError, UsageError
-from neuronwise.explaining import feature_maps as module
 from neuronwise.explaining.feature_maps import channels_seen, feature_maps, fitting_size
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.network import AveragePool2D, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, Network
@@ -85,7 +85,7 @@ def test_large_pictures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network([Conv2D(4, 3, padding="same"), Flatten(), Dense(2)], input_shape=(8, 8))
     assert fitting_size(network, None, (300, 400)) == (300, 400)
     assert fitting_size(network, None, (2048, 1024)) == (1024, 512)
-    monkeypatch.setattr(module, "MOST_VALUES", 40_000)
+    monkeypatch.setattr(sys.modules[feature_maps.__module__], "MOST_VALUES", 40_000)
     size = fitting_size(network, None, (200, 400))
     assert 4 * size[0] * size[1] <= 40_000
     assert size[1] == pytest.approx(2 * size[0], rel=0.05)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
-from neuronwise.explaining.edges import LEAST_SELECTIVITY, Edges, angle_words, judge
+from neuronwise.explaining.edges import Edges, judge
 from neuronwise.explaining.kernels import first_layer, kernels, split
 from neuronwise.explaining.local_linear import Pullback, Target, row_batches
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.receptive_fields import ReceptiveField, receptive_field
-from neuronwise.explaining.result import Block, Explanation, Table
+from neuronwise.explaining.result import Block, Explanation, Table, plain
 from neuronwise.network import Conv2D, Dense, Network, Pass, Workspace
 
 if TYPE_CHECKING:
@@ -89,6 +89,13 @@ class DeepPatterns(Explanation):
     rows: int
     curved: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers; those of pictures with seven digits, as many as float32 has."""
+        content = super().to_dict()
+        for one, told in zip(self.neurons, content["neurons"], strict=True):
+            told["pattern"], told["mean_patch"] = _seven_digits(one.pattern), _seven_digits(one.mean_patch)
+        return content
+
     def blocks(self) -> Sequence[Block]:
         """Return the receptive field, how the patterns were made, and what each is built from."""
         seen = self.field.words if self.field is not None else f"each neuron of {self.layer} sees the whole picture"
@@ -127,7 +134,7 @@ class DeepPatterns(Explanation):
         rows = [
             (
                 self.first.neurons[i].neuron,
-                detects(self.first, i),
+                self.first.label(i, unsure=True),
                 f"{one.weights[i]:+.3g}",
                 f"{one.contributions[i]:+.3g}",
             )
@@ -147,14 +154,6 @@ class DeepPatterns(Explanation):
         from neuronwise.explaining.deep_pictures import draw_patterns
 
         return draw_patterns(self)
-
-
-def detects(first: Edges, index: int) -> str:
-    """Return what a neuron of the first layer detects: ``edge 45°``; ``~45°`` where that may be chance; or ``–``."""
-    one = first.neurons[index]
-    if one.is_detector:
-        return f"{one.kind} {angle_words(one.orientation)}"
-    return f"~{angle_words(one.orientation)}" if one.selectivity >= LEAST_SELECTIVITY else "–"
 
 
 def deep_patterns(
@@ -384,3 +383,8 @@ def as_one_picture(values: Array) -> Array:
     """Return (rows, columns, channels) as (rows, columns): the one mixture of channels that holds most of it."""
     picture: Array = split("", np.nan_to_num(values)[None]).pictures[0]
     return picture
+
+
+def _seven_digits(values: Array) -> Any:
+    rounded = np.array([float(f"{value:.7g}") for value in values.ravel()])
+    return plain(rounded.reshape(values.shape))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuronwise.explaining.deep_patterns import DeepPattern, DeepPatterns, as_one_picture, detects
+from neuronwise.explaining.deep_patterns import DeepPattern, DeepPatterns, as_one_picture
 from neuronwise.explaining.edge_pictures import blank, kernel, title
 from neuronwise.explaining.figures import GREY, new_figure
 
@@ -58,7 +58,7 @@ def _row(axes: Axes, told: DeepPatterns, one: DeepPattern, start: float, top: fl
     for place, index in enumerate(one.order()[:count]):
         x = start + 2.45 + 1.12 * place
         kernel(axes, told.first.pictures[index], x, top + 0.1, 0.85)
-        name = detects(told.first, index)
+        name = told.first.label(index, unsure=True)
         words = f"{one.contributions[index]:+.2g}" + (f"  {name}" if name != "–" else "")
         _words(axes, x, top, told.first.neurons[index].neuron, words)
 

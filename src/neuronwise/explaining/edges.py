@@ -115,6 +115,24 @@ class Edges(Explanation):
         """The neurons that are detectors, the most selective first."""
         return sorted((one for one in self.neurons if one.is_detector), key=lambda one: -one.selectivity)
 
+    def label(self, index: int, *, unsure: bool = False) -> str:
+        """Return what a neuron detects, short: ``edge 45°``; ``–`` for none.
+
+        Args:
+            index: Its place in the layer.
+            unsure: Whether an angle that may be chance is told too, as ``~45°``.
+        """
+        one = self.neurons[index]
+        if one.is_detector:
+            return f"{one.kind} {angle_words(one.orientation)}"
+        return f"~{angle_words(one.orientation)}" if unsure and one.selectivity >= LEAST_SELECTIVITY else "–"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers but the kernels, which are the network's own weights."""
+        content = super().to_dict()
+        del content["pictures"]
+        return content
+
     def blocks(self) -> Sequence[Block]:
         """Return how many are detectors, how that was judged, and a table of the neurons, the most selective first."""
         ordered = sorted(self.neurons, key=lambda one: (not one.is_detector, -np.nan_to_num(one.selectivity, nan=-1.0)))
@@ -174,9 +192,9 @@ class Edges(Explanation):
         if min(self.size) == _LEAST_SIDE:
             above = sum(one.selectivity > most for one in self.neurons)
             said.append(
-                f"With only {_LEAST_SIDE} pixels along a side an angle is told well, but hardly whether it is more "
-                "than chance: a Sobel kernel itself, 0.28 to 0.35 selective, is not beyond 99 % of random ones. The "
-                f"layer as a whole says more: {above} of {len(self.neurons)} neurons are beyond 90 % of random "
+                f"With only {_LEAST_SIDE} pixels along a side an angle is told to some 7°, but hardly whether it is "
+                "more than chance: a Sobel kernel itself, 0.28 to 0.35 selective, is not beyond 99 % of random ones. "
+                f"The layer as a whole says more: {above} of {len(self.neurons)} neurons are beyond 90 % of random "
                 f"kernels, where chance gives {0.1 * len(self.neurons):.2g}."
             )
         if self.leaning:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,12 @@ class EdgesOverTime(Explanation):
     since: tuple[int | None, ...]
     pictures: Array
     last: Edges
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers but the kernels, which are the weights of each step."""
+        content = super().to_dict()
+        del content["pictures"]
+        return content
 
     def blocks(self) -> Sequence[Block]:
         """Return how many settled when, and a row for each neuron."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
-from neuronwise.explaining.edges import Edges, angle_words, find_edges
+from neuronwise.explaining.edges import find_edges
 from neuronwise.explaining.kernels import KernelReader, first_layer
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.receptive_fields import ReceptiveField, receptive_field
@@ -187,7 +187,8 @@ def feature_maps(
     count = _neurons(network, name)
     labels = [""] * len(levels)
     if name == first_layer(network):
-        labels = _labels(find_edges(network, name, meaning=meaning))[: len(levels)]
+        told = find_edges(network, name, meaning=meaning)
+        labels = [told.label(index).replace("–", "") for index in range(len(levels))]
     names = tuple(f"{name}[{index}]" for index in range(len(levels)))
     field = receptive_field(built, built.layers[-1].name)
     return FeatureMaps(name, names, count, values, levels, tuple(labels), field, tuple(notes))
@@ -278,10 +279,6 @@ def _neurons(network: Network, name: str) -> int:
         return layer.neuron_count
     below = network.layers[: network.layers.index(layer) + 1]
     return int(layer.output_shape[0 if _data_format(below) == "channels_first" else -1])
-
-
-def _labels(told: Edges) -> list[str]:
-    return [f"{one.kind} {angle_words(one.orientation)}" if one.is_detector else "" for one in told.neurons]
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
