@@ -161,3 +161,12 @@ def test_the_network_is_left_as_it_was() -> None:
     collapse(network, np.ones((4, 3)), np.array([0, 1, 0, 1]))
     assert (network.parameters == before).all()
     assert network["hidden1"].activation.name == "tanh"
+
+
+def test_a_linear_network_has_nothing_to_lose() -> None:
+    rng = np.random.default_rng(0)
+    found = collapse(Network.dense([3, 2, 2], "identity", "softmax"), rng.normal(size=(9, 3)), np.arange(9) % 2)
+    assert str(found).startswith("the network is linear as it is: its 2 layers are one")
+    assert "What the bends are worth" not in str(found)
+    assert found.figure() is None
+    assert found.score == found.linear_score

@@ -78,13 +78,10 @@ class Collapsed(Explanation):
     def blocks(self) -> list[Block]:
         """The composed layer, the proof that it is the same, and what the activations were good for."""
         n_out, n_in = self.W.shape
-        taken = (
-            ", ".join(f"{name} of {layer}" for layer, name in self.functions.items()) or "none: it was linear before"
-        )
+        taken = ", ".join(f"{name} of {layer}" for layer, name in self.functions.items()) or "nothing"
         count = len(self.layers)
         blocks: list[Block] = [
-            f"without activation functions the {count} layer{'s' * (count != 1)} are one: "
-            f"z = W x + b with W {n_out:,} × {n_in:,}",
+            f"{self._what(count)}: z = W x + b with W {n_out:,} × {n_in:,}",
             f"W = {' '.join(f'W({name})' for name in reversed(self.layers))}, sizes "
             f"{' · '.join(f'({a:,} × {b:,})' for a, b in reversed(self.shapes))}; b likewise. Taken away: {taken}",
         ]
@@ -95,7 +92,7 @@ class Collapsed(Explanation):
                 f"activations, within {self.gap:.1e} (largest |z| {self.largest:.4g}; rounding allows "
                 f"{self.tolerance * self.largest:.1e})"
             )
-        if self.score == self.score:
+        if self.score == self.score and self.functions:
             blocks.append(
                 f"What the bends are worth: {self.score_name} {self._score(self.score)} with them, "
                 f"{self._score(self.linear_score)} with the same weights without them"
@@ -114,6 +111,11 @@ class Collapsed(Explanation):
             )
         return blocks
 
+    def _what(self, count: int) -> str:
+        if not self.functions:
+            return f"the network is linear as it is: its {count} layer{'s are' if count != 1 else ' is'} one"
+        return f"without activation functions the {count} layers are one"
+
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers, and whether both are the same."""
         return super().to_dict() | {"is_same": self.is_same}
@@ -122,8 +124,8 @@ class Collapsed(Explanation):
         return f"{100 * value:.1f} %" if self.score_name == "accuracy" else f"{value:.4f}"
 
     def figure(self) -> Figure | None:
-        """Score with and without activations; None where there were no targets."""
-        if self.score != self.score:
+        """Score with and without activations; None where there were no targets, or no activations."""
+        if self.score != self.score or not self.functions:
             return None
         percent = 100.0 if self.score_name == "accuracy" else 1.0
         figure = new_figure(5.5, 2.0)

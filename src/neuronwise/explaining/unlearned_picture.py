@@ -42,7 +42,7 @@ def draw(found: Unlearned) -> Figure:
     wide = found.classes is not None
     classes = len(found.classes.labels) if found.classes is not None else 0
     height = max(2.4, 1.1 + 0.34 * len(names))
-    matrix_width = min(7.5, 2.2 + 0.46 * min(classes, _MOST))
+    matrix_width = min(7.5, 2.6 + 0.42 * min(classes, _MOST))
     left_width = 1.0 + 0.085 * max(map(len, names)) + 0.62 * len(columns)
     figure = new_figure(left_width + (matrix_width if wide else 0), max(height, matrix_width - 0.6 if wide else 0))
     if wide:
@@ -116,7 +116,7 @@ def _confusion(axes: Axes, found: Unlearned, shown: NDArray[np.int64]) -> None:
                 axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=size, color=colour)
     names = [escape_math(clip(found.classes.labels[place], 14)) for place in shown]
     axes.set_yticks(range(len(shown)), names)
-    axes.set_xticks(range(len(shown)), names, rotation=0 if max(map(len, names)) <= 3 else 60)
+    axes.set_xticks(range(len(shown)), names, rotation=0 if max(map(len, names)) <= max(3, 20 // len(names)) else 60)
     axes.set_ylabel("right class", color=GREY)
     more = f", the {len(shown)} worst" if len(shown) < len(found.classes.labels) else ""
-    dress(axes, f"Which was taken for which{more}", "answered (rows; right in blue, wrong in orange)")
+    dress(axes, f"Rows: which was taken for which{more}", "the network's answer")
