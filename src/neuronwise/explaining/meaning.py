@@ -17,6 +17,9 @@ from neuronwise.network import Network
 
 Encoder = FeatureEncoder | PixelEncoder | ArrayEncoder
 
+# About ten thousand years: what is further from the first date of a column is told in days.
+_MOST_DAYS = 3_650_000
+
 
 @dataclass(frozen=True)
 class Meaning:
@@ -76,7 +79,7 @@ class Meaning:
         """Return an input's value in its original unit, ``2,570``; None where it is seen as it is (a pixel, a flag)."""
         known = self._input(place)
         if known is not None:
-            return figure(_rounded(float(known.decode(value)))) if known.is_scaled else None
+            return figure(decoded(known, value)) if known.is_scaled else None
         if (
             isinstance(self.encoder, ArrayEncoder)
             and self.encoder.means is not None
@@ -109,12 +112,20 @@ class Meaning:
         if first.kind == "yes/no":
             return "yes" if value == 1.0 else "no" if value == 0.0 else f"{value:.4g}"
         if first.kind == "date":
-            return ", ".join(
-                f"{known.part} {figure(_rounded(float(known.decode(value))))}"
-                for known, value in inputs
-                if known.is_scaled
-            )
-        return figure(_rounded(float(first.decode(value))))
+            days = next(decoded(known, value) for known, value in inputs if known.part == "days since first")
+            return self.date_words(column, days)
+        return figure(decoded(first, value))
+
+    def date_words(self, column: str, days: float) -> str:
+        """Return the date that is so many days after the first of its column: ``2014-05-29``, with a time if any."""
+        assert isinstance(self.encoder, FeatureEncoder)
+        origin = next(one.origin for one in self.encoder.encodings if one.column.name == column)
+        if not math.isfinite(days) or abs(days) > _MOST_DAYS:
+            return f"{figure(days)} days after {str(origin)[:10]}"
+        # Inputs are float32, which holds a year to about three seconds.
+        moment = np.datetime64(origin or "1970-01-01", "s") + np.timedelta64(round(days * 1440), "m")
+        day, _, time = str(moment).partition("T")
+        return day if time == "00:00:00" else f"{day} {time[:5]}"
 
     def output(self, name: str | int | None, y_hat: ArrayLike | None = None) -> int:
         """Return the index of an output by its name, class or index; by default that of the largest answer.
@@ -159,6 +170,15 @@ class Meaning:
 
 def _numbered(network: Network) -> Sequence[str]:
     return [f"x[{place}]" for place in range(math.prod(network.input_shape))]
+
+
+def decoded(known: Input, value: float) -> float:
+    """Return a scaled input's value in its original unit, rounded to what float32 holds: 2,570, not 2570.0001."""
+    raw = float(known.decode(value))
+    error = 2.0**-23 * abs(value) * known.scale * (1.0 + abs(raw) if known.transform == "log" else 1.0)
+    if not math.isfinite(raw) or not error > 0.0:
+        return raw if not math.isfinite(raw) else round(raw, 9)
+    return float(round(raw, min(math.floor(-math.log10(2.0 * error)), 12))) + 0.0  # without a minus before 0
 
 
 def _rounded(value: float, digits: int = 6) -> float:

@@ -14,7 +14,7 @@ from neuronwise.data import ArrayEncoder, FeatureEncoder, PixelEncoder
 from neuronwise.data.columns import figure
 from neuronwise.errors import UsageError
 from neuronwise.explaining.changed_inputs import encode_cells, encoding_of, find_column
-from neuronwise.explaining.meaning import Meaning
+from neuronwise.explaining.meaning import Meaning, decoded
 from neuronwise.explaining.result import Block, Explanation, Table
 from neuronwise.explaining.units import OutputUnit, round_to
 from neuronwise.network import Network
@@ -25,6 +25,7 @@ Bools = NDArray[np.bool_]
 # Values of a number that are tried over its range, then between the last that is not enough and the first that is.
 _GRID, _FINER, _ROUNDS = 2_001, 65, 4
 _MOST_DAYS = 5_000
+_MOST_WHOLE = 5_000
 _SHOWN = 8
 
 
@@ -87,8 +88,9 @@ def smallest_change(
     """Return the smallest change of one column that flips the class, or moves the answer by an amount.
 
     Numbers are tried over the range seen in training in 2,000 steps (even ones of what the network is given, so finer
-    among small values of a column whose logarithm is learned), and then more closely where the answer turns; dates day
-    by day; of categories all that are known; all other columns stay. A turn and its return within one step is missed.
+    among small values of a column whose logarithm is learned), and then more closely where the answer turns; whole
+    numbers one by one, where the smallest, the largest and the middle one seen are whole; dates day by day; of
+    categories all that are known; all other columns stay. A turn and its return within one step is missed.
 
     Args:
         network: The network.
@@ -119,7 +121,7 @@ def smallest_change(
         changed[:, places] = values
         return np.asarray(network.predict(changed.reshape(-1, *network.input_shape)), np.float64)
 
-    cells, numbers, searched = _candidates(meaning, column, flat, seen)
+    cells, numbers, searched, finer = _candidates(meaning, column, seen)
     value = meaning.column_words(column, flat) if meaning.groups else _input_words(meaning, column, flat)
     y = answers(cells)
     enough = aim.reached(y)
@@ -137,7 +139,8 @@ def smallest_change(
         hits = np.flatnonzero(enough & side)
         if len(hits):
             nearest = hits[np.argmin(np.abs(numbers[hits] - now))]
-            sides.append(_closer(answers, aim, now, numbers, int(nearest), cells))
+            hit = float(numbers[nearest]), str(cells[nearest])
+            sides.append(hit if finer is None else _closer(answers, aim, now, numbers, hit[0], finer))
     sides.sort(key=lambda item: abs(item[0] - now))
     told = tuple((cell, aim.words(answers([cell])[0])) for _, cell in sides)
     return SmallestChange(column, aim.wanted, aim.before, value, told[0][0], told[0][1], searched, told, reach)
@@ -250,31 +253,48 @@ class _Aim:
 
 
 def _candidates(
-    meaning: Meaning, column: str, flat: NDArray[Any], seen: tuple[float, float] | None
-) -> tuple[list[object], Values | None, str]:
-    """Return cells to try, their numbers where they have an order, and in words what they are."""
+    meaning: Meaning, column: str, seen: tuple[float, float] | None
+) -> tuple[list[object], Values | None, str, Callable[[float], str] | None]:
+    """Return what to try.
+
+    Returns:
+        Cells; their numbers, where they have an order; in words what they are; and what makes a cell of a number
+        between them, None where there are none between (days, times, whole numbers).
+    """
     encoder = meaning.encoder
     if isinstance(encoder, FeatureEncoder):
         encoding = encoding_of(encoder, column)
         first = encoder.inputs[int(meaning.groups[column][0])]
         if encoding.column.kind == "category":
-            return list(encoding.categories), None, f"all {len(encoding.categories):,} known categories"
+            return list(encoding.categories), None, f"all {len(encoding.categories):,} known categories", None
         if encoding.column.kind == "yes/no":
-            return ["yes", "no"], None, "yes and no"
+            return ["yes", "no"], None, "yes and no", None
+        form = encoding.column.date_format
         if encoding.column.kind == "date":
             days = next(one for one in encoder.inputs if one.column == column and one.part == "days since first")
             numbers = np.unique(np.linspace(round(days.minimum), round(days.maximum), _MOST_DAYS).round())
             origin = np.datetime64(encoding.origin or "1970-01-01", "s")
-            form = encoding.column.date_format
             cells = [_date(origin + np.timedelta64(int(day * 86_400), "s"), form) for day in numbers]
-            return list(cells), numbers, f"{len(numbers):,} days from {cells[0]} to {cells[-1]}"
+            ends = [meaning.date_words(column, day) for day in (days.minimum, days.maximum)]
+            return list(cells), numbers, f"{len(numbers):,} days from {ends[0]} to {ends[1]}", None
         low, high = seen or (first.minimum, first.maximum)
+        if form is not None:
+            numbers = np.arange(math.ceil(low * 60), math.floor(high * 60) + 1) / 60
+            cells = [f"{round(hour * 60) // 60:02d}:{round(hour * 60) % 60:02d}" for hour in numbers.tolist()]
+            return list(cells), numbers, f"{len(numbers):,} minutes from {cells[0]} to {cells[-1]}", None
+        decimal = encoding.column.decimal
+        # The smallest, the largest and the middle one seen are whole: so, most likely, are all.
+        is_whole = all(float(value).is_integer() for value in (low, high, first.fill))
+        if seen is None and is_whole and high - low < _MOST_WHOLE:
+            numbers = np.arange(low, high + 1)
+            words = f"the whole numbers from {figure(low)} to {figure(high)}"
+            return [_cell(value, decimal) for value in numbers], numbers, words, None
         is_log = first.transform == "log"
-        ends = (math.log1p(low), math.log1p(high)) if is_log else (float(low), float(high))
-        numbers = np.linspace(*ends, _GRID)
+        ends_of = (math.log1p(low), math.log1p(high)) if is_log else (float(low), float(high))
+        numbers = np.linspace(*ends_of, _GRID)
         numbers = np.expm1(numbers) if is_log else numbers
-        form = encoding.column.date_format
-        return [_cell(value, encoding.column.decimal, form) for value in numbers], numbers, _range(low, high)
+        tried: list[object] = [_cell(value, decimal) for value in numbers]
+        return tried, numbers, _range(low, high), lambda value: _cell(value, decimal)
     if seen is None and isinstance(encoder, PixelEncoder):
         seen = 0.0, encoder.maximum
     if seen is None and isinstance(encoder, ArrayEncoder):
@@ -284,19 +304,16 @@ def _candidates(
             "nothing is known of the values that this input may have", where="argument seen", hint="seen=(0.0, 1.0)"
         )
     numbers = np.linspace(*seen, _GRID)
-    return list(numbers), numbers, _range(*seen)
+    return list(numbers), numbers, _range(*seen), lambda value: repr(float(value))
 
 
 def _range(low: float, high: float) -> str:
     return f"{figure(round_to(low, 6))} to {figure(round_to(high, 6))}, in {_GRID - 1:,} steps and then more closely"
 
 
-def _cell(value: float, decimal: str, form: str | None) -> str:
-    """Return a number as a cell that is read as that number: with the column's decimal sign, or as a time of day."""
-    if form is not None:
-        minutes = round(value * 60)
-        return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"
-    words = repr(float(value))
+def _cell(value: float, decimal: str) -> str:
+    """Return a number as a cell that is read as that number, with the column's decimal sign."""
+    words = repr(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
     return words.replace(".", ",") if decimal == "," else words
 
 
@@ -305,19 +322,16 @@ def _date(moment: np.datetime64, form: str | None) -> str:
 
 
 def _closer(
-    answers: Callable[[Sequence[object]], Values], aim: _Aim, now: float, numbers: Values, hit: int, cells: list[object]
+    answers: Callable[[Sequence[object]], Values],
+    aim: _Aim,
+    now: float,
+    numbers: Values,
+    good: float,
+    cell: Callable[[float], str],
 ) -> tuple[float, str]:
-    """Return the number nearest to the present one that is enough, and its cell: between a hit and its neighbour."""
-    if not isinstance(cells[hit], (float, np.floating)) and not _is_number(cells[hit]):
-        return float(numbers[hit]), str(cells[hit])
-    comma = isinstance(cells[hit], str) and "," in str(cells[hit])
-    good = float(numbers[hit])
+    """Return the number nearest to the present one that is enough, and its cell: between one that is and the next."""
     toward = numbers[(numbers < good) & (numbers > now)] if good > now else numbers[(numbers > good) & (numbers < now)]
     bad = now if not len(toward) else float(toward[np.argmin(np.abs(toward - good))])
-
-    def cell(value: float) -> str:
-        return _cell(value, "," if comma else ".", None)
-
     for _ in range(_ROUNDS):
         tried = np.linspace(bad, good, _FINER)
         ok = np.flatnonzero(aim.reached(answers([cell(value) for value in tried])))
@@ -327,20 +341,11 @@ def _closer(
     # As few digits as still do it, rounded away from the present value.
     for digits in range(2, 8):
         step = 10.0 ** (np.floor(np.log10(max(abs(good), 1e-12))) + 1 - digits)
-        rounded = float((np.ceil if good > now else np.floor)(good / step) * step)
-        rounded = round_to(rounded, digits)
+        rounded = round_to(float((np.ceil if good > now else np.floor)(good / step) * step), digits)
         inside = numbers.min() <= rounded <= numbers.max()
         if inside and abs(rounded - good) <= 0.02 * abs(good - now) and aim.reached(answers([cell(rounded)]))[0]:
-            return rounded, figure(rounded).replace(",", "") if not comma else cell(rounded)
+            return rounded, cell(rounded)
     return good, cell(good)
-
-
-def _is_number(cell: object) -> bool:
-    try:
-        float(str(cell).replace(",", "."))
-    except ValueError:
-        return False
-    return True
 
 
 def _current(meaning: Meaning, column: str, flat: NDArray[Any]) -> float:
@@ -350,7 +355,7 @@ def _current(meaning: Meaning, column: str, flat: NDArray[Any]) -> float:
         known, value = next(
             (pair for pair in inputs if pair[0].is_scaled and pair[0].part in (None, "days since first")), inputs[0]
         )
-        return float(known.decode(value))
+        return decoded(known, value)
     place = list(meaning.input_names).index(column)
     value = float(flat[place])
     if isinstance(meaning.encoder, PixelEncoder):

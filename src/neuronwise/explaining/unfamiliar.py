@@ -70,9 +70,8 @@ def _of_column(meaning: Meaning, column: str, inputs: list[tuple[Input, float]])
         raw = float(known.decode(value))
         slack = _ROUNDING * max(known.maximum - known.minimum, abs(raw))
         if raw < known.minimum - slack or raw > known.maximum + slack:
-            part = f" ({known.part})" if known.kind == "date" else ""
-            said.append(
-                f"{column}{part} {figure(float(f'{raw:.6g}'))} is beyond anything seen: "
-                f"{figure(known.minimum)} to {figure(known.maximum)}"
-            )
+            words = [figure(float(f"{number:.6g}")) for number in (raw, known.minimum, known.maximum)]
+            if known.kind == "date":
+                words = [meaning.date_words(column, days) for days in (raw, known.minimum, known.maximum)]
+            said.append(f"{column} {words[0]} is beyond anything seen: {words[1]} to {words[2]}")
     return said
