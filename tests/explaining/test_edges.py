@@ -164,3 +164,12 @@ def test_a_picture_of_many_neurons_shows_64() -> None:
     told = find_edges(network_of(*(noise(seed, 5) for seed in range(70))))
     assert "64 most selective of 70" in told.figure()._suptitle.get_text()  # type: ignore[attr-defined]
     assert "40 most selective of 70" in str(told)
+
+
+def test_pictures_that_a_network_of_pytorch_lays_out_have_their_channels_first() -> None:
+    network = Network([Flatten(), Dense(2), Dense(2)], input_shape=(3, 9, 9))
+    made = np.stack([sobel(120, 9), gabor(20, 9, 4)])
+    network["hidden1"].W = np.repeat(made[:, None], 3, axis=1).reshape(2, -1)
+    told = find_edges(network)
+    assert told.size == (9, 9)
+    assert apart([one.orientation for one in told.neurons], [120, 20]).max() < 5

@@ -127,3 +127,12 @@ def test_what_cannot_be_done_is_refused() -> None:
         feature_maps(network, np.zeros((9, 9)), "conv4")
     with pytest.raises(UsageError, match="no pictures"):
         feature_maps(Network.dense([4, 3, 2]), np.zeros((9, 9)))
+
+
+def test_a_dense_layer_on_pictures_with_channels_first_is_slid_too() -> None:
+    network = Network([Flatten(), Dense(4), Dense(2)], input_shape=(3, 6, 6), seed=1)
+    picture = RNG.random((9, 12, 3)).astype(np.float32)
+    told = feature_maps(network, picture)
+    for i, j in np.ndindex(4, 7):
+        patch = np.moveaxis(picture[i : i + 6, j : j + 6], -1, 0)
+        np.testing.assert_allclose(told.levels[:, i, j], network.trace(patch[None])["hidden1"].a[0], atol=1e-5)

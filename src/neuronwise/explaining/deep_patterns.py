@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
 from neuronwise.explaining.edges import Edges, judge
-from neuronwise.explaining.kernels import first_layer, kernels, split
+from neuronwise.explaining.kernels import channels_first, first_layer, kernels, split
 from neuronwise.explaining.local_linear import Pullback, Target, row_batches
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.receptive_fields import ReceptiveField, receptive_field
@@ -356,11 +356,11 @@ def _by_neuron(layer: Any, values: NDArray[Any]) -> Array:
 
 def _picture(network: Network, values: NDArray[Any], meaning: Meaning) -> Array:
     """Return inputs, or gradients by them, as pictures (batch, rows, columns, channels)."""
-    convolution = next((layer for layer in network.layers if isinstance(layer, Conv2D)), None)
-    if convolution is not None and convolution.data_format == "channels_first" and values.ndim == 4:
-        return np.moveaxis(values.astype(np.float64), 1, -1)
+    wide = values.astype(np.float64)
+    if channels_first(network, meaning):
+        return np.moveaxis(wide, 1, -1)
     shape = values.shape[1:] if values.ndim > 2 else (meaning.picture_shape or values.shape[1:])
-    return values.astype(np.float64).reshape(len(values), *shape[:2], -1)
+    return wide.reshape(len(values), *shape[:2], -1)
 
 
 def _cut(picture: Array, field: ReceptiveField | None, row: int, column: int) -> Array:

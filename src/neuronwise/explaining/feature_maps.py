@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import UsageError
 from neuronwise.explaining.edges import find_edges
-from neuronwise.explaining.kernels import KernelReader, first_layer
+from neuronwise.explaining.kernels import KernelReader, channels_first, first_layer
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.explaining.receptive_fields import ReceptiveField, receptive_field
 from neuronwise.explaining.result import Block, Explanation, Table, plain
@@ -177,7 +177,7 @@ def feature_maps(
         )
     built = _built(network, name, size, meaning, most)
     x = np.asarray(values, network.dtype)
-    x = np.moveaxis(x, -1, 0) if _is_first(built) else x
+    x = np.moveaxis(x, -1, 0) if channels_first(built) else x
     space = built.workspace(1)
     with np.errstate(all="ignore"):
         np.copyto(space.x, x.reshape(built.input_shape)[None])
@@ -222,8 +222,9 @@ def channels_seen(network: Network, meaning: Meaning | None = None) -> int:
     first = network[first_layer(network)]
     if isinstance(first, Conv2D):
         return first.channels
-    shape = KernelReader.of(network, first.name, meaning).shape or ()
-    return shape[2] if len(shape) == 3 else 1
+    shape = KernelReader.of(network, first.name, meaning).shape
+    assert shape is not None
+    return shape[2]
 
 
 def _built(network: Network, name: str, size: tuple[int, int], meaning: Meaning, most: int) -> Network:
@@ -246,7 +247,7 @@ def _built(network: Network, name: str, size: tuple[int, int], meaning: Meaning,
     used = network.layers[: network.layers.index(found) + 1]
     receptive_field(network, name)  # raises where a layer has no maps
     channels = network.input_shape[2:]
-    shape = (network.input_shape[0], *size) if _is_first(network) else (*size, *channels)
+    shape = (network.input_shape[0], *size) if channels_first(network, meaning) else (*size, *channels)
     built = Network([one.unbuilt() for one in used], input_shape=shape, dtype=network.dtype.name)
     for old, new in zip(used, built.layers, strict=True):
         for key, values in (new.parameters | new.buffers).items():
@@ -259,12 +260,6 @@ def _built(network: Network, name: str, size: tuple[int, int], meaning: Meaning,
                 )
             values[...] = known
     return built
-
-
-def _is_first(network: Network) -> bool:
-    """Return whether the network's pictures have their channels first."""
-    found = next((one for one in network.layers if isinstance(one, Conv2D)), None)
-    return found is not None and found.data_format == "channels_first" and len(network.input_shape) == 3
 
 
 def _data_format(layers: Sequence[Layer]) -> str:

@@ -102,11 +102,13 @@ class KernelReader:
 
     Attributes:
         layer: Name of the layer.
-        shape: Shape of the picture that a dense layer looks at, channels last; None for a convolution.
+        shape: Rows, columns and channels of the picture that a dense layer looks at; None for a convolution.
+        first: Whether that picture has its channels first.
     """
 
     layer: str
-    shape: tuple[int, ...] | None
+    shape: tuple[int, int, int] | None
+    first: bool = False
 
     @classmethod
     def of(cls, network: Network, layer: str | None = None, meaning: Meaning | None = None) -> KernelReader:
@@ -135,11 +137,33 @@ class KernelReader:
                 where=f"layer {name}",
                 hint="of a network that learned pictures: neuronwise train digits, then neuronwise edges latest",
             )
-        return cls(name, shape)
+        first = channels_first(network, meaning)
+        rows, columns, channels = (*shape[1:], shape[0]) if first else (*shape, 1)[:3]
+        return cls(name, (rows, columns, channels), first)
 
     def read(self, W: NDArray[Any]) -> Array:
         """Return weights as (neurons, rows, columns, channels), float64."""
         values = np.asarray(W, np.float64)
         if self.shape is None:
             return np.moveaxis(values, 1, -1)
-        return values.reshape(len(values), *self.shape[:2], -1)
+        rows, columns, channels = self.shape
+        if self.first:
+            return np.moveaxis(values.reshape(-1, channels, rows, columns), 1, -1)
+        return values.reshape(-1, rows, columns, channels)
+
+
+def channels_first(network: Network, meaning: Meaning | None = None) -> bool:
+    """Return whether a network's pictures are (channels, rows, columns).
+
+    A convolution says so. Without one, pictures of a run are channels last; of a network alone, as PyTorch's are that
+    begin with `Flatten`, a first axis of 1 or 3 before two longer ones is taken for channels.
+    """
+    if len(network.input_shape) != 3:
+        return False
+    for layer in network.layers:
+        if isinstance(layer, Conv2D):
+            return layer.data_format == "channels_first"
+    if meaning is not None and meaning.encoder is not None:
+        return False
+    channels, *sides = network.input_shape
+    return channels in (1, 3) and min(sides) > 4

@@ -15,8 +15,13 @@ from neuronwise.explaining.edges import Edges, find_edges
 from neuronwise.explaining.edges_over_time import EdgesOverTime, edges_over_time
 from neuronwise.explaining.feature_maps import FeatureMaps, channels_seen, feature_maps, fitting_size
 from neuronwise.explaining.kernels import KernelReader, first_layer
+from neuronwise.explaining.meaning import Meaning
+from neuronwise.network import Network
+from neuronwise.running.locating import find_here
+from neuronwise.running.opening import open_recording
 from neuronwise.running.run import Run
 from neuronwise.running.subject import Part, Subject
+from neuronwise.running.watched_run import is_watched
 
 EXAMPLES = 2000
 """Most examples among which patches are looked for that a deeper neuron answers."""
@@ -34,8 +39,8 @@ def edges_of_run(run: str | Path | Run, layer: str | None = None, *, step: int |
         NotFoundError: There is no such run, layer or step.
         UsageError: The network's inputs are no pictures.
     """
-    subject = Subject(run, step=step)
-    return find_edges(subject.network, layer, meaning=subject.meaning)
+    network, meaning = _looked_at(run, step)
+    return find_edges(network, layer, meaning=meaning)
 
 
 def edges_of_run_over_time(
@@ -53,9 +58,9 @@ def edges_of_run_over_time(
         NotFoundError: There is no such run, layer or step, or nothing was recorded.
         UsageError: The network's inputs are no pictures.
     """
-    subject = Subject(run, data)
-    KernelReader.of(subject.network, layer, subject.meaning)  # said before the recording is read
-    return edges_over_time(subject.recording, layer, steps=steps, meaning=subject.meaning)
+    network, meaning = _looked_at(run, None)
+    KernelReader.of(network, layer, meaning)  # said before the recording is read
+    return edges_over_time(open_recording(run, data), layer, steps=steps, meaning=meaning)
 
 
 def patterns_of_run(
@@ -107,8 +112,7 @@ def feature_maps_of_run(
         DataError: There is no such picture, or it cannot be read.
         UsageError: The network's inputs are no pictures, or the layer has no maps.
     """
-    subject = Subject(run, step=step)
-    network, meaning = subject.network, subject.meaning
+    network, meaning = _looked_at(run, step)
     channels = channels_seen(network, meaning)
     if channels not in (1, 3):
         raise UsageError(
@@ -135,12 +139,23 @@ def feature_maps_of_run(
     return feature_maps(network, picture, layer, meaning=meaning, notes=notes)
 
 
+def _looked_at(run: str | Path | Run, step: int | None) -> tuple[Network, Meaning]:
+    """Return a run's network and what is known of its inputs; of a watched run that which its recording holds."""
+    folder = None if isinstance(run, Run) else find_here(str(run))
+    if folder is None or not is_watched(folder):
+        subject = Subject(run, step=step)
+        return subject.network, subject.meaning
+    recording = open_recording(folder)
+    network = recording.network if step is None else recording.at(step)
+    return network, Meaning.of(network)
+
+
 def is_first_layer(run: str | Path | Run, layer: str) -> bool:
     """Return whether this is the first layer with weights of a run's network.
 
     Raises:
         NotFoundError: There is no such run or layer.
     """
-    network = Subject(run).network
+    network, _ = _looked_at(run, None)
     network[layer]
     return layer == first_layer(network)
