@@ -149,6 +149,13 @@ def test_values_are_wrong_beyond_twice_the_median_error(log: bool) -> None:
     assert ("a factor" in text) == log
     assert "2 times the median error" in text
     assert found.figure() is not None
+    cut = Slicing("zip", ("a", "b"), np.array([0] * 40 + [1] * 10))
+    rows = np.array([0, 1, 3, 0] * 10 + [4] * 10)
+    worst = what_is_not_learned(
+        network, np.eye(5)[rows], y[rows], slices=[cut], meaning=Meaning.of(network, target=target)
+    )  # fmt: skip
+    assert "zip b is learned worst: " in str(worst).splitlines()[0]
+    assert "on its 10 rows" in str(worst).splitlines()[0]
     if log:
         assert found.words(np.log(1.12)) == "12.0 %"
 

@@ -182,10 +182,8 @@ class Unlearned(Explanation):
             return f"{every}; no class or slice is surely worse than the others"
         one, place = found[0]
         what = f"{one.by} {one.labels[place]}"
-        return (
-            f"{every}; {what} is learned worst: {self.words(one.errors[-1, place])} of its {one.rows[place]:,} rows"
-            + ("" if self.kind == "share wrong" else " on average").replace(" on average", "")
-        )
+        where = "of its" if self.kind == "share wrong" else "on its"
+        return f"{every}; {what} is learned worst: {self.words(one.errors[-1, place])} {where} {one.rows[place]:,} rows"
 
     def _columns(self) -> list[int]:
         places = np.linspace(0, len(self.steps) - 1, min(len(self.steps), _STEPS)).astype(int)
