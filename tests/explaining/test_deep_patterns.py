@@ -160,7 +160,7 @@ def test_a_neuron_that_answers_to_nothing_says_so() -> None:
     network["conv2"].b = [-1e6, 0.0]
     told = deep_patterns(network, "conv2", rectangles(10))
     assert told.neurons[0].patches == 0
-    assert "no example gives it z > 0" in str(told)
+    assert "no example gives it a finite z > 0" in str(told)
     assert told.figure() is not None
     alone = deep_patterns(network, "conv2[0]", rectangles(10))
     assert "none of the examples" in str(alone)

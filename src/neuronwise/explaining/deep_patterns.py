@@ -120,7 +120,7 @@ class DeepPatterns(Explanation):
                 f"{one.agreement:.2f}" if one.patches else "–",
                 ", ".join(f"{self.first.neurons[i].neuron} {one.contributions[i]:+.2g}" for i in one.order()[:_NAMED])
                 if one.patches
-                else "no example gives it z > 0",
+                else "no example gives it a finite z > 0",
             )
             for one in self.neurons
         )
@@ -129,7 +129,7 @@ class DeepPatterns(Explanation):
 
     def _one(self, one: DeepPattern) -> list[Block]:
         if not one.patches:
-            return [f"{one.neuron}: none of the examples gives it z > 0, so there is no patch that it answers."]
+            return [f"{one.neuron}: none of the examples gives it a finite z > 0, so there is no patch that it answers."]
         order = one.order()[:_ROWS]
         rows = [
             (
