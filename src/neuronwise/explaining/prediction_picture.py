@@ -164,7 +164,10 @@ def _heat(figure: Figure, axes: Axes, told: PredictionExplanation) -> None:
     bar.ax.tick_params(labelsize=8, colors=GREY)
     ends = [-limit, 0.0, limit]
     bar.set_ticks(ends, labels=[f"{signed(round_to(end, 2))}" if end else "0" for end in ends])
-    _bare(axes, f"what each pixel adds to {told.what}")
+    title = f"what each pixel adds to {told.what}"
+    if told.against is not None:
+        title = f"what speaks for {told.output} (+) and for {told.against} (−)"
+    _bare(axes, title)
 
 
 def _bare(axes: Axes, title: str) -> None:
