@@ -23,6 +23,7 @@ from neuronwise.explaining.neurons import (
 )
 from neuronwise.explaining.result import Block, Explanation, Table
 from neuronwise.explaining.separation import class_answers, quarters
+from neuronwise.explaining.sizes import by_size
 from neuronwise.explaining.targets import class_ids, target_values
 from neuronwise.network import Network
 from neuronwise.network.layers import Conv2D
@@ -79,7 +80,7 @@ class Atlas(Explanation):
         rows = []
         for i in range(min(shown, _LISTED)):
             flat = self.weights[i].reshape(-1)
-            top = np.argsort(-np.nan_to_num(np.abs(flat), nan=np.inf), kind="stable")[:_STRONGEST].tolist()
+            top = by_size(flat, _STRONGEST)
             named = ", ".join(f"{self.input_names[j]} {flat[j]:+.2g}" for j in top)
             row = [self.neurons[i], f"{self.bias[i]:+.3g}", f"{self.norm[i]:.3g}", named]
             if self.target:
@@ -129,7 +130,7 @@ def atlas(
     W, b = rows.astype(np.float64), layer.parameters["b"].astype(np.float64)
     with np.errstate(all="ignore"):
         norm = np.sqrt(np.einsum("ij,ij->i", W, W))
-    chosen = np.sort(np.argsort(-np.nan_to_num(norm, nan=np.inf), kind="stable")[:most])
+    chosen = np.sort(by_size(norm, most))
     likes, separates, target = _likes(network, position, chosen, X, y, meaning)
     names = neuron_names(layer, len(W))
     input_names: tuple[str, ...]

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.explaining.sizes import by_size, drawable
+
 # Inputs whose deviations differ by more than this, or whose correlation is above, are told of.
 _SCALES, _CORRELATED = 3.0, 0.7
 _LISTED, _SAMPLE = 12, 4_096
@@ -36,8 +38,7 @@ class AverageTerms:
 
     def order(self) -> list[int]:
         """Return the places of the inputs by |weight|, the largest first."""
-        order: list[int] = np.argsort(-np.nan_to_num(np.abs(self.weights), nan=np.inf), kind="stable").tolist()
-        return order
+        return by_size(self.weights)
 
 
 class TermSums:
@@ -54,7 +55,7 @@ class TermSums:
         wide = seen.astype(np.float64)
         with np.errstate(all="ignore"):
             if not self._count:
-                self._first = np.nan_to_num(wide.mean(axis=0), posinf=0.0, neginf=0.0)
+                self._first = drawable(wide.mean(axis=0))
             away = wide - self._first
             self._sum += away.sum(axis=0)
             self._squares += np.einsum("ij,ij->j", away, away)
@@ -97,7 +98,7 @@ def _correlated(
 ) -> str:
     """Return a sentence if some of the inputs that move z most go together; "" if not."""
     with np.errstate(all="ignore"):
-        moves = np.nan_to_num(np.abs(w) * deviation)
+        moves = drawable(np.abs(w) * deviation)
     top = np.argsort(-moves, kind="stable")[:_LISTED]
     top = top[moves[top] > 0]
     if len(top) < 2 or not sample:

@@ -25,6 +25,7 @@ from neuronwise.explaining.neurons import (
 from neuronwise.explaining.pattern import Pattern, pattern
 from neuronwise.explaining.result import Block, Explanation, Table
 from neuronwise.explaining.separation import ClassAnswer, Quarter, class_answers, quarters, sparseness
+from neuronwise.explaining.sizes import by_size
 from neuronwise.explaining.targets import class_ids, target_values
 from neuronwise.explaining.twins import Twin
 from neuronwise.network import Network
@@ -148,7 +149,7 @@ class Detection(Explanation):
             words += f" It holds only nearby, as {', '.join(shown.curved[:4])} bend their sums smoothly."
         if shown.is_picture:
             return [words]
-        order = np.argsort(-np.nan_to_num(np.abs(shown.mean), nan=np.inf), kind="stable")[:_LISTED].tolist()
+        order = by_size(shown.mean, _LISTED)
         rows = tuple((self.input_names[i], f"{shown.mean[i]:+.4g}", f"± {shown.spread[i]:.2g}") for i in order)
         left = len(shown.mean) - len(order)
         title = "effective pattern on the inputs" + (

@@ -20,6 +20,7 @@ from neuronwise.explaining.figures import (
 )
 from neuronwise.explaining.neuron_on_input import channel_names
 from neuronwise.explaining.neuron_pictures import largest, picture
+from neuronwise.explaining.sizes import by_size, drawable, sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,8 +63,7 @@ def _draw_pattern(part: SubFigure, told: Detection) -> None:
     if not shown.is_picture:
         _draw_pattern_bars(part.subplots(), told)
         return
-    sizes = np.nan_to_num(np.abs(shown.mean), nan=np.inf).sum(axis=(1, 2))
-    chosen = np.sort(np.argsort(-sizes, kind="stable")[:_CHANNELS]).tolist()
+    chosen = sorted(by_size(sizes(shown.mean).sum(axis=(1, 2)), _CHANNELS))
     names = channel_names(len(shown.mean), True)
     kinds: list[tuple[str, NDArray[Any]]] = [("weights" if shown.is_weights else "effective pattern", shown.mean)]
     if not shown.is_weights:
@@ -118,7 +118,7 @@ def _draw_answers(axes: Axes, told: Detection) -> None:
         means = [one.mean for one in told.quarters]
         marks = [f"{100 * one.active:.0f} % on" for one in told.quarters]
         title = f"mean level by {clip(told.target_name, 20)}"
-    heights = np.nan_to_num(means, posinf=0.0, neginf=0.0)
+    heights = drawable(means)
     axes.bar(range(len(names)), heights, color=hex_colour(POSITIVE), width=0.7)
     axes.set_xticks(range(len(names)), [escape_math(clip(name, 24)) for name in names], fontsize=8)
     if len(names) > 12 or max(map(len, names)) > 24:
@@ -132,13 +132,13 @@ def _draw_answers(axes: Axes, told: Detection) -> None:
 
 def _draw_pattern_bars(axes: Axes, told: Detection) -> None:
     shown = told.pattern
-    order = np.argsort(-np.nan_to_num(np.abs(shown.mean), nan=np.inf), kind="stable")[:_BARS].tolist()
+    order = by_size(shown.mean, _BARS)
     names = [told.input_names[i] for i in order]
     title = "effective pattern: dz/dx, ± its spread"
-    signed_bars(axes, names, np.nan_to_num(shown.mean[order], posinf=0.0, neginf=0.0), title=title, label="per input")
+    signed_bars(axes, names, drawable(shown.mean[order]), title=title, label="per input")
     axes.errorbar(
-        np.nan_to_num(shown.mean[order], posinf=0.0, neginf=0.0), range(len(order)),
-        xerr=np.nan_to_num(shown.spread[order], posinf=0.0, neginf=0.0), fmt="none", ecolor=GREY, elinewidth=0.8,
+        drawable(shown.mean[order]), range(len(order)),
+        xerr=drawable(shown.spread[order]), fmt="none", ecolor=GREY, elinewidth=0.8,
     )  # fmt: skip
 
 
@@ -156,8 +156,8 @@ def _draw_on_table(told: Detection) -> Figure:
         left = len(terms.names) - len(order)
         title = "weights" + (f", the {len(order)} largest of {len(terms.names):,}" if left else "")
         names = [terms.names[i] for i in order]
-        signed_bars(panels[0], names, np.nan_to_num(terms.weights[order], posinf=0.0, neginf=0.0), title=title)
-        mean, moves = (np.nan_to_num(one[order], posinf=0.0, neginf=0.0) for one in (terms.mean, terms.moves))
+        signed_bars(panels[0], names, drawable(terms.weights[order]), title=title)
+        mean, moves = (drawable(one[order]) for one in (terms.mean, terms.moves))
         beside = panels[1]
         signed_bars(beside, [""] * len(order), mean, title="mean of input × weight", label="line: ± its deviation")
         beside.set_yticks(range(len(order)), [""] * len(order))

@@ -22,6 +22,7 @@ from neuronwise.explaining.neurons import (
     weight_rows,
 )
 from neuronwise.explaining.result import Block, Explanation, Table
+from neuronwise.explaining.sizes import by_size
 from neuronwise.explaining.targets import class_ids
 from neuronwise.explaining.twins import Twin, find_twins
 from neuronwise.network import Layer, Network
@@ -146,7 +147,7 @@ class LayerNeurons(Explanation):
         return said
 
     def _neurons(self) -> Table:
-        order = np.argsort(-np.nan_to_num(self.deviation, nan=np.inf), kind="stable")[:_LISTED].tolist()
+        order = by_size(self.deviation, _LISTED)
         heads = ["neuron", "mean level", "deviation", "z > 0"]
         heads += ["most for", "least for"] if self.class_names else []
         heads += [f"correlation with {self.target}"] if self.target else []

@@ -18,6 +18,7 @@ from neuronwise.explaining.figures import (
     signed_colormap,
 )
 from neuronwise.explaining.neuron_pictures import largest, picture
+from neuronwise.explaining.sizes import by_size, drawable, sizes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,8 +31,7 @@ _DRAWN, _INPUTS = 64, 48
 
 def draw_layer(told: LayerNeurons) -> Figure:
     """Return, of at most 64 neurons, the mean level for each class, or the range of levels, with who is dead or odd."""
-    order = np.argsort(-np.nan_to_num(told.deviation, nan=np.inf), kind="stable")[:_DRAWN]
-    order = np.sort(order)
+    order = np.sort(by_size(told.deviation, _DRAWN))
     names = [told.names[i] for i in order.tolist()]
     states = [told.state(name) for name in names]
     twins = {name for pair in told.twins for name in (pair.neuron, pair.twin)}
@@ -66,9 +66,10 @@ def draw_layer(told: LayerNeurons) -> Figure:
     else:
         left, right = figure.subplots(1, 2, width_ratios=(2.0, 1.4), sharey=True)
         places = range(len(names))
-        low, high = told.least[order], told.greatest[order]
-        left.hlines(places, np.nan_to_num(low), np.nan_to_num(high), color=hex_colour(POSITIVE), linewidth=2, alpha=0.5)
-        left.plot(told.mean[order], places, "o", color=hex_colour(POSITIVE), markersize=4)
+        # What is not finite is no length; the neuron's label says so.
+        low, high, mean = (drawable(one[order]) for one in (told.least, told.greatest, told.mean))
+        left.hlines(places, low, high, color=hex_colour(POSITIVE), linewidth=2, alpha=0.5)
+        left.plot(mean, places, "o", color=hex_colour(POSITIVE), markersize=4)
         left.axvline(0.0, color=GREY, linewidth=0.8)
         dress(left, "levels: least, mean, greatest")
     left.set_yticks(range(len(names)), [escape_math(label) for label in labels], fontsize=7)
@@ -118,7 +119,7 @@ def _atlas_of_pictures(told: Atlas) -> Figure:
             axes.axis("off")
             continue
         if colours:
-            shown = np.clip(0.5 + np.moveaxis(np.nan_to_num(told.weights[place]), 0, -1) / (2 * limit), 0, 1)
+            shown = np.clip(0.5 + np.moveaxis(drawable(told.weights[place]), 0, -1) / (2 * limit), 0, 1)
             axes.imshow(shown, interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
@@ -132,8 +133,7 @@ def _atlas_of_pictures(told: Atlas) -> Figure:
 
 def _atlas_of_table(told: Atlas) -> Figure:
     # Inputs whose weights are longest over the neurons; each kept in the order of the table.
-    lengths = np.sqrt(np.square(np.nan_to_num(told.weights)).sum(axis=0))
-    chosen = np.sort(np.argsort(-lengths, kind="stable")[:_INPUTS])
+    chosen = np.sort(by_size(np.square(sizes(told.weights)).sum(axis=0), _INPUTS))
     values = told.weights[:, chosen]
     limit = largest(values)
     height, width = max(2.6, 0.17 * len(told.neurons) + 2.0), 3.4 + 0.24 * len(chosen)

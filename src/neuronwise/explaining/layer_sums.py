@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronwise.explaining.sizes import drawable
 from neuronwise.network import Layer
 from neuronwise.recording.statistics import SATURATED_WITHIN
 
@@ -39,7 +40,7 @@ class LayerSums:
         with np.errstate(all="ignore"):
             if not self.count:
                 self.count = n
-                self._first = np.nan_to_num(flat.mean(axis=0), posinf=0.0, neginf=0.0)
+                self._first = drawable(flat.mean(axis=0))
                 self._sum, self._squares = np.zeros(n), np.zeros(n)
                 self.least, self.greatest = np.full(n, np.inf), np.full(n, -np.inf)
                 self._active, self._ends, self.nonfinite = (np.zeros(n, np.int64) for _ in range(3))
@@ -113,7 +114,7 @@ class Together:
         """Add a batch: levels (batch, neurons), values (batch,)."""
         if not self._n:
             n = levels.shape[1]
-            self._middle = np.nan_to_num(levels.mean(axis=0), posinf=0.0, neginf=0.0), float(values.mean())
+            self._middle = drawable(levels.mean(axis=0)), float(values.mean())
             self._sums, self._squares, self._products = (np.zeros(n) for _ in range(3))
             self._sum = self._square = 0.0
         a, t = levels - self._middle[0], values - self._middle[1]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from neuronwise.explaining.average_terms import AverageTerms
 from neuronwise.explaining.meaning import Meaning
-from neuronwise.explaining.neurons import Located, map_shape, picture_plan
+from neuronwise.explaining.neurons import Located, input_count, map_shape, picture_plan
 from neuronwise.explaining.pattern import Pattern, field_of
 from neuronwise.explaining.result import Block, Table
+from neuronwise.explaining.sizes import by_size, drawable
 from neuronwise.network import Network
 from neuronwise.network.layers import UnitNames
 
@@ -126,10 +127,11 @@ def telling_columns(
         moves = terms.moves
     else:
         moves = np.abs(shown.mean) * X.reshape(len(X), -1).astype(np.float64).std(axis=0)
-    squares = np.nan_to_num(moves) ** 2
+    with np.errstate(all="ignore"):
+        squares = drawable(drawable(moves) ** 2)
     columns = meaning.columns
     told: list[tuple[str, int | None]] = []
-    for i in np.argsort(-meaning.by_column(squares), kind="stable")[:_COLUMNS].tolist():
+    for i in by_size(meaning.by_column(squares), _COLUMNS):
         places = meaning.groups.get(columns[i])
         if places is not None and meaning.is_date(columns[i]):
             place = int(places[np.argmax(squares[places])])
@@ -142,7 +144,7 @@ def telling_columns(
 def pictures_of(network: Network, meaning: Meaning, X: NDArray[Any]) -> NDArray[np.float64] | None:
     """Return examples as pictures, (rows, channels, rows of pixels, columns); None where they are none."""
     plan = picture_plan(network, 0, meaning.picture_shape)
-    return None if plan is None else plan.channels(X.reshape(len(X), -1).astype(np.float64))
+    return None if plan is None else plan.channels(X.reshape(len(X), input_count(network)).astype(np.float64))
 
 
 def liked_table(liked: tuple[Liked, ...], title: str) -> Block:

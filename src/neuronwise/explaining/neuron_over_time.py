@@ -18,6 +18,7 @@ from neuronwise.explaining.neurons import Progress, check_examples, evenly, loca
 from neuronwise.explaining.pattern import pattern
 from neuronwise.explaining.result import Block, Explanation, Table
 from neuronwise.explaining.separation import class_answers, quarters
+from neuronwise.explaining.sizes import by_size, sizes
 from neuronwise.explaining.targets import class_ids, target_values
 from neuronwise.recording import Recording
 
@@ -221,7 +222,7 @@ def _all_settled(
         way = "rises" if correlation[-1] > 0 else "falls"
         found.append(_settled(steps, "relation", f"{way} with {target}", correlation * correlation[-1] > 0))
     if patterns.ndim == 4 and min(patterns.shape[2:]) >= 3:
-        strongest = int(np.argmax(np.nan_to_num(np.square(patterns[-1])).sum(axis=(1, 2))))
+        strongest = by_size(np.square(sizes(patterns[-1])).sum(axis=(1, 2)), 1)[0]
         tuning = tune(patterns[:, strongest])
         if tuning.selectivity[-1] >= _ORIENTED:
             away = np.abs((tuning.orientation - tuning.orientation[-1] + 90.0) % 180.0 - 90.0)

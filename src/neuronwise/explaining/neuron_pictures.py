@@ -11,7 +11,6 @@ from neuronwise.explaining.figures import (
     GREY,
     NEGATIVE,
     POSITIVE,
-    clip,
     dress,
     escape_math,
     hex_colour,
@@ -19,6 +18,7 @@ from neuronwise.explaining.figures import (
     signed_bars,
     signed_colormap,
 )
+from neuronwise.explaining.sizes import by_size, drawable, sizes
 from neuronwise.network import get_activation
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def draw_neuron_on_input(told: NeuronOnInput) -> Figure:
     values += [told.bias, told.z]
     figure = new_figure(9.6, max(3.2, 0.27 * len(names) + 1.0))
     bars, curve = figure.subplots(1, 2, width_ratios=(1.6, 1.0))
-    signed_bars(bars, names, _finite(values), title=f"{told.neuron}: what adds up to z", label="input × weight")
+    signed_bars(bars, names, drawable(values), title=f"{told.neuron}: what adds up to z", label="input × weight")
     bars.axhline(len(names) - 1.5, color=GREY, linewidth=0.8)
     _draw_bend(curve, told)
     return figure
@@ -57,8 +57,7 @@ def draw_neuron_on_input(told: NeuronOnInput) -> Figure:
 def _draw_products(told: NeuronOnInput, weights: NDArray[np.float64], inputs: NDArray[np.float64]) -> Figure:
     with np.errstate(all="ignore"):
         products = weights * inputs
-    sizes = np.nan_to_num(np.abs(products), nan=np.inf).sum(axis=(1, 2))
-    chosen = np.sort(np.argsort(-sizes, kind="stable")[:_CHANNELS]).tolist()
+    chosen = sorted(by_size(sizes(products).sum(axis=(1, 2)), _CHANNELS))
     figure = new_figure(11.2, 2.6 * len(chosen) + 0.7)
     parts: Any = figure.subfigures(1, 2, width_ratios=(2.6, 1.0))
     panels, side = parts
@@ -71,7 +70,8 @@ def _draw_products(told: NeuronOnInput, weights: NDArray[np.float64], inputs: ND
             title = words if not of else f"{words}, {of}"
             picture(grid[row, column], pictures[channel], limit, title, bar=True)
     more = f", the {len(chosen)} of {len(weights)} channels that add most" if len(chosen) < len(weights) else ""
-    total = float(products.sum())
+    with np.errstate(all="ignore"):
+        total = float(products.sum())
     panels.suptitle(
         escape_math(f"{told.neuron}{more}: the products add up to {total:+.4g}, with bias {told.bias:+.4g}"),
         color=GREY, fontsize=10,
@@ -85,9 +85,9 @@ def _draw_products(told: NeuronOnInput, weights: NDArray[np.float64], inputs: ND
 def _draw_bend(axes: Axes, told: NeuronOnInput) -> None:
     """Draw the activation function with its point; of a softmax the levels of the whole layer."""
     if told.competitors:
-        shown = sorted(told.competitors, key=lambda one: -np.nan_to_num(one.a, nan=np.inf))[:_BARS]
+        shown = sorted(told.competitors, key=lambda one: -float(sizes(one.a)))[:_BARS]
         names = [f"▶ {one.name}" if one.z == told.z and one.a == told.activation_level else one.name for one in shown]
-        signed_bars(axes, names, _finite([one.a for one in shown]), title="softmax: levels that add up to 1")
+        signed_bars(axes, names, drawable([one.a for one in shown]), title="softmax: levels that add up to 1")
         return
     activation = get_activation(told.activation)
     reach = max(4.0, 1.3 * abs(told.z)) if np.isfinite(told.z) else 4.0
@@ -128,11 +128,3 @@ def largest(values: NDArray[Any]) -> float:
     """Return the largest finite |value|, the end of a scale; 1 where there is none or all are 0."""
     finite = np.abs(values[np.isfinite(values)])
     return float(finite.max(initial=0.0)) or 1.0
-
-
-def _finite(values: list[float]) -> list[float]:
-    """Return values that bars can have: NaN as no bar; infinity is told in words."""
-    return [value if np.isfinite(value) else 0.0 for value in values]
-
-
-__all__ = ["clip", "draw_neuron_on_input", "largest", "picture"]

@@ -122,6 +122,11 @@ def sees_inputs(network: Network, position: int) -> bool:
     return all(isinstance(layer, (Flatten, Dropout)) for layer in network.layers[:position])
 
 
+def input_count(network: Network) -> int:
+    """Return the number of the network's inputs."""
+    return math.prod(network.input_shape)
+
+
 def by_neuron(values: Array, network: Network, position: int) -> Array:
     """Return z or a of a layer, (batch, *output_shape), as a view or copy (batch, places, neurons)."""
     axis = neuron_axes(network.layers)[position]

@@ -92,7 +92,8 @@ def pattern(
         mean, spread = slopes.mean(axis=0), slopes.std(axis=0)
         flat, direction = slopes.reshape(len(slopes), -1), mean.reshape(-1)
         lengths = np.sqrt(np.einsum("ij,ij->i", flat, flat)) * np.sqrt(direction @ direction)
-        agreement = float(np.mean((flat @ direction)[lengths > 0] / lengths[lengths > 0])) if lengths.any() else np.nan
+        known = lengths > 0
+        agreement = float(np.mean((flat @ direction)[known] / lengths[known])) if known.any() else np.nan
     curved = tuple(Target(found.position, "z").curved(network))
     return Pattern(mean, spread, False, len(rows), active, agreement, curved)
 

@@ -18,6 +18,7 @@ from neuronwise.explaining.figures import (
     signed_colormap,
 )
 from neuronwise.explaining.neuron_pictures import largest, picture
+from neuronwise.explaining.sizes import by_size, drawable, sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def draw_over_time(told: NeuronOverTime) -> Figure:
     top, low = parts
     if pictures:
         # Of several channels the one that holds most of the last pattern.
-        channel = int(np.argmax(np.nan_to_num(np.square(told.patterns[-1])).sum(axis=(1, 2))))
+        channel = by_size(np.square(sizes(told.patterns[-1])).sum(axis=(1, 2)), 1)[0]
         limit = largest(told.patterns[list(told.shown)][:, channel])
         grid = top.subplots(1, len(told.shown), squeeze=False)[0]
         for axes, place in zip(grid, told.shown, strict=True):
@@ -66,9 +67,8 @@ def draw_over_time(told: NeuronOverTime) -> Figure:
 
 def _draw_inputs(axes: Axes, told: NeuronOverTime) -> None:
     """Draw the inputs that matter most as rows, steps as columns."""
-    last = np.nan_to_num(np.abs(told.patterns)).max(axis=0)
-    order = np.argsort(-last, kind="stable")[:_INPUTS]
-    order = order[np.argsort(-np.nan_to_num(told.patterns[-1][order]), kind="stable")]
+    order = np.array(by_size(sizes(told.patterns).max(axis=0), _INPUTS))
+    order = order[np.argsort(-drawable(told.patterns[-1][order]), kind="stable")]
     values = told.patterns[:, order].T
     limit = largest(values)
     shown = axes.imshow(
