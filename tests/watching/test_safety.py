@@ -27,6 +27,8 @@ from neuronwise.recording.segments import SegmentWriter
 from neuronwise.watching import TorchWatcher
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_gradients import Gradients
+from neuronwise.watching.torch_passes import ForwardPasses
+from neuronwise.watching.torch_statistics import TorchStatistics
 
 from .helpers import Loop, events, hooks_on, mlp, rows
 
@@ -254,8 +256,9 @@ def test_an_exception_in_the_loop_ends_the_recording(
 
 
 PARTS = [
-    (FrameWriter, "before_step"), (FrameWriter, "after_step"), (FrameWriter, "saw_output"), (FrameWriter, "saw_result"),
-    (FrameWriter, "_see"), (FrameWriter, "_locate"), (Gradients, "came"), (Gradients, "backward_ended"),
+    (FrameWriter, "before_step"), (FrameWriter, "after_step"), (FrameWriter, "_locate"),
+    (ForwardPasses, "saw_output"), (ForwardPasses, "saw_result"), (TorchStatistics, "see"),
+    (Gradients, "came"), (Gradients, "backward_ended"),
 ]  # fmt: skip
 
 

@@ -273,7 +273,7 @@ class TorchWatcher:
         if self._is_compiled or (self._module_handles and self._sees_layers):
             return
         self._module_handles.remove()
-        modules = self._frames.modules()
+        modules = self._frames.passes.modules()
         self._sees_layers = bool(modules)  # of lazy modules there are none before they have shapes
         self._module_handles.forward(modules, self._saw_output)
         self._module_handles.before_forward(self._model, self._will_see)
@@ -294,11 +294,11 @@ class TorchWatcher:
 
     def _saw_output(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
-            self._guard(self._frames.saw_output, module, given, output)
+            self._guard(self._frames.passes.saw_output, module, given, output)
 
     def _saw_result(self, module: Any, given: Any, output: Any) -> None:
         if self._is_ours():
-            self._guard(self._frames.saw_result, given, output)
+            self._guard(self._frames.passes.saw_result, given, output)
             if self._looks_at_batches:
                 self._guard(self._training.called, given, output)
 

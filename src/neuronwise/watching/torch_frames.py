@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +17,14 @@ from neuronwise.recording.histogram import histogram
 from neuronwise.recording.rows import field_bytes, layers_dtype, neurons_dtype, part_of
 from neuronwise.watching.moments import Moments
 from neuronwise.watching.sink import FrameSink
-from neuronwise.watching.torch_activations import Output, learn_activations, learn_from_changes, learn_from_sequence
+from neuronwise.watching.torch_activations import learn_from_sequence
+from neuronwise.watching.torch_beginning import described, has_lazy, notes_on
 from neuronwise.watching.torch_gradients import Gradients
-from neuronwise.watching.torch_layers import (
-    Links,
-    WatchedLayer,
-    module_at,
-    tensors_in,
-    watched_layers,
-)
+from neuronwise.watching.torch_layers import Links, WatchedLayer, module_at, watched_layers
 from neuronwise.watching.torch_losses import LossSeen
 from neuronwise.watching.torch_network import KeptNetwork
 from neuronwise.watching.torch_nonfinite import Nonfinite, find_nonfinite
+from neuronwise.watching.torch_passes import ForwardPasses, shape_of_one
 from neuronwise.watching.torch_statistics import on_host, statistics_of
 from neuronwise.watching.torch_twin import ask_twin, learn_from_twin, validation_loss
 
@@ -70,6 +66,7 @@ class FrameWriter:
     Attributes:
         has_begun: Whether anything is recorded yet.
         gradients: The norm of all gradients of the step under way.
+        passes: What is seen of forward passes.
         found: Where it was first not finite; None as long as it is.
         validated: What the rows held out gave last, until somebody takes it.
     """
@@ -98,18 +95,16 @@ class FrameWriter:
         self.found: Nonfinite | None = None
         self._step = 1  # the one under way
         self._clean_step, self._next_state, self._last_state = 0, 1, -1
-        self._is_measured = self._has_learned = False
-        self._trains, self._forward_calls = model.training, set[WatchedLayer]()
+        self._is_measured = False
         self.gradients = Gradients(model, lambda: self.is_on_host)
         self._pending: tuple[_Frame, Any] | None = None
         self.validated: dict[str, float] = {}
         self._log: LogFrame | None = None
-        self._produced: dict[Any, WatchedLayer] = {}
-        self._waiting: list[Output] = []
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
-        self._input_shape = _shape_of_one(probe)
-        if not _has_lazy(model):
+        self.passes = ForwardPasses(model, self.gradients, self._see, self._infer_skip)
+        self.passes.input_shape = shape_of_one(probe)
+        if not has_lazy(model):
             self._prepare()
 
     def _prepare(self) -> None:
@@ -129,11 +124,7 @@ class FrameWriter:
         self._modules = sum(1 for _ in self._model.modules())
 
     def _find_modules(self) -> None:
-        """Note which layer answers when which module is called."""
-        answering = [layer for layer in self._layers if layer.answers]
-        self._by_module: dict[int, WatchedLayer] = {id(layer.module): layer for layer in answering}
-        around = ((module_at(self._model, one.path.rpartition(".")[0]), one) for one in answering if one.unseen)
-        self._around: dict[int, WatchedLayer] = {id(module): layer for module, layer in around}
+        self.passes.look_at(self._layers)
         self._links = Links(self._model, self._recorded)
 
     def follow(self, step: int) -> bool:
@@ -164,47 +155,11 @@ class FrameWriter:
         """See the class."""
         return self._sink is not None
 
-    def modules(self) -> list[nn.Module]:
-        """Return the modules whose outputs are wanted."""
-        if self._layers:
-            seen = [layer.module for layer in self._layers if layer.answers and not layer.unseen]
-            return seen + [module for module in self._model.modules() if id(module) in self._around]
-        return []
-
     # ------------------------------------------------------------------ before and within a step
 
-    def saw_output(self, module: nn.Module, given: Any, output: Any) -> None:
-        """Take in one forward pass of a module, if it belongs to the training."""
-        import torch
-
-        if not torch.is_grad_enabled() or (self._trains and not self._model.training) or self.gradients.is_final:
-            return  # an evaluation between two steps, or at other weights within one
-        for layer in (self._by_module.get(id(module)), self._around.get(id(module))):
-            if layer is None or (layer.unseen and layer is not self._around.get(id(module))):
-                continue
-            # Within a backward pass it is the second time (activation checkpointing), unless the first was without
-            # gradients.
-            is_again = getattr(torch._C, "_current_graph_task_id", lambda: -1)() != -1
-            if is_again and layer in self._forward_calls:
-                continue
-            if not is_again:
-                if self.gradients.looks_skipped:
-                    self.skip_step()
-                    self._skipped()
-                self._forward_calls.add(layer)
-            values = next(tensors_in(given if layer.looks_at_inputs else output), None)
-            if values is None or torch._C._functorch.is_functorch_wrapped_tensor(values):
-                continue
-            device = values.device.type
-            if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
-                self.gradients.is_half = True
-            if self._has_learned:
-                self._see(layer, values, given)
-                continue
-            if values.grad_fn is not None and not is_again:
-                self._produced[values.grad_fn] = layer
-            # What follows it is known when the pass is over, and may have changed the tensor by then.
-            self._waiting.append(Output.of(layer, values, given))
+    def _infer_skip(self) -> None:
+        self.skip_step()
+        self._skipped()
 
     def _see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
         self._statistics.see(layer, values, given)
@@ -212,26 +167,6 @@ class FrameWriter:
             z = values.detach()
             self._histogram(layer, "z", z)
             self._histogram(layer, "a", z if layer.activation is None else layer.activation(z))
-
-    def saw_result(self, given: Any, output: Any) -> None:
-        """Learn from the first result which activation function follows which layer, and what an input looks like."""
-        import torch
-
-        if not self._has_learned:
-            self._input_shape = _shape_of_one(next(tensors_in(given), None)) or self._input_shape
-        if self._has_learned or not torch.is_grad_enabled() or not self._produced:
-            return
-        learn_activations(tensors_in(output), self._produced)
-        self._end_learning()
-
-    def _end_learning(self) -> None:
-        """Take in what the first passes showed, now that it is known what follows each layer."""
-        self._has_learned = True
-        self._produced.clear()
-        waiting, self._waiting = self._waiting, []
-        learn_from_changes(waiting)
-        for one in waiting:
-            self._see(one.layer, one.z, one.given)
 
     def has_state_of(self, step: int) -> bool:
         """Return whether the state after a step was stored last."""
@@ -286,37 +221,25 @@ class FrameWriter:
         """Write the recording's beginning: the model before its first update."""
         if not self._layers:
             self._prepare()
-        is_blind = self._sees_outputs and not self._waiting and not self._forward_calls
+        is_blind = self._sees_outputs and not self.passes.are_seen
         if is_blind and self._probe is not None:  # compiled after it was watched
             self._sees_outputs = False
         if not self._sees_outputs and self._probe is not None:
             learn_from_twin(self._model, self._layers, self._probe)
-        self._end_learning()
+        self.passes.end_learning()
         self._layout = Layout([layer.layout for layer in self._recorded], self._layout.dtype)
-        notes = list(self._notes)
-        if not self._sees_outputs:
-            notes.append(
-                "the model is compiled: its activations are those of an uncompiled copy on the probe"
-                if self._probe is not None
-                else "the model is compiled: its activations are not seen (argument probe= shows those of a few inputs)"
-            )
-        if is_blind and self._sees_outputs:
-            notes.append(
-                "no forward pass of its modules was seen before the first step, as where a model is compiled after it "
-                "is watched: activations may be missing (argument probe= shows those of a few inputs)"
-            )
-        unknown = [one.layout.name for one in self._layers if one.answers and one.layout.activation is None]
-        if unknown and self._sees_outputs:
-            some = ", ".join(unknown[:5]) + (" …" if len(unknown) > 5 else "")
-            notes.append(f"no activation function was seen to follow {some}: statistics are of what they return")
-        self._network = KeptNetwork(self._model, self._layout, self._input_shape)
+        notes = self._notes + notes_on(
+            self._layers, sees_outputs=self._sees_outputs, is_blind=is_blind, has_probe=self._probe is not None
+        )
+        self._network = KeptNetwork(self._model, self._layout, self.passes.input_shape)
         if self._network.note is not None:
             notes.append(self._network.note)
         files = {}
         if hasattr(self._probe, "detach") and self._probe.dtype.is_floating_point:
             files["probe.npy"] = npy_bytes(on_host(self._probe.cpu()).astype("<f4"))
+        told = described(self._model, is_compiled=not self._sees_outputs)
         self._sink = FrameSink(
-            self._folder, self._layout, extra={"watched": self._describe() | self._network.to_dict()}, files=files,
+            self._folder, self._layout, extra={"watched": told | self._network.to_dict()}, files=files,
             moments=self.moments, bytes_budget=self._bytes_budget, notes=notes,
         )  # fmt: skip
         for kind, content in self._early_events:
@@ -325,19 +248,6 @@ class FrameWriter:
         self._statistics.take(self._statistics.fetch())
         self._write(_Frame(0, {}, False, [], False))
         self._store_state(0)
-
-    def _describe(self) -> dict[str, Any]:
-        import torch
-
-        trainable = sum(one.numel() for one in self._model.parameters() if one.requires_grad)
-        return {
-            "framework": "torch",
-            "version": torch.__version__,
-            "model": type(self._model).__name__,
-            "parameters": sum(one.numel() for one in self._model.parameters()),
-            "trainable": trainable,
-            "compiled": not self._sees_outputs,
-        }
 
     # ------------------------------------------------------------------ after a step
 
@@ -351,15 +261,14 @@ class FrameWriter:
         if self._layers:
             self._statistics.begin()
             self._histograms[...] = 0
-        self._waiting.clear()
-        self._forward_calls.clear()
+        self.passes.forget()
         self.gradients.begin()
         self._is_measured = False
 
     def after_step(self, step: int, loss: LossSeen, *, bad_loss: bool, metrics: LogFrame) -> None:
         """Measure weights and updates, and write the step."""
         assert self._sink is not None
-        self._log, self._trains = metrics, self._model.training
+        self._log, self.passes.trains = metrics, self._model.training
         self._statistics.after_step(with_update=self._is_measured)
         norms = self.gradients.norms()
         is_state = step >= self._next_state
@@ -385,7 +294,7 @@ class FrameWriter:
             self._look_for_new_layers(step)
         self._statistics.begin()
         self._histograms[...] = 0
-        self._forward_calls.clear()
+        self.passes.end_step()
         self.gradients.begin()
         self._is_measured, self._step = False, step + 1
 
@@ -511,19 +420,3 @@ class FrameWriter:
 
 def _unscaled(gradient: torch.Tensor, scale: Any) -> torch.Tensor:
     return gradient if scale is None else gradient / scale.to(gradient.device)
-
-
-def _shape_of_one(inputs: Any) -> tuple[int, ...] | None:
-    """Return the shape of one input of a batch; None where there is none."""
-    return tuple(inputs.shape[1:]) if hasattr(inputs, "shape") else None
-
-
-def _has_lazy(model: nn.Module) -> bool:
-    from torch.nn.parameter import is_lazy
-
-    return any(is_lazy(one) for one in _tensors(model))
-
-
-def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
