@@ -26,7 +26,8 @@ from neuronwise.explaining.slices import Slicing, slicings
 from neuronwise.explaining.smallest_change import SmallestChange, smallest_change
 from neuronwise.explaining.torch_models import explain_torch_prediction
 from neuronwise.explaining.twins import Twin
-from neuronwise.explaining.unlearned import Unlearned, what_is_not_learned
+from neuronwise.explaining.unlearned import what_is_not_learned
+from neuronwise.explaining.unlearned_result import Unlearned
 from neuronwise.explaining.what_if import LayerMoves, WhatIf, what_if
 
 __all__ = [

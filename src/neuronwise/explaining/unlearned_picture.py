@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from neuronwise.explaining.unlearned import Unlearned
+    from neuronwise.explaining.unlearned_result import Unlearned
 
 _MOST = 16
 

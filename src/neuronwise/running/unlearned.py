@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from neuronwise.explaining.slices import slicings
-from neuronwise.explaining.unlearned import Unlearned, what_is_not_learned
+from neuronwise.explaining.unlearned import what_is_not_learned
+from neuronwise.explaining.unlearned_result import Unlearned
 from neuronwise.running.over_time import networks_over_time
 from neuronwise.running.run import Run
 from neuronwise.running.subject import Part, Subject
