@@ -241,3 +241,15 @@ def test_what_cannot_be_done_is_said(arguments: dict[str, Any], error: type[Exce
     network = Network.dense([3, 4, 2], output="softmax")
     with pytest.raises(error, match=words):
         rank_neurons(network, given_.pop("X"), given_.pop("y"), given_.pop("layer"), **given_)
+
+
+@pytest.mark.parametrize("as_given", [np.float64, "one-hot"])
+def test_classes_may_be_given_as_floats_or_one_hot(as_given: Any) -> None:
+    rng = np.random.default_rng(7)
+    network = shaken(Network.dense([3, 4, 3], "relu", "softmax", dtype="float64"), 2)
+    X, y = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
+    other = np.eye(3)[y] if as_given == "one-hot" else y.astype(as_given)
+    expected, found = (rank_neurons(network, X, given_, "hidden1") for given_ in (y, other))
+    assert found.score_name == "accuracy"
+    assert (found.loss_increase == expected.loss_increase).all()
+    assert (found.class_changes == expected.class_changes).all()

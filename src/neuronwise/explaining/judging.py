@@ -21,7 +21,8 @@ class Judge:
 
     Args:
         network: Whose answers are judged.
-        y: Class numbers (rows,) of classes, also of two; values (rows, outputs), or (rows,) of one output, else.
+        y: Class numbers (rows,) of classes, also of two (or one-hot); else values (rows, outputs), of one output
+            also (rows,).
         loss: Default by the output activation, as in `fit`.
         meaning: Says whether classes are learned; without a target, whole numbers in y do, where the network has
             several outputs or a loss of classes.
@@ -48,12 +49,15 @@ class Judge:
         if self.target is not None:
             classes = self.target.task != "regression"
         else:
-            about_classes = self.loss.targets == "classes" or self.loss.name == "binary_cross_entropy" or n_out > 1
-            classes = values.ndim == 1 and values.dtype.kind in "iub" and about_classes
+            about_classes = self.loss.name == "binary_cross_entropy" or n_out > 1
+            whole = values.ndim == 1 and values.dtype.kind in "iub"
+            classes = self.loss.targets == "classes" or (whole and about_classes)
         self.class_names: tuple[str, ...] = ()
         self.ids: NDArray[np.int64] | None = None
         if classes:
             self.class_names = _class_names(meaning, n_out)
+            if self.loss.targets == "classes" and values.ndim == 2 and values.shape[1] == n_out > 1:  # one-hot
+                values = prepare_targets(network, values, self.loss, len(values))
             self.ids = self._checked_ids(values)
             if self.loss.targets == "values":
                 values = self.ids if n_out == 1 else np.eye(n_out)[self.ids]
