@@ -122,6 +122,20 @@ def test_pictures_as_a_stack_one_alone_flat_or_a_frame(pictures: Run) -> None:
         assert pictures.predict(one).tolist() == [expected[5]]
 
 
+def test_a_file_of_a_picture_is_as_bright_as_the_pictures_that_were_learned(pictures: Run, tmp_path: Path) -> None:
+    """What is fully bright is 16 in scikit-learn's digits, and 255 in a file."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    images = load_digits().images[:20]
+    for place, image in enumerate(images):
+        path = tmp_path / f"{place:02}.png"
+        Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8)).save(path)
+        x, said = pictures.model.encode(path)
+        assert not said
+        np.testing.assert_allclose(x, image.reshape(1, -1) / 16, atol=1 / 255)
+
+
 @pytest.mark.parametrize(
     "shape",
     [(2, 9, 9), (4, 4, 4), (8, 16), (63,), (2, 8, 8, 3), (128,), ()],

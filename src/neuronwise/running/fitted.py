@@ -123,7 +123,7 @@ class FittedNetwork:
         # A saved model receives a frame of pixels from MLflow: its values are the images.
         values = data.to_numpy() if hasattr(data, "to_numpy") else data
         if not isinstance(values, np.ndarray):
-            return _images(values, (shape[0], shape[1]), 1 if len(shape) == 2 else shape[2])
+            return _images(values, (shape[0], shape[1]), 1 if len(shape) == 2 else shape[2], self.encoder.maximum)
         if values.ndim <= 2 and values.shape and values.shape[-1] == self.encoder.n_inputs:
             return values.reshape(-1, *shape)
         return values[None] if values.shape == shape else values
@@ -288,10 +288,12 @@ def _write_parquet(file: Any, frames: Iterator[pd.DataFrame]) -> int:
     return rows
 
 
-def _images(source: Any, size: tuple[int, int], channels: int) -> NDArray[Any]:
+def _images(source: Any, size: tuple[int, int], channels: int, maximum: float) -> NDArray[Any]:
     """Read pictures for prediction: files of pictures are resized to what the network takes."""
     from neuronwise.data import is_picture_source
 
     resize = size if is_picture_source(source) else None
     data = read_images(source, image_size=resize, channels=channels if resize else None, labelled=False)
+    if resize and data.maximum != maximum:  # a file says what is fully bright: 255, which is 16 in scikit-learn's digits
+        return data.images * np.float32(maximum / data.maximum)
     return data.images
