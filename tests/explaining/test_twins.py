@@ -71,6 +71,7 @@ def test_a_copied_row_is_found_scaled_and_with_its_sign_flipped(
     found = layer_neurons(network, "hidden1", rng.normal(size=(50, sizes[0])))
     planted = [one for one in found.twins if (one.neuron, one.twin) == ("hidden1[1]", "hidden1[6]")]
     assert len(planted) == 1
+    assert planted[0].by in ("weights", "both")
     assert planted[0].cosine == pytest.approx(np.sign(factor), abs=1e-6)
     assert planted[0].scale == pytest.approx(factor, rel=1e-5)
     assert planted[0].correlation == pytest.approx(np.sign(factor), abs=1e-5)
