@@ -193,3 +193,21 @@ def test_layers_too_wide_for_the_memory_are_refused_before_they_take_any(monkeyp
 def test_counting_says_which_shape_to_add(path: Path) -> None:
     with pytest.raises(FormatError, match=r'conv.json: the key .input_shape. is missing\n"input_shape": \[28, 28\]'):
         count_network_file(path)
+
+
+def test_colours_that_would_be_taken_for_rows_are_refused() -> None:
+    """Pictures have their channels last; only laid out anew for channels first they would be scrambled."""
+    from neuronwise.data import ImageData
+
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 3)).astype(np.uint8)
+    data = ImageData(images, np.arange(40) % 2, ["a", "b"])
+    network = Network(
+        [Conv2D(2, 3, data_format="channels_first"), Flatten(), Dense(1, "sigmoid")], input_shape=(3, 6, 6)
+    )
+    with pytest.raises(UsageError, match=r"(?s)takes pictures of 3 × 6 × 6, those of the data are 6 × 6 × 3.*\[6, 6, 3\]"):
+        train(data, network=network, **QUICK)
+    grey = ImageData(images[..., 0], np.arange(40) % 2, ["a", "b"])
+    network = Network(
+        [Conv2D(2, 3, data_format="channels_first"), Flatten(), Dense(1, "sigmoid")], input_shape=(1, 6, 6)
+    )
+    assert train(grey, network=network, **QUICK).network.input_shape == (1, 6, 6)

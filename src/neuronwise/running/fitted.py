@@ -294,6 +294,6 @@ def _images(source: Any, size: tuple[int, int], channels: int, maximum: float) -
 
     resize = size if is_picture_source(source) else None
     data = read_images(source, image_size=resize, channels=channels if resize else None, labelled=False)
-    if resize and data.maximum != maximum:  # a file says what is fully bright: 255, which is 16 in scikit-learn's digits
+    if resize and data.maximum != maximum:  # fully bright is 255 in a file, 16 in scikit-learn's digits
         return data.images * np.float32(maximum / data.maximum)
     return data.images

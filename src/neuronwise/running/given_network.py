@@ -51,6 +51,13 @@ def choose_given_network(
             where=where,
             hint=f'"input_shape": {list(input_shape)}, or leave the key out',
         )
+    if _are_scrambled(network.input_shape, input_shape):
+        raise UsageError(
+            f"the network takes pictures of {_times(network.input_shape)}, those of the data are "
+            f"{_times(input_shape)}: its pixels would be taken for others",
+            where=where,
+            hint=f'"input_shape": {list(input_shape)}, with layers of "data_format": "channels_last"',
+        )
     names = list(input_names)
     for key, own, wanted in (
         ("input_names", network.input_names, names),
@@ -125,6 +132,12 @@ def _check_output(network: Network, target: TargetSpec, where: str) -> None:
             where=place,
             hint=f'"activation": "{wanted or "identity"}"',
         )
+
+
+def _are_scrambled(wanted: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    """Return whether inputs that are only laid out anew would mix rows, columns and channels up."""
+    axes = [tuple(n for n in shape if n != 1) for shape in (wanted, given)]
+    return min(map(len, axes)) > 1 and axes[0] != axes[1]
 
 
 def _times(shape: tuple[int, ...]) -> str:
