@@ -204,7 +204,7 @@ def test_colours_that_would_be_taken_for_rows_are_refused() -> None:
     network = Network(
         [Conv2D(2, 3, data_format="channels_first"), Flatten(), Dense(1, "sigmoid")], input_shape=(3, 6, 6)
     )
-    with pytest.raises(UsageError, match=r"(?s)takes pictures of 3 × 6 × 6, those of the data are 6 × 6 × 3.*\[6, 6, 3\]"):
+    with pytest.raises(UsageError, match=r"(?s)pictures of 3 × 6 × 6, those of the data are 6 × 6 × 3.*\[6, 6, 3\]"):
         train(data, network=network, **QUICK)
     grey = ImageData(images[..., 0], np.arange(40) % 2, ["a", "b"])
     network = Network(
