@@ -16,8 +16,8 @@ from neuronwise.network.layers import ActivationLayer, Dense, Dropout, Flatten, 
 
 from .networks import inputs, networks
 
-# Per property: half of the 1,000 networks that the promise speaks of are of each precision.
-MANY = settings(max_examples=500)
+# Of each precision some networks every time, and half of the 1,000 that the promise speaks of in the full run.
+SOME, MANY = settings(max_examples=80), settings(max_examples=500)
 
 
 def _gradients_by_torch(network: Network, x: Any) -> Any:
@@ -72,19 +72,33 @@ def _check(network: Network, tolerance: float) -> None:
     assert (difference <= 10 * tolerance * scale).all()
 
 
-@MANY
+@SOME
 @given(networks("float64"))
 def test_contributions_and_biases_sum_to_the_output_in_float64(network: Network) -> None:
     _check(network, 1e-12)
 
 
-@MANY
+@SOME
 @given(networks("float32"))
 def test_contributions_and_biases_sum_to_the_output_in_float32(network: Network) -> None:
     _check(network, 1e-5)
 
 
-@settings(max_examples=60)
+@pytest.mark.full
+@MANY
+@given(networks("float64"))
+def test_they_do_so_for_500_networks_in_float64(network: Network) -> None:
+    _check(network, 1e-12)
+
+
+@pytest.mark.full
+@MANY
+@given(networks("float32"))
+def test_they_do_so_for_500_networks_in_float32(network: Network) -> None:
+    _check(network, 1e-5)
+
+
+@settings(max_examples=30)
 @given(networks("float64"))
 def test_the_bias_terms_are_what_the_constants_come_to_not_the_rest_of_the_sum(network: Network) -> None:
     x = inputs(network)

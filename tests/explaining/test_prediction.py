@@ -48,7 +48,7 @@ def houses() -> tuple[FeatureEncoder, Any, pd.DataFrame]:
     return encoder, target.fit(table), frame
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(networks("float64"), st.booleans())
 def test_exact_explanations_are_gradient_times_input_and_add_up_in_every_layer(network: Network, moved: bool) -> None:
     x = inputs(network, 1)[0]
@@ -95,7 +95,7 @@ def test_integrated_gradients_by_a_slow_sum() -> None:
     network = Network([Dense(5, "tanh"), Dense(4, "gelu"), Dense(2, "softmax")], input_shape=3, seed=4, dtype="float64")
     x, origin = inputs(network, 2)
     told = explain_prediction(network, x, 1, baseline=origin)
-    n = 2000
+    n = 800
     slow, hidden = np.zeros(3), np.zeros(5)
     before = None
     for k in range(n):

@@ -21,7 +21,7 @@ torch: Any = pytest.importorskip("torch")
 nn = torch.nn
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(networks("float64"))
 def test_a_converted_network_is_explained_as_ours_is(network: Network) -> None:
     x = inputs(network, 1)[0]

@@ -101,7 +101,7 @@ def test_what_training_has_never_seen_is_flagged_once(houses: Any) -> None:
     assert "→ 10115 (never seen in training)" in told.changes[0]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(networks("float64"))
 def test_silencing_is_a_forward_pass_with_a_zero(network: Network) -> None:
     x = inputs(network, 1)[0]
