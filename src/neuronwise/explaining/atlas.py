@@ -96,6 +96,7 @@ class Atlas(Explanation):
         return draw_atlas(self)
 
 
+@np.errstate(all="ignore")  # inf and NaN are answers, not accidents
 def atlas(
     network: Network,
     X: ArrayLike | None = None,

@@ -185,6 +185,7 @@ class Detection(Explanation):
         return draw_detection(self)
 
 
+@np.errstate(all="ignore")  # inf and NaN are answers, not accidents
 def detects(
     network: Network,
     neuron: str,

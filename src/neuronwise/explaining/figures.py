@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 NEGATIVE, ZERO, POSITIVE = (217, 115, 26), (238, 240, 242), (42, 116, 184)
@@ -31,7 +31,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def signed_colormap() -> LinearSegmentedColormap:
+def signed_colormap() -> Colormap:
     """Return the scale of signed values for matplotlib; NaN is black, never a colour of the scale."""
     from matplotlib.colors import LinearSegmentedColormap
 

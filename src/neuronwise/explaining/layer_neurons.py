@@ -174,6 +174,7 @@ class LayerNeurons(Explanation):
         return draw_layer(self)
 
 
+@np.errstate(all="ignore")  # inf and NaN are answers, not accidents
 def layer_neurons(
     network: Network,
     layer: str,

@@ -206,6 +206,7 @@ def explain_neuron(network: Network, neuron: str, x: ArrayLike, *, meaning: Mean
     return of_trace(network, found, network.trace(batch), 0, meaning)
 
 
+@np.errstate(all="ignore")  # inf and NaN are answers, not accidents
 def of_trace(network: Network, found: Located, trace: Trace, row: int, meaning: Meaning | None = None) -> NeuronOnInput:
     """Return the same for a row of what a network computed for a batch."""
     meaning = Meaning.of(network) if meaning is None else meaning

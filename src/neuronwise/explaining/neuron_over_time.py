@@ -132,6 +132,7 @@ class NeuronOverTime(Explanation):
         return draw_over_time(self)
 
 
+@np.errstate(all="ignore")  # inf and NaN are answers, not accidents
 def neuron_over_time(
     recording: Recording,
     neuron: str,
