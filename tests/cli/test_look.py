@@ -134,3 +134,29 @@ def test_what_a_recording_lacks_is_told(trained: Command) -> None:
     assert outcome.code == 0
     assert "1 of 86 rows are damaged and left out" in outcome.err
     assert len(outcome.out.splitlines()) == 86
+
+
+def test_a_run_is_written_as_one_page(trained: Command, tmp_path: Path) -> None:
+    outcome = trained("export", "digits", "--html", tmp_path / "run.html")
+    assert outcome.code == 0, outcome.err
+    assert "run.html" in outcome.out
+    assert "240 rows of the data (test" in outcome.err
+    assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
+    redacted = trained("export", "digits", "--html", tmp_path / "redacted.html", "--redact")
+    assert "rows of the data" not in redacted.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "say what to write: --html FILE, or --parquet FOLDER"),
+        (["--html", "run.txt"], "must end in .html, got 'run.txt'"),
+        (["--html", "a.html", "--weights"], "--weights goes with --parquet"),
+        (["--parquet", "out", "--redact"], "--redact goes with --html"),
+        (["--html", "absent/run.html"], "cannot write 'absent/run.html'"),
+    ],
+)
+def test_an_export_that_cannot_be_is_told(trained: Command, arguments: list[str], part: str) -> None:
+    outcome = trained("export", "digits", *arguments)
+    assert outcome.code in (1, 2)
+    assert part in outcome.err

@@ -61,18 +61,65 @@ def history(run: str, name: str, as_csv: bool) -> None:
     tell_problems(recording)
 
 
-@click.command(short_help="Write a recording as Parquet files, for pandas, polars and DuckDB.")
+@click.command(short_help="Write a run as one interactive page, or as Parquet files for pandas, polars and DuckDB.")
 @click.argument("run")
 @click.option(
-    "--parquet", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write into."
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Page to write: the inspector.",
+)
+@click.option("--redact", is_flag=True, help="Leave rows of the data out of the page.")
+@click.option(
+    "--parquet", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder to write Parquet files into."
 )
 @click.option("--weights", is_flag=True, help="Also all weights of all stored steps, which are most of the bytes.")
-def export(run: str, folder: Path, weights: bool) -> None:
-    """Write the recording of RUN as Parquet files: neuronwise export latest --parquet out.
+def export(run: str, page: Path | None, redact: bool, folder: Path | None, weights: bool) -> None:
+    """Write RUN as one interactive page, or its recording as Parquet files.
 
-    steps.parquet (loss of every step), epochs.parquet, neurons.parquet (statistics of every neuron), layers.parquet
-    (norms and histograms), of a watched training metrics.parquet, and with --weights weights.parquet.
+    \b
+      neuronwise export latest --html run.html
+      neuronwise export latest --parquet out
+
+    The page shows the network think, neuron by neuron, at every moment of its training. It is one file of at most 10
+    MB that loads nothing: open it, e-mail it, print it. What had to be left out is said.
+
+    The Parquet files are steps.parquet (loss of every step), epochs.parquet, neurons.parquet (statistics of every
+    neuron), layers.parquet (norms and histograms), of a watched training metrics.parquet, and with --weights
+    weights.parquet.
     """
+    from neuronwise.errors import UsageError
+
+    if page is None and folder is None:
+        raise UsageError("say what to write: --html FILE, or --parquet FOLDER", where="neuronwise export")
+    if weights and folder is None:
+        raise UsageError("--weights goes with --parquet", where="--weights")
+    if redact and page is None:
+        raise UsageError("--redact goes with --html", where="--redact")
+    if page is not None:
+        _export_page(run, page, redact)
+    if folder is not None:
+        _export_parquet(run, folder, weights)
+
+
+def _export_page(run: str, page: Path, redact: bool) -> None:
+    from neuronwise.errors import NeuronwiseError, UsageError
+    from neuronwise.files import format_bytes
+    from neuronwise.running.inspector import write_inspector
+
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the name of the file must end in .html, got {str(page)!r:.200}", where="--html")
+    try:
+        said = write_inspector(run, page, redact=redact)
+    except OSError as error:
+        raise NeuronwiseError(f"cannot write {str(page)!r}: {error.strerror or error}", where="--html") from None
+    click.echo(f"{page}  {format_bytes(page.stat().st_size)}")
+    for sentence in said:
+        click.echo(sentence, err=True)
+
+
+def _export_parquet(run: str, folder: Path, weights: bool) -> None:
     from neuronwise.errors import NeuronwiseError
     from neuronwise.files import format_bytes
     from neuronwise.running import open_recording

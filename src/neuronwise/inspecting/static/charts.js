@@ -1,0 +1,123 @@
+// Lines and bars, in SVG and HTML.
+
+import { h, svg } from "./dom.js";
+import { figure, signed } from "./numbers.js";
+import { ticks } from "./scales.js";
+
+/**
+ * @typedef {{name: string, xs: ArrayLike<number>, ys: ArrayLike<number>, tone?: string}} Series
+ */
+
+/**
+ * Return a chart of lines over steps. What is not finite is no point of a line, but a mark at the top.
+ * @param {Series[]} series
+ * @param {{title: string, width: number, height: number, mark?: number, from?: number, to?: number, zero?: boolean,
+ *   bars?: {at: number, words: string}[], format?: (value: number) => string, digits?: number}} how
+ */
+export function lineChart(series, how) {
+  const { width, height } = how;
+  const pad = { left: 46, right: 8, top: 8, bottom: 16 };
+  let [low, high, first, last] = [Infinity, -Infinity, how.from ?? Infinity, how.to ?? -Infinity];
+  for (const { xs, ys } of series) {
+    for (let i = 0; i < ys.length; i++) {
+      if (how.from === undefined) first = Math.min(first, xs[i]);
+      if (how.to === undefined) last = Math.max(last, xs[i]);
+      if (!Number.isFinite(ys[i])) continue;
+      low = Math.min(low, ys[i]);
+      high = Math.max(high, ys[i]);
+    }
+  }
+  if (!(high >= low)) [low, high] = [0, 1];
+  if (how.zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
+  if (high === low) [low, high] = [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1];
+  if (!(last > first)) [first, last] = [first - 1, first + 1];
+  const X = (/** @type {number} */ x) => pad.left + ((x - first) / (last - first)) * (width - pad.left - pad.right);
+  const Y = (/** @type {number} */ y) => height - pad.bottom - ((y - low) / (high - low)) * (height - pad.top - pad.bottom);
+  const parts = [];
+  for (const y of ticks(low, high, Math.max(2, Math.floor(height / 34)))) {
+    parts.push(svg("line", { x1: pad.left, x2: width - pad.right, y1: Y(y), y2: Y(y), class: y === 0 ? "nw-axis" : "nw-grid" }));
+    parts.push(svg("text", { x: pad.left - 5, y: Y(y) + 3.5, class: "nw-tick", "text-anchor": "end" }, (how.format ?? figure)(y)));
+  }
+  parts.push(svg("text", { x: pad.left, y: height - 3, class: "nw-tick" }, figure(first, how.digits ?? 6)));
+  parts.push(svg("text", { x: width - pad.right, y: height - 3, class: "nw-tick", "text-anchor": "end" }, figure(last, how.digits ?? 6)));
+  for (const bar of how.bars ?? []) {
+    parts.push(svg("g", {}, svg("line", { x1: X(bar.at), x2: X(bar.at), y1: pad.top, y2: height - pad.bottom, class: "nw-bar-mark" }), svg("title", {}, bar.words)));
+  }
+  for (const { name, xs, ys, tone } of series) {
+    let path = "";
+    let pen = false;
+    for (let i = 0; i < ys.length; i++) {
+      if (!Number.isFinite(ys[i])) {
+        pen = false;
+        parts.push(svg("text", { x: X(xs[i]), y: pad.top + 6, class: "nw-odd", "text-anchor": "middle" }, Number.isNaN(ys[i]) ? "×" : "∞"));
+        continue;
+      }
+      path += `${pen ? "L" : "M"}${X(xs[i]).toFixed(1)},${Y(ys[i]).toFixed(1)}`;
+      pen = true;
+    }
+    parts.push(svg("path", { d: path || "M0,0", class: `nw-line ${tone ?? ""}` }, svg("title", {}, name)));
+    if (ys.length === 1 && Number.isFinite(ys[0])) parts.push(svg("circle", { cx: X(xs[0]), cy: Y(ys[0]), r: 3, class: "nw-point" }));
+  }
+  if (how.mark !== undefined && how.mark >= first && how.mark <= last) {
+    parts.push(svg("line", { x1: X(how.mark), x2: X(how.mark), y1: pad.top, y2: height - pad.bottom, class: "nw-now" }));
+  }
+  return svg("svg", { class: "nw-chart", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": how.title }, ...parts);
+}
+
+/**
+ * Return an activation function's curve with the point where the neuron is.
+ * @param {(z: number) => number} f
+ * @param {number} z
+ * @param {{title: string, width: number, height: number}} how
+ */
+export function curveChart(f, z, how) {
+  const reach = Math.max(4, Number.isFinite(z) ? Math.abs(z) * 1.25 : 4);
+  const xs = Array.from({ length: 121 }, (_, i) => -reach + (2 * reach * i) / 120);
+  const ys = xs.map(f);
+  const chart = lineChart([{ name: how.title, xs, ys }], { ...how, from: -reach, to: reach, zero: true, digits: 2 });
+  if (Number.isFinite(z)) {
+    const [low, high] = [Math.min(0, ...ys), Math.max(0, ...ys)];
+    const x = 46 + ((z + reach) / (2 * reach)) * (how.width - 54);
+    const y = how.height - 16 - ((f(z) - low) / (high - low || 1)) * (how.height - 24);
+    chart.append(svg("line", { x1: x, x2: x, y1: y, y2: how.height - 16, class: "nw-drop" }));
+    chart.append(svg("circle", { cx: x, cy: y, r: 5, class: "nw-point" }));
+  }
+  return chart;
+}
+
+/**
+ * Return a bar of a signed value from a middle line, with its sign.
+ * @param {number} value
+ * @param {number} limit
+ */
+export function signedBar(value, limit) {
+  const share = Number.isFinite(value) && limit > 0 ? Math.min(1, Math.abs(value) / limit) * 50 : 50;
+  const fill = h("span", { class: value < 0 ? "nw-fill nw-negative" : value > 0 ? "nw-fill nw-positive" : "nw-fill nw-oddfill" });
+  fill.style.width = `${share}%`;
+  fill.style.left = value < 0 ? `${50 - share}%` : "50%";
+  return h("span", { class: "nw-bar", "aria-hidden": "true" }, fill);
+}
+
+/**
+ * Return named bars, from a middle line or, where none is negative, from the left.
+ * @param {{name: string, value: number, words?: string, strong?: boolean}[]} rows
+ * @param {number} [limit]
+ */
+export function barList(rows, limit) {
+  const largest = limit ?? rows.reduce((most, row) => Math.max(most, Number.isFinite(row.value) ? Math.abs(row.value) : 0), 0);
+  const oneSided = rows.every((row) => !(row.value < 0));
+  return h(
+    "ul", { class: "nw-bars" },
+    ...rows.map((row) => {
+      let bar;
+      if (oneSided) {
+        const fill = h("span", { class: "nw-fill nw-positive" });
+        fill.style.width = `${largest > 0 ? Math.min(100, (100 * row.value) / largest) : 0}%`;
+        fill.style.left = "0";
+        bar = h("span", { class: "nw-bar", "aria-hidden": "true" }, fill);
+      } else bar = signedBar(row.value, largest);
+      return h("li", { class: row.strong ? "nw-strong" : null }, h("span", { class: "nw-barname" }, row.name), bar,
+        h("span", { class: "nw-num" }, row.words ?? (oneSided ? figure(row.value) : signed(row.value))));
+    }),
+  );
+}

@@ -1,0 +1,195 @@
+// Where everything of the network stands in its picture: pure geometry, no drawing.
+
+import { pictureStrides, product, unitsOf } from "./forward.js";
+import { formatOf } from "./sums.js";
+
+/**
+ * @typedef {{index: number, form: "picture" | "rows" | "dots" | "tiles" | "maps", x: number, y: number, w: number,
+ *   h: number, count: number, shown: number[], columns: number, cell: number, group: number, rows?: number,
+ *   labelled?: boolean}} Panel a layer in the picture. `index` −1 is the input. `count` neurons, of which `shown` are
+ *   drawn, in cells of so many pixels, in so many columns; in tiles a cell may stand for a `group` of neurons
+ * @typedef {{panels: Panel[], width: number, height: number, across: boolean}} Layout
+ */
+
+const LABEL = 24;
+const MOST_DOTS = 64;
+const MOST_CELLS = 4096;
+const MOST_MAPS = 64;
+
+/**
+ * Return the layers that are drawn: those that only hand on what they got are not.
+ * @param {import("./forward.js").Net} net
+ */
+export function drawnLayers(net) {
+  return net.layers.map((layer, index) => ({ layer, index })).filter(({ layer }) => layer.kind !== "Flatten" && layer.kind !== "Dropout");
+}
+
+/**
+ * Return where everything stands in a picture of so many pixels' width: layers from left to right, or on narrow
+ * pages from top to bottom.
+ * @param {import("./forward.js").Net} net
+ * @param {any} inputs what the inputs are
+ * @param {number} width
+ * @param {number[]} [rows] inputs of a table that are drawn
+ * @returns {Layout}
+ */
+export function layOut(net, inputs, width, rows = []) {
+  const layers = drawnLayers(net);
+  const across = width >= 620 && layers.length <= Math.max(4, Math.floor(width / 130));
+  const height = across ? Math.max(400, Math.min(620, width * 0.5)) : 0;
+  const panels = [inputPanel(net, inputs, rows, across, width, height)];
+  const last = layers[layers.length - 1].index;
+  for (const { layer, index } of layers) panels.push(layerPanel(layer, index, index === last, across, width, height));
+  if (across) {
+    const labels = 112; // to the right of the outputs stand their names
+    const gap = (width - labels - 8 - panels.reduce((all, panel) => all + panel.w, 0)) / Math.max(panels.length - 1, 1);
+    let x = 4;
+    const tallest = Math.max(height, ...panels.map((panel) => panel.h + LABEL + 12));
+    for (const panel of panels) {
+      panel.x = x;
+      panel.y = LABEL + Math.max(0, (tallest - LABEL - panel.h) / 2);
+      x += panel.w + Math.max(gap, 18);
+    }
+    return { panels, width: Math.max(width, x - Math.max(gap, 18) + labels), height: tallest, across };
+  }
+  let y = 0;
+  for (const panel of panels) {
+    panel.x = Math.max(0, (width - panel.w) / 2);
+    panel.y = y + LABEL;
+    y += panel.h + LABEL + 40;
+  }
+  return { panels, width, height: y - 14, across };
+}
+
+/**
+ * @param {import("./forward.js").Net} net
+ * @param {any} inputs
+ * @param {number[]} rows
+ * @param {boolean} across
+ * @param {number} width
+ * @param {number} height
+ * @returns {Panel}
+ */
+function inputPanel(net, inputs, rows, across, width, height) {
+  const count = product(net.input_shape);
+  const base = { index: -1, x: 0, y: 0, count, shown: /** @type {number[]} */ ([]), columns: 1, cell: 0, group: 1 };
+  if (inputs.kind === "picture") {
+    const [h, w] = inputs.shape;
+    const side = across ? Math.min(220, width * 0.22) : Math.min(180, width * 0.55);
+    const cell = side / Math.max(h, w);
+    return { ...base, form: "picture", cell, columns: w, w: cell * w, h: cell * h, rows: h };
+  }
+  const cell = across ? Math.max(15, Math.min(26, (height - 40) / Math.max(rows.length, 1))) : 19;
+  return { ...base, form: "rows", shown: rows, cell, w: across ? Math.min(230, width * 0.3) : Math.min(width, 340), h: cell * rows.length };
+}
+
+/**
+ * @param {import("./forward.js").Layer} layer
+ * @param {number} index
+ * @param {boolean} isLast
+ * @param {boolean} across
+ * @param {number} width
+ * @param {number} height
+ * @returns {Panel}
+ */
+function layerPanel(layer, index, isLast, across, width, height) {
+  const { count } = unitsOf(layer);
+  const base = { index, x: 0, y: 0, count, shown: Array.from({ length: Math.min(count, MOST_CELLS) }, (_, i) => i), columns: 1, cell: 0, group: 1 };
+  if (layer.output_shape.length > 1) {
+    const s = pictureStrides(layer.output_shape, formatOf(layer));
+    const shown = base.shown.slice(0, MOST_MAPS);
+    const room = across ? Math.min(190, width * 0.2) : width - 8;
+    const columns = Math.max(1, Math.min(shown.length, across ? Math.ceil(Math.sqrt(shown.length / 2)) : Math.floor(room / 46)));
+    const cell = Math.min(across ? 64 : 56, room / columns, across ? (height - 40) / Math.ceil(shown.length / columns) : 99);
+    return { ...base, form: "maps", shown, columns, cell, w: cell * columns, h: cell * Math.ceil(shown.length / columns) * Math.min(1, s.rows / s.columns || 1) };
+  }
+  if (count <= MOST_DOTS) {
+    if (isLast && !across) {
+      const cell = 24; // each with its name and bar beside it
+      return { ...base, form: "dots", cell, w: Math.min(width, 320), h: cell * count, labelled: true };
+    }
+    if (across) {
+      const columns = Math.ceil(count / 22);
+      const cell = Math.max(13, Math.min(34, (height - 50) / Math.ceil(count / columns)));
+      return { ...base, form: "dots", columns, cell, w: cell * columns, h: cell * Math.ceil(count / columns), labelled: isLast };
+    }
+    const cell = Math.max(20, Math.min(34, (width - 8) / count));
+    const columns = Math.max(1, Math.min(count, Math.floor((width - 8) / cell)));
+    return { ...base, form: "dots", columns, cell, w: cell * columns, h: cell * Math.ceil(count / columns) };
+  }
+  const group = Math.ceil(count / MOST_CELLS);
+  const cells = Math.ceil(count / group);
+  const shown = Array.from({ length: cells }, (_, i) => i * group);
+  const across2 = across ? Math.min(170, width * 0.17) : width - 8;
+  const columns = across ? Math.max(4, Math.ceil(Math.sqrt(cells / 2.4))) : Math.max(8, Math.min(cells, Math.floor(across2 / Math.max(6, Math.sqrt((across2 * 200) / cells)))));
+  const cell = Math.max(2, Math.min(20, across2 / columns, across ? (height - 50) / Math.ceil(cells / columns) : 20));
+  return { ...base, form: "tiles", group, shown, columns, cell, w: cell * columns, h: cell * Math.ceil(cells / columns) };
+}
+
+/**
+ * Return the middle of a neuron (of an input) in the picture.
+ * @param {Panel} panel
+ * @param {number} unit a neuron of the layer; of the input the index of the input
+ * @returns {[number, number] | null} null where it is not drawn
+ */
+export function positionOf(panel, unit) {
+  if (panel.form === "picture") {
+    const channels = panel.count / (panel.columns * (panel.rows ?? 1));
+    const pixel = Math.floor(unit / channels);
+    return [panel.x + ((pixel % panel.columns) + 0.5) * panel.cell, panel.y + (Math.floor(pixel / panel.columns) + 0.5) * panel.cell];
+  }
+  if (panel.form === "rows") {
+    const at = panel.shown.indexOf(unit);
+    return at < 0 ? null : [panel.x + panel.w, panel.y + (at + 0.5) * panel.cell];
+  }
+  const at = Math.floor(unit / panel.group);
+  if (at >= panel.shown.length) return null;
+  if (panel.labelled && panel.columns === 1 && panel.w > 60) return [panel.x + panel.cell / 2, panel.y + (at + 0.5) * panel.cell];
+  const rowHeight = panel.h / Math.ceil(panel.shown.length / panel.columns);
+  return [panel.x + ((at % panel.columns) + 0.5) * panel.cell, panel.y + (Math.floor(at / panel.columns) + 0.5) * rowHeight];
+}
+
+/**
+ * Return which neuron (input) of which panel is at a point; null where there is none.
+ * @param {Layout} layout
+ * @param {number} x
+ * @param {number} y
+ * @returns {{panel: Panel, unit: number} | null}
+ */
+export function unitAt(layout, x, y) {
+  for (const panel of layout.panels) {
+    const slack = panel.form === "dots" ? 4 : 0;
+    if (x < panel.x - slack || y < panel.y - slack || x >= panel.x + panel.w + slack || y >= panel.y + panel.h + slack) continue;
+    const row = Math.max(0, Math.floor((y - panel.y) / (panel.form === "maps" ? panel.h / Math.ceil(panel.shown.length / panel.columns) : panel.cell)));
+    if (panel.form === "rows") return row < panel.shown.length ? { panel, unit: panel.shown[row] } : null;
+    const labelled = panel.labelled && panel.columns === 1 && panel.w > 60;
+    const column = labelled ? 0 : Math.min(panel.columns - 1, Math.max(0, Math.floor((x - panel.x) / panel.cell)));
+    const at = row * panel.columns + column;
+    if (panel.form === "picture") {
+      const channels = panel.count / (panel.columns * (panel.rows ?? 1));
+      return at * channels < panel.count ? { panel, unit: at * channels } : null;
+    }
+    return at < panel.shown.length ? { panel, unit: panel.shown[at] } : null;
+  }
+  return null;
+}
+
+/**
+ * Return the places of the values of the largest size, largest first; NaN counts as largest.
+ * @param {ArrayLike<number>} values
+ * @param {number} count
+ */
+export function strongest(values, count) {
+  const sizes = Float64Array.from(values, (value) => (Number.isNaN(value) ? Infinity : Math.abs(value)));
+  let least = 0;
+  if (sizes.length > count) {
+    const sample = sizes.length > 20000 ? sizes.filter((_, i) => i % Math.floor(sizes.length / 10000) === 0) : sizes.slice();
+    sample.sort();
+    // A little below where the limit must be, so that enough are left to be sorted.
+    least = sample[Math.max(0, Math.floor(sample.length * (1 - (1.5 * count) / sizes.length)) - 8)];
+  }
+  let found = [];
+  for (let i = 0; i < sizes.length; i++) if (sizes[i] >= least && sizes[i] > 0) found.push(i);
+  found.sort((p, q) => sizes[q] - sizes[p] || p - q);
+  return found.slice(0, count);
+}

@@ -1,0 +1,233 @@
+// Joins the views: what changes in the store is shown everywhere. One entry, `render`, for a page and for a notebook.
+
+import { h, refill } from "./dom.js";
+import { drawnLayers } from "./layout.js";
+import { Model } from "./model.js";
+import { figure, visible, whole } from "./numbers.js";
+import { PALETTES } from "./scales.js";
+import { fromAddress, Store, toAddress } from "./state.js";
+import { InputView } from "./input_view.js";
+import { LayerView } from "./layer_view.js";
+import { NetworkView } from "./network_view.js";
+import { NeuronView } from "./neuron_view.js";
+import { changesInWords, PredictionView } from "./prediction_view.js";
+import { TimeView } from "./time_view.js";
+import { Tour } from "./tour.js";
+
+const KEYS = [
+  ["arrows", "in the picture: move between neurons and layers"], ["Enter", "open the neuron that is framed"], ["Esc", "back to the picture"],
+  ["Home, End", "first and last step"], ["Page Up, Page Down", "ten steps back, ten on"], ["[ and ]", "one step back, one on"], ["Space", "play the training, stop"],
+  ["n and p", "next and previous example"], ["1, 2, 3", "neuron, layer, answer"], ["?", "this list"],
+];
+
+/**
+ * Show a run in an element. `model.get("payload")` gives the data; `model.askStep`, where there is one, any other step.
+ * @param {{model: any, el: HTMLElement, signal?: AbortSignal, address?: boolean}} host
+ * @returns {() => void} takes all of it away again
+ */
+export function render({ model: host, el, signal: outer, address = false }) {
+  const control = new AbortController();
+  const { signal } = control;
+  outer?.addEventListener("abort", () => control.abort(), { once: true });
+  let model;
+  try {
+    model = new Model(host.get("payload"));
+  } catch (error) {
+    refill(el, h("p", { class: "nw-failed" }, `The data of this page cannot be read: ${error instanceof Error ? error.message : error}. Write the page again: neuronwise export RUN --html FILE`));
+    return () => control.abort();
+  }
+  el.classList.add("nw-root");
+  const first = drawnLayers(model.net).find(({ layer }) => layer.parameters.W) ?? drawnLayers(model.net)[0];
+  const start = { step: model.delivered, example: model.examples.count ? 0 : -1, layer: first.index, neuron: 0, row: -1, column: -1, view: "neuron", links: "weights", focus: "" };
+  if (address) Object.assign(start, checked(fromAddress(location.hash), model));
+  const store = new Store(start);
+
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const theme = { palette: PALETTES.light, dark: false, still: still.matches };
+  /** @type {"" | "light" | "dark"} */
+  let forced = "";
+  const choose = () => {
+    theme.dark = forced ? forced === "dark" : dark.matches;
+    theme.palette = theme.dark ? PALETTES.dark : PALETTES.light;
+    theme.still = still.matches;
+    el.setAttribute("data-theme", theme.dark ? "dark" : "light");
+  };
+  choose();
+
+  const { run } = model.payload;
+  const places = Object.fromEntries(["input", "network", "panel", "time", "tour", "help", "changes"].map((name) => [name, h("div", { class: `nw-${name}` })]));
+  const tabs = [["neuron", "Neuron"], ["layer", "Layer"], ["answer", "Answer"], ["about", "About"]];
+  const tabList = h("div", { class: "nw-tabs", role: "tablist", "aria-label": "What is shown below" }, ...tabs.map(([view, words]) => h("button", {
+    type: "button", role: "tab", id: `nw-tab-${view}`, "aria-controls": "nw-panel", signal, on: { click: () => store.set({ view }), keydown: (/** @type {KeyboardEvent} */ event) => tabKey(event, view) },
+  }, words)));
+  places.panel.id = "nw-panel";
+  places.panel.setAttribute("role", "tabpanel");
+  const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${name.replaceAll("_", " ")} ${figure(Number(value), 4)}`).join(", ");
+  refill(el,
+    h("header", { class: "nw-header" },
+      h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${run.status.replaceAll("_", " ")}` : ""}`)),
+      h("div", { class: "nw-line" },
+        h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour"),
+        h("button", { type: "button", "aria-label": "Light or dark", signal, on: { click: () => { forced = theme.dark ? "light" : "dark"; choose(); everything(); } } }, "◐"),
+        h("button", { type: "button", "aria-label": "Keys", signal, on: { click: () => help() } }, "?"))),
+    places.tour, places.help,
+    h("main", { class: "nw-main" },
+      h("section", { class: "nw-card nw-inputcard", "aria-label": "What the network is shown" }, places.input),
+      h("section", { class: "nw-card nw-networkcard", "aria-label": "The network" }, places.network),
+      h("section", { class: "nw-card nw-panelcard" }, tabList, places.changes, places.panel)),
+    h("footer", { class: "nw-card nw-footer", "aria-label": "Time" }, places.time));
+
+  const tour = new Tour(places.tour, model, store, signal);
+  const time = new TimeView(places.time, model, store, theme, signal);
+  const network = new NetworkView(places.network, model, store, theme, signal);
+  const input = new InputView(places.input, model, store, theme, signal);
+  const panels = new Map([
+    ["neuron", new NeuronView(places.panel, model, store, theme, signal)],
+    ["layer", new LayerView(places.panel, model, store, theme, signal)],
+    ["answer", new PredictionView(places.panel, model, store, theme, signal)],
+    ["about", new AboutView(places.panel, model)],
+  ]);
+  const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
+
+  const showPanel = () => {
+    const view = shownView();
+    for (const tab of tabList.children) {
+      const isChosen = tab.id === `nw-tab-${view}`;
+      tab.setAttribute("aria-selected", String(isChosen));
+      tab.setAttribute("tabindex", isChosen ? "0" : "-1");
+    }
+    places.panel.setAttribute("aria-labelledby", `nw-tab-${view}`);
+    panels.get(view)?.update();
+    refill(places.changes, model.isChanged ? h("p", { class: "nw-warning" }, `${changesInWords(model)} by hand. `, h("button", { type: "button", signal, on: { click: () => { model.restore(); store.set({ focus: `restored ${model.changes}` }); } } }, "Restore the network")) : null);
+  };
+  const everything = () => {
+    network.update();
+    input.update();
+    time.update();
+    input.drawPad();
+    showPanel();
+  };
+
+  let due = 0;
+  let asked = -1;
+  store.listen((now, before) => {
+    if (address) history.replaceState(null, "", `#${toAddress(now)}`);
+    if (now.step !== before.step && !model.has(now.step) && host.askStep && asked !== now.step) {
+      asked = now.step;
+      window.setTimeout(() => {
+        if (store.now.step !== now.step) return;
+        host.askStep(now.step).then((/** @type {any} */ found) => {
+          model.take(now.step, found.parameters, found.buffers);
+          model.changed();
+          if (store.now.step === now.step && !signal.aborted) everything();
+        }).catch((/** @type {Error} */ error) => { places.help.textContent = `Step ${now.step} cannot be shown: ${error.message}`; });
+      }, 60);
+    }
+    // Many changes within a frame are drawn once; the panel, which is dearer, follows while a slider moves.
+    if (due) return;
+    due = requestAnimationFrame(() => {
+      due = 0;
+      network.update();
+      time.update();
+      input.update();
+      showPanel();
+      if (store.now.focus === "panel") {
+        /** @type {HTMLElement | null} */ (places.panel.querySelector("h2"))?.focus();
+        store.now.focus = "";
+      }
+    });
+    if (now.example !== before.example) network.pulse();
+  }, signal);
+
+  /** @param {KeyboardEvent} event @param {string} view */
+  function tabKey(event, view) {
+    const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (!by) return;
+    const at = (tabs.findIndex(([name]) => name === view) + by + tabs.length) % tabs.length;
+    store.set({ view: tabs[at][0] });
+    /** @type {HTMLElement} */ (tabList.children[at]).focus();
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function help() {
+    const open = places.help.childElementCount > 0;
+    refill(places.help, open ? null : h("section", { class: "nw-card" }, h("h3", {}, "Keys"), h("dl", { class: "nw-keys" }, ...KEYS.flatMap(([key, words]) => [h("dt", {}, key), h("dd", {}, words)]))));
+  }
+
+  el.addEventListener("keydown", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName);
+    if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      /** @type {Record<string, () => void>} */
+      const acts = {
+        "?": help, Home: () => time.go(0), End: () => time.go(model.steps.length - 1), PageUp: () => time.go(time.at() - 10), PageDown: () => time.go(time.at() + 10),
+        "[": () => time.go(time.at() - 1), "]": () => time.go(time.at() + 1),
+        n: () => model.examples.count && input.move(1), p: () => model.examples.count && input.move(-1),
+        1: () => store.set({ view: "neuron" }), 2: () => store.set({ view: "layer" }), 3: () => store.set({ view: "answer" }),
+        Escape: () => { tour.end(); refill(places.help); network.canvas.focus(); },
+      };
+      if (!["BUTTON", "SUMMARY"].includes(target.tagName)) acts[" "] = () => time.play();
+      const act = Object.hasOwn(acts, event.key) ? acts[event.key] : undefined;
+      if (act) {
+        act();
+        event.preventDefault();
+      }
+    }
+    event.stopPropagation(); // a notebook around it has keys of its own
+  }, { signal });
+  for (const query of [dark, still]) query.addEventListener("change", () => { choose(); everything(); }, { signal });
+  everything();
+  return () => {
+    control.abort();
+    if (due) cancelAnimationFrame(due);
+    refill(el);
+  };
+}
+
+/**
+ * Leave out what an address says wrongly of this run.
+ * @param {Partial<import("./state.js").Selection>} found
+ * @param {Model} model
+ */
+function checked(found, model) {
+  const drawn = drawnLayers(model.net).map(({ index }) => index);
+  if (found.layer !== undefined && !drawn.includes(found.layer)) delete found.layer;
+  const layer = model.net.layers[found.layer ?? drawn[0]];
+  if (found.neuron !== undefined && (found.neuron < 0 || found.neuron >= layer.neurons)) delete found.neuron;
+  if (found.example !== undefined && (found.example < 0 || found.example >= model.examples.count)) delete found.example;
+  if (found.step !== undefined && !model.steps.includes(found.step)) delete found.step;
+  return found;
+}
+
+/** What is in the page, and what is not. */
+class AboutView {
+  /** @param {Element} root @param {Model} model */
+  constructor(root, model) {
+    this.root = root;
+    this.model = model;
+  }
+
+  update() {
+    const { payload, examples } = this.model;
+    const shown = payload.examples;
+    refill(this.root, h("h2", { tabindex: "-1" }, "What is in this page"),
+      h("ul", {},
+        h("li", {}, `Weights at ${whole(this.model.steps.length)} steps${this.model.steps.length > 1 ? `, ${whole(this.model.steps[0])} to ${whole(this.model.steps[this.model.steps.length - 1])}` : ""}; delivered is that of step ${whole(this.model.delivered)}.`),
+        h("li", {}, shown ? `${whole(examples.count)} of ${whole(shown.of)} ${({ test: "held-out", validation: "validation", train: "training" })[/** @type {"test"} */ (shown.part)] ?? shown.part} rows of the data, ${whole(shown.bytes)} bytes.` : payload.redacted ? "No rows of the data: the page was made with --redact." : "No rows of the data."),
+        ...(payload.notes ?? []).map((/** @type {string} */ note) => h("li", {}, visible(note, 400))),
+        ...((payload.training?.problems ?? []).map((/** @type {string} */ problem) => h("li", {}, `The recording: ${visible(problem, 400)}`))),
+        h("li", {}, "Nothing is loaded from anywhere, and nothing you draw or type leaves this page.")),
+      h("p", { class: "nw-note" }, "Answers, sums and contributions are computed here, by the same forward pass as in Python."));
+  }
+}
+
+/** Show the data that stands in the page itself. */
+export function startPage() {
+  const place = /** @type {HTMLElement} */ (document.getElementById("neuronwise"));
+  const data = /** @type {HTMLElement} */ (document.getElementById("neuronwise-data"));
+  const payload = JSON.parse(data.textContent ?? "null");
+  const values = new Map([["payload", payload]]);
+  render({ model: { get: (/** @type {string} */ key) => values.get(key) }, el: place });
+}

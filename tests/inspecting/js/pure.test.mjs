@@ -1,0 +1,289 @@
+// The pure modules of the front end, run by node: `node --test`.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+
+const STATIC = pathToFileURL(`${process.env.NEURONWISE_STATIC}/`);
+const load = (name) => import(new URL(`${name}.js`, STATIC));
+const { fromHalf, unpack } = await load("decode");
+const { figure, percent, signed, visible } = await load("numbers");
+const { glyph, largestSize, PALETTES, signedColour, ticks } = await load("scales");
+const { forward, normalDistribution } = await load("forward");
+const { gradients } = await load("backward");
+const { neuronSum, topTerms } = await load("sums");
+const { dateParts, decodeCell, encodeCell } = await load("encode");
+const { likeTraining, rasterise, unexplained } = await load("drawing");
+const { drawnLayers, layOut, positionOf, strongest, unitAt } = await load("layout");
+const { fromAddress, Store, toAddress } = await load("state");
+const { Model } = await load("model");
+
+const vectors = JSON.parse(readFileSync(process.env.NEURONWISE_VECTORS, "utf8"));
+const near = (found, expected, tolerance, words) => {
+  if (Number.isNaN(expected)) return assert.ok(Number.isNaN(found), `${words}: ${found} is not NaN`);
+  if (!Number.isFinite(expected)) return assert.equal(found, expected, words);
+  return assert.ok(Math.abs(found - expected) <= tolerance * Math.max(1, Math.abs(expected)), `${words}: ${found} is not ${expected}`);
+};
+
+for (const network of vectors.networks) {
+  test(`the forward pass equals NumPy's: ${network.name}`, () => {
+    const [parameters, buffers] = [unpack(network.parameters), unpack(network.buffers)];
+    network.inputs.forEach((input, row) => {
+      const trace = forward(network.net, parameters, buffers, unpack(input.x));
+      trace.forEach((layer, index) => {
+        const expected = input.layers[index];
+        for (const key of ["z", "a"]) {
+          if (expected[key] === null) continue;
+          const values = unpack(expected[key]);
+          assert.equal(layer[key].length, values.length);
+          values.forEach((value, i) => near(layer[key][i], value, 1e-5, `row ${row}, ${network.net.layers[index].name}.${key}[${i}]`));
+        }
+      });
+    });
+  });
+
+  test(`every neuron's sum adds up to its z: ${network.name}`, () => {
+    const [parameters, buffers] = [unpack(network.parameters), unpack(network.buffers)];
+    const trace = forward(network.net, parameters, buffers, unpack(network.inputs[0].x));
+    network.net.layers.forEach((layer, index) => {
+      for (let neuron = 0; neuron < Math.min(layer.neurons, 40); neuron++) {
+        const sum = neuronSum(layer, parameters, buffers, trace[index], neuron, [1, 1]);
+        if (!sum || !Number.isFinite(sum.z)) continue;
+        assert.ok(Math.abs(sum.gap) <= sum.tolerance, `${layer.name}[${neuron}] misses by ${sum.gap}, may by ${sum.tolerance}`);
+        const { top, rest } = topTerms(sum, 3);
+        near(top.reduce((all, term) => all + term.product, rest) + sum.bias, sum.z, 1e-5, "top and rest");
+      }
+    });
+  });
+
+  if (network.smooth) {
+    test(`gradients equal differences: ${network.name}`, () => {
+      const [parameters, buffers] = [unpack(network.parameters), unpack(network.buffers)];
+      const x = unpack(network.inputs[0].x);
+      const last = network.net.layers.length - 1;
+      const [dx] = gradients(network.net, parameters, buffers, forward(network.net, parameters, buffers, x), 1);
+      for (let i = 0; i < x.length; i += Math.max(1, Math.floor(x.length / 12))) {
+        const moved = (by) => {
+          const other = x.slice();
+          other[i] += by;
+          return forward(network.net, parameters, buffers, other)[last].z[1];
+        };
+        near(dx[i], (moved(0.01) - moved(-0.01)) / 0.02, 2e-2, `d z / d x[${i}]`);
+      }
+    });
+  }
+}
+
+test("a changed sum is found", () => {
+  const network = vectors.networks[0];
+  const [parameters, buffers] = [unpack(network.parameters), unpack(network.buffers)];
+  const trace = forward(network.net, parameters, buffers, unpack(network.inputs[0].x));
+  trace[0].z[0] += 0.01;
+  const sum = neuronSum(network.net.layers[0], parameters, buffers, trace[0], 0);
+  assert.ok(Math.abs(sum.gap) > sum.tolerance);
+});
+
+test("numbers of 16 bits are what IEEE 754 says", () => {
+  for (const [bits, value] of [[0x3c00, 1], [0xc000, -2], [0x0001, 2 ** -24], [0x7bff, 65504], [0x7c00, Infinity], [0xfc00, -Infinity], [0x3555, 0.333251953125]]) {
+    assert.equal(fromHalf(bits), value);
+  }
+  assert.ok(Number.isNaN(fromHalf(0x7e00)));
+});
+
+test("an array of the wrong length is refused", () => {
+  assert.throws(() => unpack({ dtype: "float32", shape: [3], data: btoa("12345678") }), /should have 12 bytes, it has 8/);
+  assert.throws(() => unpack({ dtype: "complex128", shape: [1], data: "" }), /complex128/);
+});
+
+test("arrays of every type come as Python wrote them", () => {
+  for (const { packed, values } of vectors.arrays) unpack(packed).forEach((value, i) => near(value, values[i] === null ? NaN : values[i], 1e-3, packed.dtype));
+});
+
+test("numbers read as a person writes them", () => {
+  assert.equal(figure(2570), "2,570");
+  assert.equal(figure(512345.67, 5), "512,346");
+  assert.equal(figure(-0.01234), "−0.0123");
+  assert.equal(figure(NaN), "NaN");
+  assert.equal(figure(-Infinity), "−∞");
+  assert.equal(figure(3.2e-9), "3.2e−9");
+  assert.equal(figure(0), "0");
+  assert.equal(signed(0.5), "+0.5");
+  assert.equal(percent(1e-9), "< 0.01 %");
+  assert.equal(percent(0.25), "25 %");
+});
+
+test("hostile names are seen as what they are", () => {
+  assert.equal(visible("a\u202eb"), "a⟨U+202E⟩b");
+  assert.equal(visible("\u001b[31mred"), "⟨U+001B⟩[31mred");
+  assert.match(visible("x".repeat(10000)), /^x{60}… \(10,000 characters\)$/);
+  assert.equal(visible(""), "“”");
+  assert.equal(visible("</script><img onerror=alert(1)>"), "</script><img onerror=alert(1)>");
+});
+
+test("colours are symmetric at zero and not finite values have none of them", () => {
+  for (const palette of Object.values(PALETTES)) {
+    assert.deepEqual(signedColour(0, 1, palette), palette.zero);
+    assert.deepEqual(signedColour(1, 1, palette), palette.positive);
+    assert.deepEqual(signedColour(-1, 1, palette), palette.negative);
+    assert.deepEqual(signedColour(NaN, 1, palette), palette.odd);
+    const way = (value) => Math.hypot(...signedColour(value, 1, palette).map((v, i) => v - palette.zero[i])) / Math.hypot(...signedColour(Math.sign(value), 1, palette).map((v, i) => v - palette.zero[i]));
+    assert.ok(Math.abs(way(0.3) - way(-0.3)) < 0.02);
+  }
+  assert.equal(glyph(-2), "−");
+  assert.equal(glyph(NaN), "×");
+  assert.equal(largestSize([1, -3, NaN, Infinity]), 3);
+  assert.deepEqual(ticks(0, 1, 4), [0, 0.5, 1]);
+});
+
+test("the two signs stay apart for people who see colours otherwise", () => {
+  // Viénot, Brettel and Mollon (1999) for protanopia and deuteranopia; Brettel et al. (1997) in the linear form of
+  // Machado, Oliveira and Fernandes (2009), severity 1, for tritanopia.
+  const matrices = {
+    protanopia: [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
+    deuteranopia: [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],
+    tritanopia: [1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.3039],
+  };
+  const linear = (v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+  const gamma = (v) => 255 * (v <= 0.0031308 ? 12.92 * v : 1.055 * Math.max(v, 0) ** (1 / 2.4) - 0.055);
+  for (const palette of Object.values(PALETTES)) {
+    for (const [name, m] of Object.entries(matrices)) {
+      const seen = (colour) => { const c = colour.map(linear); return [0, 1, 2].map((i) => gamma(m[3 * i] * c[0] + m[3 * i + 1] * c[1] + m[3 * i + 2] * c[2])); };
+      const apart = (p, q) => Math.hypot(...seen(p).map((v, i) => v - seen(q)[i]));
+      assert.ok(apart(palette.negative, palette.positive) > 110, name);
+      assert.ok(apart(palette.negative, palette.zero) > 60, `${name}, negative and zero`);
+      assert.ok(apart(palette.positive, palette.zero) > 60, `${name}, positive and zero`);
+    }
+  }
+});
+
+test("rows are encoded as the encoder in Python does, and read back", () => {
+  for (const { columns, rows } of vectors.tables) {
+    for (const { cells, x } of rows) {
+      const expected = unpack(x);
+      const found = new Float32Array(expected.length);
+      columns.forEach((column, k) => {
+        const back = decodeCell(column, expected);
+        assert.equal(back.missing, cells[k].missing, column.name);
+        if (!cells[k].missing && typeof cells[k].value === "number") near(back.value, cells[k].value, 1e-4, column.name);
+        else if (!cells[k].missing) assert.equal(back.value, cells[k].value, column.name);
+        encodeCell(column, cells[k], found);
+      });
+      expected.forEach((value, i) => near(found[i], value, 1e-5, `input ${i}`));
+    }
+  }
+});
+
+test("the parts of a date", () => {
+  assert.deepEqual(dateParts("2024-03-08", "2023-12-31"), { year: 2024, month: 3, "day of year": 68, "days since first": 68, hour: 0 });
+  assert.equal(dateParts("2024-12-31T18:30", "2024-01-01").hour, 18.5);
+  assert.equal(dateParts("2024-12-31", "2024-01-01")["day of year"], 366);
+});
+
+test("Φ(z) is right in both tails and at zero", () => {
+  assert.equal(normalDistribution(0), 0.5);
+  near(normalDistribution(1), 0.841344746068543, 1e-12, "1");
+  near(normalDistribution(-4), 3.167124183311992e-5, 1e-12, "-4");
+  assert.ok(Math.abs(normalDistribution(-8) / 6.220960574271785e-16 - 1) < 1e-9);
+  assert.ok(Number.isNaN(normalDistribution(NaN)));
+});
+
+test("a drawing has the size and the centre of the training's, wherever and however large it was drawn", () => {
+  const drawn = { box: 20, row: 13.6, column: 14, stroke: 3, level: 1 };
+  const ring = (cx, cy, radius) => Array.from({ length: 40 }, (_, i) => [cx + radius * Math.cos((i * 2 * Math.PI) / 39), cy + radius * Math.sin((i * 2 * Math.PI) / 39)]);
+  const [small, large] = [likeTraining([ring(0.2, 0.3, 0.1)], 28, 28, drawn), likeTraining([ring(0.5, 0.5, 0.4)], 28, 28, drawn)];
+  let [mass, row, column] = [0, 0, 0];
+  small.forEach((value, i) => { mass += value; row += value * Math.floor(i / 28); column += value * (i % 28); });
+  near(row / mass, 13.6, 0.02, "row of the centre");
+  near(column / mass, 14, 0.02, "column of the centre");
+  const inked = (pixels) => pixels.reduce((rows, value, i) => (value > 0.3 ? rows.add(Math.floor(i / 28)) : rows), new Set()).size;
+  assert.ok(Math.abs(inked(small) - 20) <= 1);
+  assert.ok(Math.max(...small.map((value, i) => Math.abs(value - large[i]))) < 0.35);
+  assert.equal(likeTraining([], 28, 28, drawn), null);
+  assert.ok(likeTraining([[[0.5, 0.5]]], 28, 28, drawn).some((value) => value > 0.5));
+  assert.equal(Math.max(...rasterise([[[2, 2], [2, 6]]], 8, 8, 2)), 1);
+});
+
+test("what lies outside the main directions is counted", () => {
+  near(unexplained([3, 4, 0], [0, 0, 0], [1, 0, 0]), 16 / 25, 1e-12, "share");
+  assert.equal(unexplained([1, 1], [1, 1], [1, 0]), 0);
+});
+
+test("the strongest are those of the largest size", () => {
+  assert.deepEqual(strongest([0.1, -5, 3, NaN, 0], 3), [3, 1, 2]);
+  const many = Float32Array.from({ length: 50000 }, (_, i) => Math.sin(i * 12.9898) * ((i * 7919) % 1000));
+  const expected = Array.from(many, (value, i) => [Math.abs(value), i]).sort((p, q) => q[0] - p[0] || p[1] - q[1]).slice(0, 200).map(([, i]) => i);
+  assert.deepEqual(strongest(many, 200), expected);
+});
+
+test("every neuron that is drawn is found where it is drawn", () => {
+  for (const { net } of vectors.networks) {
+    for (const width of [360, 700, 1100]) {
+      const inputs = net.input_shape.length > 1 ? { kind: "picture", shape: net.input_shape } : { kind: "vector" };
+      const layout = layOut(net, inputs, width, net.input_shape.length > 1 ? [] : Array.from({ length: net.input_shape[0] }, (_, i) => i));
+      assert.equal(layout.panels.length, drawnLayers(net).length + 1);
+      for (const panel of layout.panels) {
+        assert.ok(panel.x >= -0.01 && panel.x + panel.w <= layout.width + 0.01, `${panel.form} at ${width}`);
+        if (panel.form === "rows" || panel.form === "picture") continue;
+        for (const unit of panel.shown) {
+          const [x, y] = positionOf(panel, unit);
+          const found = unitAt(layout, x, y);
+          assert.equal(found?.panel, panel);
+          assert.equal(found?.unit, unit);
+        }
+      }
+    }
+  }
+});
+
+test("panels do not overlap", () => {
+  for (const { net } of vectors.networks) {
+    for (const width of [360, 700, 1100, 1800]) {
+      const { panels } = layOut(net, { kind: "vector" }, width, [0, 1, 2]);
+      panels.forEach((p, i) => panels.slice(i + 1).forEach((q) => {
+        assert.ok(p.x + p.w <= q.x + 0.01 || q.x + q.w <= p.x + 0.01 || p.y + p.h <= q.y + 0.01 || q.y + q.h <= p.y + 0.01, `${width}: ${p.form} and ${q.form}`);
+      }));
+    }
+  }
+});
+
+test("a selection comes back from its address, and nonsense is left out", () => {
+  const selection = { step: 40, example: -1, layer: 2, neuron: 7, row: -1, column: 3, view: "layer", links: "signals", focus: "x" };
+  const { focus, ...kept } = selection;
+  assert.deepEqual(fromAddress(`#${toAddress(selection)}`), kept);
+  assert.equal(focus, "x");
+  assert.deepEqual(fromAddress("#step=abc&view=<img>&__proto__=1&layer=99999999999"), {});
+});
+
+test("the store tells each listener once, and none that has ended", () => {
+  const store = new Store({ step: 0 });
+  const control = new AbortController();
+  const heard = [];
+  store.listen((now, before) => heard.push([before.step, now.step]), control.signal);
+  store.set({ step: 1 });
+  store.set({ step: 1 });
+  control.abort();
+  store.set({ step: 2 });
+  assert.deepEqual(heard, [[0, 1]]);
+});
+
+test("a model answers, silences, edits and restores", () => {
+  const model = new Model(vectors.payload);
+  const step = model.delivered;
+  const a = () => Array.from(model.trace(step, 0).at(-1).a);
+  const before = a();
+  unpack(vectors.answers).forEach((value, i) => near(before[i], value, 1e-5, `answer ${i}`));
+  const index = model.net.layers.findIndex((layer) => layer.name === "hidden1");
+  const loud = model.trace(step, 0)[index].a.findIndex((value) => value > 0.5);
+  model.toggleSilence(index, loud);
+  assert.notDeepEqual(a(), before);
+  assert.deepEqual(Array.from(model.trace(step, 0, true).at(-1).a), before);
+  model.restore();
+  assert.deepEqual(a(), before);
+  const { offset } = model.net.layers.at(-1).parameters.b;
+  model.edit(offset, 50);
+  assert.equal(model.chosen(a()), 0);
+  model.restore();
+  assert.deepEqual(a(), before);
+  assert.ok(model.quality(step) > 0.5);
+  assert.equal(model.nearest(10 ** 9), model.steps.at(-1));
+});
