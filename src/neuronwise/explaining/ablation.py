@@ -1,7 +1,7 @@
 """What a network loses without one of its neurons: each neuron of a layer silenced in turn, all in one pass.
 
-Silencing a neuron replaces its activation, for every row, by 0 or by its mean over the rows. How that is done for a whole
-layer at once stands in `silencing`.
+Silencing a neuron replaces its activation, for every row, by 0 or by its mean over the rows. How that is done for a
+whole layer at once stands in `silencing`.
 """
 
 from __future__ import annotations
