@@ -194,7 +194,7 @@ def test_patches_are_what_the_placed_neurons_see() -> None:
         network["conv1"].b[...] = 0.3
         x = inputs(network, 4)
         layer = network["conv1"]
-        every = patches(layer, x)
+        every = patches(layer, x, np.arange(24))
         z = by_neuron(network.trace(x)["conv1"].z, network, 0)
         np.testing.assert_allclose(every @ layer.W.reshape(3, -1).T + layer.b, z)
         places = np.array([0, 5, 11, 3])

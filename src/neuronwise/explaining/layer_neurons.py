@@ -266,8 +266,7 @@ def _twins(
     for _, x, _z, a in answers(network, position, X[rows]):
         if isinstance(layer, Conv2D):
             each = evenly(a.shape[1], 8)
-            every = patches(layer, x)
-            seen.append(every[:, each].reshape(-1, k).astype(np.float64))
+            seen.append(patches(layer, x, each).reshape(-1, k).astype(np.float64))
             levels.append(a[:, each].reshape(-1, count).astype(np.float64))
         else:
             seen.append(x.reshape(len(x), -1).astype(np.float64))

@@ -194,10 +194,14 @@ def weight_rows(layer: Layer) -> Array | None:
     return None if W is None else W.reshape(len(W), -1)
 
 
-def patches(layer: Conv2D, x: Array) -> Array:
-    """Return what a convolution sees at each place, (batch, places, n_in), as its weights lie; padding is 0."""
+def patches(layer: Conv2D, x: Array, places: NDArray[np.int64]) -> Array:
+    """Return what a convolution sees at some places of each input, counted row by row: (batch, places, n_in).
+
+    The values lie as its weights do; padding is 0.
+    """
     windows = _windows(layer, x)
-    return windows.transpose(0, 2, 3, 1, 4, 5).reshape(len(x), windows.shape[2] * windows.shape[3], -1)
+    rows, columns = np.divmod(places, windows.shape[3])
+    return windows[:, :, rows, columns].swapaxes(1, 2).reshape(len(x), len(places), -1)
 
 
 def patch_at(layer: Conv2D, x: Array, places: NDArray[np.int64]) -> Array:
