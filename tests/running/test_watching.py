@@ -333,7 +333,8 @@ def test_a_killed_process_is_completed_by_sync(store: Store) -> None:
     run = open_store(store).get_run(one.id)
     assert run.info.status == "KILLED"
     assert run.data.tags["neuronwise.status"] == "killed"
-    assert set(points(store, one.id)["0/weight_norm"]) == set(neuronwise.open("script").frames[1:].tolist())
+    # Of the last half second MLflow may have been told what was not on the disk yet.
+    assert set(points(store, one.id)["0/weight_norm"]) >= set(neuronwise.open("script").frames[1:].tolist())
     assert list(sync()) == []
 
 
