@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neuronwise.network import ACTIVATIONS, Network
@@ -88,3 +90,22 @@ def test_other_shells_are_refused(nw: Command) -> None:
     outcome = nw("completion", "tcsh")
     assert outcome.code == 2
     assert "'bash', 'zsh', 'fish'" in outcome.err
+
+
+def test_files_of_an_explanation_are_written_before_anything_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads what is printed may close the pipe after some lines: `neuronwise explain … --png a.png | head`."""
+    from neuronwise.cli import explanations
+    from neuronwise.explaining import collapse
+
+    network = Network.dense([3, 2, 1])
+    made = collapse(network, np.ones((4, 3), np.float32), np.ones((4, 1), np.float32))
+
+    def closed(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(explanations, "_print", closed)
+    with pytest.raises(BrokenPipeError):
+        explanations.tell(made, False, html=tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
