@@ -129,7 +129,7 @@ class DeepPatterns(Explanation):
 
     def _one(self, one: DeepPattern) -> list[Block]:
         if not one.patches:
-            return [f"{one.neuron}: none of the examples gives it a finite z > 0, so there is no patch that it answers."]
+            return [f"{one.neuron}: no example gives it a finite z > 0, so there is no patch that it answers."]
         order = one.order()[:_ROWS]
         rows = [
             (
