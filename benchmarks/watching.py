@@ -8,7 +8,8 @@ bare training; `TorchWatcher` as it is by default, over 2,000 steps; with statis
 500 steps; `wandb.watch(log="all", log_freq=1)`, offline; and TensorBoard with a histogram of every parameter and its
 gradient at every step; and, over 50 steps, TorchLens, which traces one more forward pass of the same batch after every
 step (activations only, of which nothing is written). All make a model from the same seed and take the same steps. They
-take turns, some steps each, in an order that is new each time, and the ratio is of a kind's steps to those of bare training in the same turns.
+take turns, some steps each, in an order that is new each time, and the ratio is of a kind's steps to those of bare
+training in the same turns.
 Opening and closing, and the first step of each, are left out, as they do not grow with the steps. At the end all
 weights must be those of bare training to the last bit.
 
