@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "neuronwise"
 PAGE = ROOT / "docs" / "reference" / "api.md"
 
 # In the order of the house: each imports only those above it.
-PACKAGES = ("network", "data", "learning", "recording", "explaining", "tracking", "running")
+PACKAGES = ("network", "data", "learning", "recording", "explaining", "diagnosing", "tracking", "running")
 MODULES = ("errors", "files")
 # Called otherwise at the top: there `open` would hide Python's own.
 ALIASES = {"open": "open_recording"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.network import Network, Neuron
 
 if TYPE_CHECKING:
+    from neuronwise.diagnosing import diagnose
     from neuronwise.network.exchange import from_sklearn, from_torch
     from neuronwise.recording import from_checkpoints
     from neuronwise.running import (
@@ -35,6 +36,7 @@ __all__ = [
     "Neuron",
     "Run",
     "__version__",
+    "diagnose",
     "explain",
     "from_checkpoints",
     "from_sklearn",
@@ -51,6 +53,7 @@ _LAZY = dict.fromkeys(
     "neuronwise.running",
 ) | dict.fromkeys(("from_sklearn", "from_torch"), "neuronwise.network.exchange")
 _LAZY["explain"] = "neuronwise.running"
+_LAZY["diagnose"] = "neuronwise.diagnosing"
 _LAZY["from_checkpoints"] = "neuronwise.recording"
 
 

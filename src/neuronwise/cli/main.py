@@ -54,6 +54,7 @@ def cli() -> None:
 def build_cli() -> click.Group:
     """Return the command with all of its sub-commands."""
     from neuronwise.cli import (
+        diagnose,
         edges,
         explain,
         important,
@@ -68,7 +69,8 @@ def build_cli() -> click.Group:
         why,
     )
 
-    for module in (train, inspect, look, step, why, neurons, important, layers, unlearned, edges, keep, explain):
+    asked = (inspect, look, step, why, neurons, important, layers, unlearned, diagnose, edges)
+    for module in (train, *asked, keep, explain):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

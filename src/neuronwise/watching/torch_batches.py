@@ -37,7 +37,7 @@ class InputsSeen:
         self._key = np.zeros(0)
 
     def take(self, inputs: torch.Tensor) -> dict[str, float]:
-        """Take in a batch; return how many of its rows were ``seen_before``, of how many ``looked_at``, and its mean."""
+        """Take in a batch; return how many of its rows were ``seen_before``, of how many ``looked_at``; its mean."""
         self.shape, self.dtype = tuple(inputs.shape[1:]), str(inputs.dtype).removeprefix("torch.")
         rows = _flat(inputs)
         if not rows.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 # Values of the same loss that were computed in float32 by other operations differ by less.
 _TOLERANCE = 2e-4
+# Where losses of probabilities are cut off, so that no logarithm is infinite: by most authors at one of these.
+_CLIPS = (1e-7, 1e-6, 1e-8, 1e-12)
 
 _Loss = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
@@ -33,15 +36,17 @@ def loss_kinds(prediction: torch.Tensor, target: torch.Tensor, value: float) -> 
     if not math.isfinite(value):
         return []
     found = []
+    # In its own precision, as where a probability is cut off depends on that.
+    prediction = prediction if prediction.dtype in (torch.float32, torch.float64) else prediction.float()
     with torch.no_grad():
         for name, compute in _candidates(prediction, target).items():
             try:
-                other = float(compute(prediction.double(), target))
+                other = float(compute(prediction, target))
             except (RuntimeError, ValueError, IndexError):  # shapes that do not go with it
                 continue
             if math.isfinite(other) and abs(other - value) <= _TOLERANCE * max(abs(value), 1e-3):
-                found.append(name)
-    return found
+                found.append(name.partition("@")[0])
+    return list(dict.fromkeys(found))
 
 
 def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Loss]:
@@ -52,8 +57,8 @@ def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Lo
         d = (p - t).abs()
         return torch.where(d < 1, d * d / 2, d - 0.5).mean()
 
-    def bce(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        p = p.clamp(1e-7, 1 - 1e-7)
+    def bce(p: torch.Tensor, t: torch.Tensor, least: float) -> torch.Tensor:
+        p = p.clamp(least, 1 - least)
         return -(t * p.log() + (1 - t) * (1 - p).log()).mean()
 
     def bce_logits(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -63,10 +68,10 @@ def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Lo
         return (1 - (2 * t - 1) * p).clamp(min=0).mean()
 
     def one_hot(t: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-        return functional.one_hot(t, p.shape[-1]).double()
+        return functional.one_hot(t, p.shape[-1]).to(p.dtype)
 
-    def ce_probs(p: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        share = (p / p.sum(-1, keepdim=True)).clamp(1e-7, 1 - 1e-7).log()
+    def ce_probs(p: torch.Tensor, t: torch.Tensor, least: float) -> torch.Tensor:
+        share = (p / p.sum(-1, keepdim=True)).clamp(least, 1 - least).log()
         if t.is_floating_point():
             return -(t * share).sum(-1).mean()
         return -share.gather(-1, t[:, None]).mean()
@@ -76,14 +81,14 @@ def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Lo
             "mse": lambda p, t: ((p - t) ** 2).mean(),
             "mae": lambda p, t: (p - t).abs().mean(),
             "huber": huber,
-            "bce": bce,
+            **{f"bce@{least}": functools.partial(bce, least=least) for least in _CLIPS},
             "bce_logits": bce_logits,
             "hinge": hinge,
         }
         if prediction.ndim == 2 and prediction.shape == target.shape:
             plain |= {
                 "ce": lambda p, t: -(t * p.log_softmax(-1)).sum(-1).mean(),
-                "ce_probs": ce_probs,
+                **{f"ce_probs@{least}": functools.partial(ce_probs, least=least) for least in _CLIPS},
             }
         return plain
     if prediction.ndim < 2:
@@ -91,7 +96,7 @@ def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Lo
     classes: dict[str, _Loss] = {
         "ce": lambda p, t: functional.cross_entropy(p, t),
         "nll": lambda p, t: functional.nll_loss(p, t),
-        "ce_probs": ce_probs,
+        **{f"ce_probs@{least}": functools.partial(ce_probs, least=least) for least in _CLIPS},
         "one_hot_mse": lambda p, t: ((p - one_hot(t, p)) ** 2).mean(),
         "one_hot_mae": lambda p, t: (p - one_hot(t, p)).abs().mean(),
         "one_hot_huber": lambda p, t: huber(p, one_hot(t, p)),

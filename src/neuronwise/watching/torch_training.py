@@ -78,7 +78,7 @@ class TrainingSeen:
             self._row |= self._inputs.take(inputs)
             self._batch = (inputs.detach(), None)
             if not first.is_leaf and first.requires_grad:
-                first.register_hook(_Once(self))
+                first.register_hook(_Once(self))  # type: ignore[no-untyped-call]
         self._passes += 1
 
     def backward_begins(self) -> None:
@@ -124,7 +124,11 @@ class TrainingSeen:
             for key in row.keys() | columns.keys():
                 columns.setdefault(key, [None] * count).append(_json(row.get(key)))
         self._row, self._passes = {}, 0
-        setting = self._settings(list(optimizers))
+        optimizers = list(optimizers)
+        if self._setting is None and optimizers:  # what no optimizer holds, its zero_grad does not clear
+            held = {id(one) for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
+            self._parameters = [one for one in self._parameters if id(one) in held]
+        setting = self._settings(optimizers)
         if setting != self._setting:
             self._setting = setting
             self._event("setting", step=step, **setting)
@@ -241,9 +245,11 @@ def _has_modal(model: nn.Module) -> bool:
 
 def _recalls(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     """Return the share of each class that is recognised, of at most 100 classes."""
+    import torch
+
     hit = prediction.argmax(-1) == target
     found = {}
-    for one in target.unique()[:100].tolist():
+    for one in torch.unique(target)[:100].tolist():
         found[str(one)] = float(hit[target == one].double().mean())
     return found
 

@@ -1,0 +1,186 @@
+"""From symptoms to one root cause: rules suspect, and what explains the others stands first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import neuronwise.diagnosing.quantities  # noqa: F401 - registers the quantities
+from neuronwise.diagnosing.causes import CAUSES
+from neuronwise.diagnosing.data_rules import DATA_RULES
+from neuronwise.diagnosing.diagnosis import Diagnosis, Finding, Symptom, Treatment
+from neuronwise.diagnosing.facts import Facts
+from neuronwise.diagnosing.setup_rules import SETUP_RULES
+from neuronwise.diagnosing.suspects import Suspect, harm, over, told, under
+from neuronwise.diagnosing.symptoms import symptoms_of
+from neuronwise.diagnosing.training_rules import TRAINING_RULES
+
+# A suspicion is told from this confidence on; a second one beside it, if it is as sure as this and nearly as the first.
+TOLD_FROM, SECOND_FROM, SECOND_WITHIN = 0.35, 0.85, 0.06
+# Below this much harm a training went well: only what harms later is told.
+HARMLESS = 0.1
+# A wrong setting or bad data that is as certain as this explains how the training went, which counts less then.
+ROOT_FROM, FOLLOWS = 0.7, 0.88
+# How a training went is told of one that did not get so far: 0 is a constant guess, 1 all right.
+ENOUGH_SKILL = 0.6
+_COURSE = frozenset({"lr_too_high", "lr_too_low", "too_few_epochs", "batch_too_large", "batch_too_small",
+                     "network_too_small"})  # fmt: skip
+GAP_ROOT_FROM = 0.65
+_GENERAL = frozenset({"overfitting", "too_few_data"})
+_SETTINGS = frozenset({"wrong_optimizer", "excessive_regularisation", "network_too_deep"})
+# From this share of dead neurons in a layer on they may be why it does not learn.
+DEAD_HARMS = 0.4
+_BESIDE_CAUSES = frozenset(
+    {"missing_zero_grad", "wrong_train_eval_mode", "label_shape_mismatch", "preprocessing_mismatch"}
+)
+
+
+def suspects_of(facts: Facts) -> list[Suspect]:
+    """Return what the rules suspect, the most certain first."""
+    roots = [one for rule in (*SETUP_RULES, *DATA_RULES) if (one := rule(facts)) is not None]
+    course = [one for rule in TRAINING_RULES if (one := rule(facts)) is not None]
+    if any(one.certainty >= ROOT_FROM for one in roots):
+        # How a training went is what follows: of a wrong output, say, the loss jumps too.
+        course = [one if one.cause in _SETTINGS else replace(one, certainty=one.certainty * FOLLOWS) for one in course]
+    if any(one.certainty >= GAP_ROOT_FROM for one in roots if one.cause not in _GENERAL):
+        # A gap between training and the rows held out has other reasons, too.
+        roots = [replace(one, certainty=one.certainty * FOLLOWS) if one.cause in _GENERAL else one for one in roots]
+    return sorted([*roots, *course], key=lambda one: -one.certainty)
+
+
+def reason(facts: Facts) -> Diagnosis:
+    """Return the diagnosis of a training."""
+    every = symptoms_of(facts)
+    symptoms = [one for one in every if _harms(one)]
+    hurt = harm(facts)
+    told_causes: list[tuple[Suspect, float]] = []
+    for one in suspects_of(facts):
+        confidence = one.certainty if one.always else one.certainty * min(1.0, 0.35 + hurt)
+        is_course = one.cause in _COURSE and facts["nonfinite_step"] is None
+        if not one.always and (hurt < HARMLESS or (is_course and facts.above("skill", ENOUGH_SKILL))):
+            continue
+        if confidence >= TOLD_FROM:
+            told_causes.append((one, confidence))
+    told_causes.sort(key=lambda pair: -pair[1])
+    chosen = told_causes[:1]
+    for one, confidence in told_causes[1:]:
+        if confidence >= SECOND_FROM and confidence >= chosen[0][1] - SECOND_WITHIN and len(chosen) < 2:
+            chosen.append((one, confidence))
+    if not chosen and hurt >= 0.8:
+        chosen = [(_last_resort(facts), 0.4)]
+    findings = tuple(_finding(facts, one, confidence, symptoms) for one, confidence in chosen)
+    steps, losses = facts.losses
+    apart = max(1, len(steps) // 500)
+    return Diagnosis(
+        findings,
+        tuple(symptoms) if findings else (),
+        tuple(one for one in every if not findings or one not in symptoms),
+        tuple(_checked(facts)),
+        tuple(_missing(facts)),
+        facts["skill"],
+        facts.last_step,
+        tuple(zip(steps[::apart].tolist(), losses[::apart].tolist(), strict=True)),
+    )
+
+
+def _harms(one: Symptom) -> bool:
+    """Return whether a symptom is of a size that can do harm: some dead ReLUs do none."""
+    return one.name != "dead_relu" or any(each.value > DEAD_HARMS for each in one.evidence)
+
+
+def _last_resort(facts: Facts) -> Suspect:
+    """Name what is most probable where a training did not learn and no rule says why."""
+    if facts.above("loss_still_falling", 0.02):
+        return Suspect("too_few_epochs", 0.4, told(over(facts, "loss_still_falling", 0.02, series="loss")))
+    if facts.below("moved", 0.3):
+        return Suspect("lr_too_low", 0.4, told(under(facts, "moved", 0.3)))
+    if facts.above("gap", 0.2):
+        return Suspect("overfitting", 0.4, told(over(facts, "gap", 0.2)))
+    if facts.above("update_ratio", 0.01):
+        return Suspect("lr_too_high", 0.4, told(over(facts, "update_ratio", 0.01)))
+    return Suspect("network_too_small", 0.4)
+
+
+def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Symptom]) -> Finding:
+    cause = CAUSES[one.cause]
+    words = _words(facts)
+    neurons = next((symptom.neurons for symptom in symptoms if symptom.neurons), ())
+    first = one.first_step
+    if first is None:
+        first = next((symptom.first_step for symptom in symptoms if symptom.first_step is not None), None)
+    return Finding(
+        cause=one.cause,
+        symptoms=tuple(dict.fromkeys(symptom.name for symptom in symptoms)),
+        confidence=round(confidence, 3),
+        layers=one.layers or next((symptom.layers for symptom in symptoms if symptom.layers), ()),
+        neurons=neurons,
+        first_step=first,
+        evidence=one.evidence,
+        student=" ".join([cause.why, *(symptom.sentence for symptom in symptoms[:2])]),
+        expert=cause.mechanism,
+        reference=cause.reference,
+        treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), cause.line.format(**words)),
+    )
+
+
+def _words(facts: Facts) -> dict[str, Any]:
+    """Return what stands in the lines to type."""
+    rate = facts["learning_rate"] or 1e-3
+    kind = facts.optimizer[0] or "Adam"
+    classes = max(2, len(facts.target_values)) if facts.task == "classes" else int(facts["outputs"] or 1)
+    last = facts.weighted[-1] if facts.weighted else None
+    fan_in = last.parameters[last.weights].shape[1] if last is not None and last.weights is not None else 0
+    bare = "No function behind the last layer: {} wants its plain sums."
+    line, output = {
+        "classes": ("nn.CrossEntropyLoss()", bare.format("CrossEntropyLoss")),
+        "binary": ("nn.BCEWithLogitsLoss()", bare.format("BCEWithLogitsLoss")),
+    }.get(facts.task or "", ("nn.MSELoss()", "No function behind the last layer, as numbers may be anything."))
+    counts = facts.target_counts
+    total = sum(counts.values())
+    weights = [round(total / (len(counts) * count), 2) for count in counts.values()][:20] if counts else []
+    epochs = facts["epochs_seen"]
+    return {
+        "optimizer": kind, "lr": rate, "lower_lr": _one_digit(rate / 10), "higher_lr": _one_digit(rate * 10),
+        "more_epochs": math.ceil(3 * epochs) if epochs else "3 * epochs", "fan_in": fan_in, "outputs": classes,
+        "wider": max(16, 4 * int(facts["narrowest"] or 4)), "loss_line": line, "output_mend": output,
+        "output_line": f"model = nn.Sequential(…, nn.Linear({fan_in}, {classes})); loss = {line}",
+        "weights": f"torch.tensor({weights})",
+    }  # fmt: skip
+
+
+def _one_digit(value: float) -> float:
+    return float(f"{value:.1g}")
+
+
+def _checked(facts: Facts) -> list[str]:
+    """Say what was looked at."""
+    found = []
+    if len(facts.losses[0]):
+        found.append(f"the loss of {len(facts.losses[0]):,} steps")
+    if len(facts.recording.frames):
+        found.append(f"weights, gradients, updates and activations of {sum(one.neurons for one in facts.layers):,} "
+                     f"neurons at {len(facts.recording.frames):,} steps")  # fmt: skip
+    if facts.graph_layers:
+        found.append(f"the graph of {len(facts.graph_layers)} layers")
+    if facts.data.get("inputs"):
+        found.append(f"inputs and targets of {len(facts.column('step')):,} batches")
+    if facts.optimizer[0]:
+        found.append(f"the settings of {facts.optimizer[0]}, modes, and whether gradients are cleared")
+    if facts.validated:
+        found.append(f"the rows held out at {len(facts.validated)} steps")
+    return found
+
+
+def _missing(facts: Facts) -> list[str]:
+    """Say what could not be looked at."""
+    found = []
+    if not len(facts.losses[0]):
+        found.append("the loss (hand it to watch: loss=)")
+    if not facts.validated or facts["validation_skill"] is None:
+        found.append("rows held out (hand them to watch: validation=)")
+    if not facts.graph_layers:
+        found.append("the graph of the model")
+    if not facts.data.get("inputs"):
+        found.append("inputs and targets")
+    return [*found, *facts.recording.problems]
