@@ -16,6 +16,7 @@ from neuronwise.network.layers import Dense
 from neuronwise.running import explained as module
 from neuronwise.running import prepare, resume, sync
 from neuronwise.running.explained import ATLAS, FOLDER, PREDICTIONS, explain_run
+from neuronwise.running.inspector import INSPECTOR
 from neuronwise.running.prepare import DataOptions, Prepared
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.tracking import Store, open_store
@@ -44,7 +45,9 @@ def run(kept_run: Run, tmp_path: Path) -> Run:
 
 def test_a_training_that_is_asked_to_explains_itself() -> None:
     run = neuronwise.train(make_frame(), "y", **OPTIONS, track=False, explain=True)
-    assert {path.name for path in run.explained} == names(run.folder) == FILES
+    assert names(run.folder) == FILES
+    assert {path.name for path in run.explained} == FILES | {INSPECTOR}
+    assert "http-equiv" in (run.folder / INSPECTOR).read_text(encoding="utf-8")
     page = (run.folder / FOLDER / PREDICTIONS).read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert page.count("<section>") == 4
@@ -93,6 +96,7 @@ def test_far_off_and_close_answers_of_numbers(run: Run, data: Prepared) -> None:
 def test_no_row_of_the_data_is_shown_where_it_must_not_be() -> None:
     run = neuronwise.train(make_frame(), "y", **OPTIONS, track=False, explain=True, redact=True)
     assert names(run.folder) == {ATLAS, "atlas.json"}
+    assert '"redacted":true' in (run.folder / INSPECTOR).read_text(encoding="utf-8")
 
 
 def test_what_fails_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

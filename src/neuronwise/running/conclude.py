@@ -14,6 +14,7 @@ from neuronwise.network import Network
 from neuronwise.running.checkpointing import can_resume
 from neuronwise.running.explained import explain_run
 from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.inspector import keep_inspector
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run
@@ -43,7 +44,7 @@ def conclude(
         reporter: Hears of every stage.
         failure: The error of a diverged training: its weights are kept, but not evaluated.
         with_baselines: Whether to compare with simpler ways.
-        with_explanations: Whether to explain some held-out answers, and the first layer.
+        with_explanations: Whether to explain some held-out answers and the first layer, and make the inspector.
         redact: Whether no row of the data may be shown in them.
     """
     data, network = plan.data, plan.choice.network
@@ -59,6 +60,8 @@ def conclude(
         if with_explanations and result.status != "interrupted":
             reporter.working("explaining some answers")
             run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
+            page = keep_inspector(run, data, redact=redact, told=reporter.warned)
+            run.explained += [page] if page is not None else []
     reporter.working("sending to MLflow" if tracking.uri else "saving")
     tracking.complete(run, data, failure)
     run.not_logged = tracking.not_logged

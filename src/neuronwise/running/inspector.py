@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, UsageError
+from neuronwise.explaining.meaning import Meaning
 from neuronwise.files import format_bytes, write_atomically
 from neuronwise.inspecting import MOST_BYTES, ShownExamples, build_payload, page
+from neuronwise.recording import RecordedHistory
 from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run
-from neuronwise.running.subject import Subject
+
+INSPECTOR = "inspector.html"
+"""The page of a run, in its folder and among its artifacts in MLflow."""
+SHOWN = "the network at work: every neuron, at every moment"
+"""What a person sees there."""
 
 _SHOWN, _LEARNED = 240, 2_000
 # Bytes of a page beside its data: script and style.
@@ -35,17 +43,42 @@ def inspector_page(
         NotFoundError: There is no such run.
         UsageError: The network is too large for one page.
     """
+    payload, said = inspector_payload(run, data, redact=redact, room_bytes=most_bytes - _PAGE_BYTES)
+    return _as_page(payload, said), said
+
+
+def inspector_payload(
+    run: str | Path | Run, data: Any = None, *, redact: bool = False, room_bytes: int = MOST_BYTES
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what the inspector shows of a run, as JSON values, and sentences on what is left out.
+
+    Args:
+        run: As for `inspector_page`.
+        data: As for `inspector_page`.
+        redact: As for `inspector_page`.
+        room_bytes: What it may take.
+
+    Raises:
+        NotFoundError: There is no such run.
+        UsageError: The network is too large.
+    """
+    from neuronwise.running.subject import Subject  # which stands on the training, as the training on this module
+
     subject = Subject(run, data)
     said: list[str] = []
-    examples: ShownExamples | None = None
-    learned: NDArray[Any] | None = None
+    prepared: Prepared | None = None
     if not redact:
         try:
-            examples, learned = _rows(subject)
+            prepared = subject.prepared
         except NeuronwiseError as error:
             said.append(f"The page shows no examples: {error.message}")
-    text = _page(subject, examples, learned, redact, said, most_bytes)
-    return text, said
+    history: RecordedHistory | None = None
+    try:
+        history = subject.recording.stored
+    except (FormatError, NotFoundError) as error:
+        said.append(f"The page shows the network as it was delivered, without its past: {error.message}")
+    payload = _payload(subject.folder, subject.fitted, history, prepared, redact, said, room_bytes)
+    return payload, said
 
 
 def write_inspector(
@@ -63,60 +96,91 @@ def write_inspector(
     return said
 
 
-def _rows(subject: Subject) -> tuple[ShownExamples, NDArray[Any]]:
-    """Return held-out rows to show, drawn evenly, and training rows of which only what they have in common is kept."""
-    data = subject.prepared
-    found = subject.examples(most=_SHOWN)
-    of = {"train": data.train, "validation": data.validation, "test": data.test}[found.part]
-    learned = data.train[:: max(1, len(data.train) // _LEARNED)]
-    return (
-        ShownExamples(found.X, found.y, np.asarray(found.rows, np.int64), found.part, len(of)),
-        np.asarray(data.X[learned], np.float32),
-    )
+def keep_inspector(
+    run: Run, data: Prepared, *, redact: bool = False, told: Callable[[str], None] = lambda message: None
+) -> Path | None:
+    """Write the inspector of a run that has just ended into its folder; nothing that goes wrong is raised.
+
+    Args:
+        run: The run, saved and evaluated.
+        data: What it learned from.
+        redact: Whether no row of the data may be shown.
+        told: Hears why there is none.
+
+    Returns:
+        The file; None if it could not be made.
+    """
+    path = run.folder / INSPECTOR
+    said: list[str] = []
+    try:
+        path.unlink(missing_ok=True)  # of a training that went on
+        history = run.history_on_disk
+        shown = None if redact else data
+        payload = _payload(run.folder, run.model, history, shown, redact, said, MOST_BYTES - _PAGE_BYTES)
+        write_atomically(path, _as_page(payload, said))
+    except Exception as error:  # noqa: BLE001 - the training is over and kept; nothing here may end it
+        told(f"the inspector could not be made: {type(error).__name__}: {error!s:.300}")
+        return None
+    return path
 
 
-def _page(
-    subject: Subject,
-    examples: ShownExamples | None,
-    learned: NDArray[Any] | None,
-    redact: bool,
-    said: list[str],
-    most_bytes: int,
-) -> str:
-    try:
-        history = subject.recording.stored
-    except (FormatError, NotFoundError) as error:
-        history = None
-        said.append(f"The page shows the network as it was delivered, without its past: {error.message}")
-    described = _describe(subject.folder, subject.fitted)
-    delivered = history.delivered_step if history is not None else None
-    try:
-        payload = build_payload(
-            subject.network,
-            subject.meaning,
-            run=described,
-            history=history,
-            delivered=delivered if delivered is not None else int(described.get("steps") or 0),
-            examples=examples,
-            learned=learned,
-            redacted=redact,
-            room_bytes=most_bytes - _PAGE_BYTES,
-        )
-    except ValueError as error:
-        raise UsageError(
-            f"the network is too large for one page of {format_bytes(most_bytes)}: {error}",
-            where=str(subject.folder),
-            hint=f"neuronwise ui {subject.folder} shows it",
-        ) from None
-    said += payload["notes"]
-    payload["notes"] = list(dict.fromkeys([*said]))
+def _as_page(payload: dict[str, Any], said: list[str]) -> str:
+    payload["notes"] = list(dict.fromkeys(said))
     shown = payload["examples"]
     if shown is not None:
         said.append(
             f"{len(shown['rows']):,} rows of the data ({shown['part']}, {format_bytes(shown['bytes'])}) are in the "
             "page; redacting leaves them out."
         )
-    return page(payload, title=f"{described['name']}: inspector")
+    return page(payload, title=f"{payload['run']['name']}: inspector")
+
+
+def _rows(data: Prepared, network_shape: tuple[int, ...]) -> tuple[ShownExamples, NDArray[Any]]:
+    """Return held-out rows to show, drawn evenly, and training rows of which only what they have in common is kept."""
+    parts = {"test": data.test, "validation": data.validation, "train": data.train}
+    part = next((name for name, rows in parts.items() if len(rows)), "train")
+    rows = parts[part]
+    chosen = rows if len(rows) <= _SHOWN else np.sort(np.random.default_rng(0).choice(rows, _SHOWN, replace=False))
+    learned = data.train[:: max(1, len(data.train) // _LEARNED)]
+    source = data.source_rows[chosen] if len(data.source_rows) else chosen
+    X = np.asarray(data.X[chosen], np.float32).reshape(-1, *network_shape)
+    shown = ShownExamples(X, data.y[chosen], np.asarray(source, np.int64), part, len(rows))
+    return shown, np.asarray(data.X[learned], np.float32)
+
+
+def _payload(
+    folder: Path,
+    fitted: FittedNetwork,
+    history: RecordedHistory | None,
+    data: Prepared | None,
+    redact: bool,
+    said: list[str],
+    room_bytes: int,
+) -> dict[str, Any]:
+    network = fitted.network
+    examples, learned = _rows(data, network.input_shape) if data is not None else (None, None)
+    described = _describe(folder, fitted)
+    delivered = history.delivered_step if history is not None else None
+    try:
+        payload = build_payload(
+            network,
+            Meaning.of(network, fitted.encoder, fitted.target),
+            run=described,
+            history=history,
+            delivered=delivered if delivered is not None else int(described.get("steps") or 0),
+            examples=examples,
+            learned=learned,
+            redacted=redact,
+            room_bytes=room_bytes,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"the network is too large for one page: {error}",
+            where=str(folder),
+            hint=f"neuronwise ui {folder} shows it",
+        ) from None
+    said += payload["notes"]
+    return payload
 
 
 def _describe(folder: Path, fitted: FittedNetwork) -> dict[str, Any]:

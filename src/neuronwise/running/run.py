@@ -48,7 +48,8 @@ class Run:
         ui_command: Command that opens the store in a browser, or None.
         run_url: Address of the run in the store's web page, or None.
         not_logged: What could not be sent to MLflow, in sentences.
-        explained: Files that explain some held-out answers and the first layer, where this training made them.
+        explained: Files that explain some held-out answers and the first layer, and the inspector's page, where this
+            training made them.
     """
 
     id: str

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.running.explained import FOLDER as EXPLANATIONS
 from neuronwise.running.explained import PREDICTIONS
+from neuronwise.running.inspector import INSPECTOR, SHOWN
 from neuronwise.running.names import new_local_id, new_local_name
 from neuronwise.running.pictures import send_pictures
 from neuronwise.running.tracking_file import TrackingState
@@ -190,9 +191,10 @@ class Tracking:
 
     def complete(self, run: Run, data: Prepared, failure: TrainingDiverged | None) -> None:
         """Send result, recording, pictures and model, and end the run."""
-        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, failure)
-        self._note(status, tags)
         tracker = self._tracker
+        experiment_id = tracker.experiment_id if tracker is not None else None
+        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, failure, experiment_id)
+        self._note(status, tags)
         if tracker is not None and tracker.is_online:
             tracker.try_again()  # it may have come back
             tracker.set_tags(tags)
@@ -255,7 +257,7 @@ def send_kept(
             except (NeuronwiseError, OSError) as error:  # a recording that ended early, a full disk
                 problems.append(f"the pictures could not be drawn: {error}")
         places |= {"neuronwise/model": folder / "model", "neuronwise/run.json": folder / "run.json"}
-        places["neuronwise/explanations"] = folder / EXPLANATIONS
+        places |= {"neuronwise/explanations": folder / EXPLANATIONS, f"neuronwise/{INSPECTOR}": folder / INSPECTOR}
     tracker.log_places(places, unsealed=True)
     if run is not None and with_model:
         tracker.log_model(folder / "model", columns=columns, step=model_step(run))
@@ -275,12 +277,12 @@ def _results(run: Run) -> dict[str, float]:
     return results
 
 
-def tags_of(run: Run, failure: TrainingDiverged | None) -> dict[str, Any]:
-    """Return the tags of a run that has ended, with its description."""
+def tags_of(run: Run, failure: TrainingDiverged | None, experiment_id: str | None = None) -> dict[str, Any]:
+    """Return the tags of a run that has ended, with its description, which in a known experiment links to the page."""
     tags: dict[str, Any] = {
         "neuronwise.status": run.status,
         "neuronwise.folder": str(run.folder),
-        "mlflow.note.content": _description(run, failure),
+        "mlflow.note.content": _description(run, failure, experiment_id),
     }
     if run.best_epoch is not None:
         tags |= {"neuronwise.best_epoch": run.best_epoch, "neuronwise.best_step": run.best_step}
@@ -304,9 +306,19 @@ def _dataset(data: Prepared) -> DatasetInfo:
     return DatasetInfo.from_arrays(data.X, data.y, name=data.name, digest=data.fingerprint, source=data.source)
 
 
-def _description(run: Run, failure: TrainingDiverged | None) -> str:
+def _description(run: Run, failure: TrainingDiverged | None, experiment_id: str | None) -> str:
     """Return the run's description for MLflow's page, in Markdown."""
-    lines = [f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases."]
+    lines = []
+    if (run.folder / INSPECTOR).is_file():
+        place = f"neuronwise/{INSPECTOR}"
+        if experiment_id is not None:
+            # First, as MLflow covers the end of a long description. Without the parameter MLflow 3.18 shows its pages
+            # for language models instead.
+            address = f"#/experiments/{experiment_id}/runs/{run.id}/artifacts/{place}?workflowType=machine_learning"
+            lines.append(f"**[Open the inspector]({address})**: {SHOWN}.")
+        else:
+            lines.append(f"`{place}` under *Artifacts*: {SHOWN}.")
+    lines.append(f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases.")
     if failure is not None:
         lines.append(f"**Diverged** at step {failure.step} in layer {failure.layer}.")
     lines.append(

@@ -269,6 +269,7 @@ export class InputView {
 
 /** @param {string} words @param {Node} content */
 function openedPart(words, content) {
-  return h("details", { class: "nw-details", open: true }, h("summary", {}, words), content);
+  // On a narrow page the network comes first.
+  return h("details", { class: "nw-details", open: window.innerWidth >= 900 }, h("summary", {}, words), content);
 }
 

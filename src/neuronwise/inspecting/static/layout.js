@@ -12,6 +12,7 @@ import { formatOf } from "./sums.js";
  */
 
 const LABEL = 24;
+const LEAST_GAP = 46; // between two layers, so that links and titles can be told apart
 const MOST_DOTS = 64;
 const MOST_CELLS = 4096;
 const MOST_MAPS = 64;
@@ -31,11 +32,12 @@ export function drawnLayers(net) {
  * @param {any} inputs what the inputs are
  * @param {number} width
  * @param {number[]} [rows] inputs of a table that are drawn
+ * @param {boolean} [wide] whether from left to right, if there is room
  * @returns {Layout}
  */
-export function layOut(net, inputs, width, rows = []) {
+export function layOut(net, inputs, width, rows = [], wide = width >= 620) {
   const layers = drawnLayers(net);
-  const across = width >= 620 && layers.length <= Math.max(4, Math.floor(width / 130));
+  const across = wide;
   const height = across ? Math.max(400, Math.min(620, width * 0.5)) : 0;
   const panels = [inputPanel(net, inputs, rows, across, width, height)];
   const last = layers[layers.length - 1].index;
@@ -43,14 +45,15 @@ export function layOut(net, inputs, width, rows = []) {
   if (across) {
     const labels = 112; // to the right of the outputs stand their names
     const gap = (width - labels - 8 - panels.reduce((all, panel) => all + panel.w, 0)) / Math.max(panels.length - 1, 1);
+    if (gap < LEAST_GAP) return layOut(net, inputs, width, rows, false);
     let x = 4;
     const tallest = Math.max(height, ...panels.map((panel) => panel.h + LABEL + 12));
     for (const panel of panels) {
       panel.x = x;
       panel.y = LABEL + Math.max(0, (tallest - LABEL - panel.h) / 2);
-      x += panel.w + Math.max(gap, 18);
+      x += panel.w + gap;
     }
-    return { panels, width: Math.max(width, x - Math.max(gap, 18) + labels), height: tallest, across };
+    return { panels, width, height: tallest, across };
   }
   let y = 0;
   for (const panel of panels) {

@@ -3,7 +3,7 @@
 import { h, refill } from "./dom.js";
 import { drawnLayers } from "./layout.js";
 import { Model } from "./model.js";
-import { figure, visible, whole } from "./numbers.js";
+import { counted, figure, visible, whole } from "./numbers.js";
 import { PALETTES } from "./scales.js";
 import { fromAddress, Store, toAddress } from "./state.js";
 import { InputView } from "./input_view.js";
@@ -24,6 +24,8 @@ const KEYS = [
  * Show a run in an element. `model.get("payload")` gives the data; `model.askStep`, where there is one, any other step.
  * @param {{model: any, el: HTMLElement, signal?: AbortSignal, address?: boolean}} host
  * @returns {() => void} takes all of it away again
+ *
+ * What is shown can be asked for and changed from outside by `el.neuronwise`, which holds `model` and `store`.
  */
 export function render({ model: host, el, signal: outer, address = false }) {
   const control = new AbortController();
@@ -90,7 +92,9 @@ export function render({ model: host, el, signal: outer, address = false }) {
   ]);
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
 
+  let resting = 0;
   const showPanel = () => {
+    resting = 0;
     const view = shownView();
     for (const tab of tabList.children) {
       const isChosen = tab.id === `nw-tab-${view}`;
@@ -124,14 +128,18 @@ export function render({ model: host, el, signal: outer, address = false }) {
         }).catch((/** @type {Error} */ error) => { places.help.textContent = `Step ${now.step} cannot be shown: ${error.message}`; });
       }, 60);
     }
-    // Many changes within a frame are drawn once; the panel, which is dearer, follows while a slider moves.
+    // Many changes within a frame are drawn once. Where the panel is dear, as it asks for all examples, it waits until
+    // the slider rests.
+    const isDear = now.step !== before.step && model.work * model.answered > 1e7;
+    clearTimeout(resting);
+    resting = isDear ? window.setTimeout(showPanel, 180) : 0;
     if (due) return;
     due = requestAnimationFrame(() => {
       due = 0;
       network.update();
       time.update();
       input.update();
-      showPanel();
+      if (!resting) showPanel();
       if (store.now.focus === "panel") {
         /** @type {HTMLElement | null} */ (places.panel.querySelector("h2"))?.focus();
         store.now.focus = "";
@@ -179,9 +187,11 @@ export function render({ model: host, el, signal: outer, address = false }) {
   }, { signal });
   for (const query of [dark, still]) query.addEventListener("change", () => { choose(); everything(); }, { signal });
   everything();
+  Object.defineProperty(el, "neuronwise", { value: { model, store }, configurable: true });
   return () => {
     control.abort();
     if (due) cancelAnimationFrame(due);
+    clearTimeout(resting);
     refill(el);
   };
 }
@@ -214,7 +224,7 @@ class AboutView {
     const shown = payload.examples;
     refill(this.root, h("h2", { tabindex: "-1" }, "What is in this page"),
       h("ul", {},
-        h("li", {}, `Weights at ${whole(this.model.steps.length)} steps${this.model.steps.length > 1 ? `, ${whole(this.model.steps[0])} to ${whole(this.model.steps[this.model.steps.length - 1])}` : ""}; delivered is that of step ${whole(this.model.delivered)}.`),
+        h("li", {}, `Weights at ${counted(this.model.steps.length, "step")}${this.model.steps.length > 1 ? `, ${whole(this.model.steps[0])} to ${whole(this.model.steps[this.model.steps.length - 1])}` : ""}; delivered is that of step ${whole(this.model.delivered)}.`),
         h("li", {}, shown ? `${whole(examples.count)} of ${whole(shown.of)} ${({ test: "held-out", validation: "validation", train: "training" })[/** @type {"test"} */ (shown.part)] ?? shown.part} rows of the data, ${whole(shown.bytes)} bytes.` : payload.redacted ? "No rows of the data: the page was made with --redact." : "No rows of the data."),
         ...(payload.notes ?? []).map((/** @type {string} */ note) => h("li", {}, visible(note, 400))),
         ...((payload.training?.problems ?? []).map((/** @type {string} */ problem) => h("li", {}, `The recording: ${visible(problem, 400)}`))),

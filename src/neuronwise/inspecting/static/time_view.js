@@ -147,7 +147,7 @@ export class TimeView {
     if (best !== null && best !== undefined) bars.push({ at: best, words: `best validation loss, at step ${best}` });
     for (const gap of gaps) if (gap.from !== null) bars.push({ at: gap.from, words: `not recorded from ${gap.from} to ${gap.to}: ${gap.reason}` });
     this.last = last;
-    refill(this.plot, lineChart(series, { title: `Loss over the training, ${series.length > 1 ? "thin on the batches, thick on validation rows" : "on the batches"}`, width, height: width < 500 ? 54 : 74, mark: this.store.now.step, from: 0, to: last, bars }),
+    refill(this.plot, lineChart(series, { title: `Loss over the training, ${series.length > 1 ? "thin on the batches, thick on validation rows" : "on the batches"}`, width, height: width < 860 ? 48 : 74, mark: this.store.now.step, from: 0, to: last, bars }),
       h("p", { class: "nw-note" }, "Loss: thin on each batch", series.length > 1 ? ", thick on validation rows" : "", best ? `; dashed, the best, step ${whole(best)}` : "", this.training.status === "early_stopped" ? " (stopped early)" : "", gaps.length ? `; ${gaps.length} gaps in the recording` : "", "."));
   }
 }
