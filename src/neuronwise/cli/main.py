@@ -65,12 +65,13 @@ def build_cli() -> click.Group:
         neurons,
         step,
         train,
+        ui,
         unlearned,
         why,
     )
 
     asked = (inspect, look, step, why, neurons, important, layers, unlearned, diagnose, edges)
-    for module in (train, *asked, keep, explain):
+    for module in (train, ui, *asked, keep, explain):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

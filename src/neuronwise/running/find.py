@@ -108,20 +108,25 @@ class Listed:
     experiment: str
 
 
-def list_runs(experiment: str | None = None, limit: int = 50) -> tuple[list[Listed], str | None]:
+def list_runs(
+    experiment: str | None = None, limit: int = 50, *, ask_store: bool = True
+) -> tuple[list[Listed], str | None]:
     """Return the runs of the store and of this machine, the newest first, and why the store could not be asked.
 
     Args:
         experiment: Only those of this MLflow experiment.
         limit: At most so many.
+        ask_store: Whether the store is asked, which takes seconds; if not, there are only those of this machine.
     """
-    from neuronwise.running.stored import stored_runs
-
     problem = None
+    listed: list[Listed] = []
     try:
-        listed = stored_runs(experiment, limit)
+        if ask_store:
+            from neuronwise.running.stored import stored_runs
+
+            listed = stored_runs(experiment, limit)
     except TrackingError as error:
-        listed, problem = [], error.message + (f" ({error.hint})" if error.hint else "")
+        problem = error.message + (f" ({error.hint})" if error.hint else "")
     known = {one.id for one in listed}
     if experiment is None:
         listed += [_listed(folder) for folder in local_runs()[:limit] if folder.name not in known]

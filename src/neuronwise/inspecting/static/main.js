@@ -11,6 +11,7 @@ import { LayerView } from "./layer_view.js";
 import { NetworkView } from "./network_view.js";
 import { NeuronView } from "./neuron_view.js";
 import { changesInWords, PredictionView } from "./prediction_view.js";
+import { showRuns } from "./runs_view.js";
 import { TimeView } from "./time_view.js";
 import { Tour } from "./tour.js";
 
@@ -70,6 +71,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     h("header", { class: "nw-header" },
       h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${run.status.replaceAll("_", " ")}` : ""}`)),
       h("div", { class: "nw-line" },
+        address ? h("a", { href: "/", class: "nw-link" }, "All runs") : null,
         h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour"),
         h("button", { type: "button", "aria-label": "Light or dark", signal, on: { click: () => { forced = theme.dark ? "light" : "dark"; choose(); everything(); } } }, "◐"),
         h("button", { type: "button", "aria-label": "Keys", signal, on: { click: () => help() } }, "?"))),
@@ -238,6 +240,22 @@ export function startPage() {
   const place = /** @type {HTMLElement} */ (document.getElementById("neuronwise"));
   const data = /** @type {HTMLElement} */ (document.getElementById("neuronwise-data"));
   const payload = JSON.parse(data.textContent ?? "null");
+  if (payload?.format === "neuronwise-runs") {
+    showRuns(place, payload);
+    return;
+  }
   const values = new Map([["payload", payload]]);
-  render({ model: { get: (/** @type {string} */ key) => values.get(key) }, el: place });
+  /** @type {any} */
+  const host = { get: (/** @type {string} */ key) => values.get(key) };
+  const isServed = Boolean(payload?.weights?.every);
+  if (isServed) {
+    host.askStep = async (/** @type {number} */ step) => {
+      const answer = await fetch(`${location.pathname}/step/${step}`);
+      if (!answer.ok) throw new Error(await answer.text());
+      const numbers = new Float32Array(await answer.arrayBuffer());
+      const count = payload.network.parameter_count;
+      return { parameters: numbers.subarray(0, count), buffers: numbers.subarray(count) };
+    };
+  }
+  render({ model: host, el: place, address: isServed });
 }

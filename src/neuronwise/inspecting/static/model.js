@@ -9,6 +9,8 @@ import { formatOf } from "./sums.js";
 
 /** Multiplications that answering for all examples at once may take. */
 const MOST_WORK = 250e6;
+/** Numbers of states of the network that are kept. */
+const MOST_STATE_NUMBERS = 30e6;
 
 export class Model {
   /** @param {any} payload what Python's build_payload made */
@@ -61,6 +63,12 @@ export class Model {
    */
   take(step, parameters, buffers) {
     this.states.set(step, { parameters, buffers });
+    this.cache.clear(); // what was shown of this step was that of another
+    const most = Math.max(8, Math.floor(MOST_STATE_NUMBERS / (parameters.length + buffers.length + 1)));
+    for (const known of this.states.keys()) {
+      if (this.states.size <= most) break;
+      if (known !== step) this.states.delete(known);
+    }
   }
 
   /** Return the step nearest to one whose weights are here. @param {number} step */

@@ -90,9 +90,10 @@ export class TimeView {
     if (steps.length < 2) return undefined;
     if (this.at() >= steps.length - 1) this.go(0);
     const each = Math.max(60, Math.min(400, 12000 / steps.length));
+    const by = Math.max(1, Math.round(steps.length / 200));
     const next = () => {
       if (this.at() >= steps.length - 1) return this.stop();
-      this.go(this.at() + 1);
+      this.go(this.at() + by);
       this.timer = window.setTimeout(next, each);
       return undefined;
     };

@@ -1,0 +1,70 @@
+// All runs: searched, sorted, opened.
+
+import { h, refill } from "./dom.js";
+import { figure, visible, whole } from "./numbers.js";
+
+/** @typedef {{id: string, name: string, started: string | null, status: string, data: string, parameters: number | null, result: {name: string, value: number} | null, experiment: string}} Listed */
+
+/** @type {[string, (run: Listed) => string | number][]} */
+const COLUMNS = [
+  ["name", (run) => run.name.toLowerCase()], ["begun", (run) => run.started ?? ""], ["data", (run) => run.data.toLowerCase()],
+  ["weights and biases", (run) => run.parameters ?? -1], ["result", (run) => run.result?.value ?? -Infinity], ["status", (run) => run.status],
+];
+
+/**
+ * Return the runs in which every word of a search occurs, in the order of a column.
+ * @param {Listed[]} runs
+ * @param {string} search
+ * @param {number} column
+ * @param {boolean} falls
+ */
+export function chosenRuns(runs, search, column, falls) {
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const key = COLUMNS[column][1];
+  return runs
+    .filter((run) => {
+      const text = [run.name, run.id, run.data, run.status, run.experiment].join(" ").toLowerCase();
+      return words.every((word) => text.includes(word));
+    })
+    .sort((p, q) => {
+      const [a, b] = [key(p), key(q)];
+      return (a < b ? -1 : a > b ? 1 : 0) * (falls ? -1 : 1);
+    });
+}
+
+/**
+ * Show all runs in an element: those of this machine at once, those of the store when it has answered.
+ * @param {HTMLElement} el
+ * @param {{runs: Listed[], problem: string | null}} content
+ */
+export function showRuns(el, content) {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const theme = () => el.setAttribute("data-theme", dark.matches ? "dark" : "light");
+  dark.addEventListener("change", theme);
+  theme();
+  let { runs, problem } = content;
+  let [column, falls, asking] = [1, true, true];
+  const said = h("p", { class: "nw-note", role: "status" });
+  const body = h("tbody", {});
+  const heads = COLUMNS.map(([words], at) => h("th", { scope: "col" }, h("button", { type: "button", class: "nw-link", on: { click: () => { falls = at === column ? !falls : at !== 0; column = at; draw(); } } }, words)));
+  const search = h("input", { type: "search", placeholder: "name, data, status …", "aria-label": "Search the runs", on: { input: () => draw() } });
+  refill(el, h("header", { class: "nw-header" }, h("h1", {}, "Runs"), search),
+    h("section", { class: "nw-card" }, said, h("div", { class: "nw-scroll nw-tall", tabindex: "0", role: "region", "aria-label": "Runs" }, h("table", { class: "nw-table nw-runs" }, h("thead", {}, h("tr", {}, ...heads)), body))));
+
+  function draw() {
+    const shown = chosenRuns(runs, search.value, column, falls);
+    heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (falls ? "descending" : "ascending") : "none"));
+    refill(body, ...shown.map((run) => h("tr", {},
+      h("th", { scope: "row" }, h("a", { href: `/run/${encodeURIComponent(run.id)}` }, visible(run.name || run.id.slice(0, 8), 60))),
+      h("td", {}, run.started ? run.started.slice(0, 16).replace("T", " ") : ""), h("td", {}, visible(run.data, 40)), h("td", {}, run.parameters === null ? "" : whole(run.parameters)),
+      h("td", {}, run.result ? `${run.result.name.replaceAll("_", " ")} ${figure(run.result.value, 4)}` : ""), h("td", {}, visible(run.status, 24)))));
+    const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${whole(runs.length)} runs. ` : `${whole(shown.length)} of ${whole(runs.length)} runs. `;
+    said.textContent = `${words}${asking ? "Asking the MLflow store …" : problem ? `The MLflow store could not be asked: ${visible(problem, 300)}` : ""}`;
+  }
+
+  draw();
+  fetch("/runs.json").then(async (answer) => {
+    if (!answer.ok) throw new Error(await answer.text());
+    ({ runs, problem } = await answer.json());
+  }).catch((error) => { problem = error.message; }).finally(() => { asking = false; draw(); });
+}
