@@ -101,8 +101,8 @@ FAULTY: dict[str, tuple[str, Made]] = {
             m := network(),
             data=_ordered(),
             shuffle=False,
-            epochs=6,
-            optimizer=torch.optim.SGD(m.parameters(), lr=0.5),
+            epochs=1,
+            optimizer=torch.optim.SGD(m.parameters(), lr=1.0),
         ),
     ),
     "not_cleared": (

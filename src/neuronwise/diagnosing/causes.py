@@ -327,6 +327,48 @@ _ALL = [
         ("frozen", "none"),
         "PyTorch: torch.Tensor.requires_grad_",
     ),
+    Cause(
+        "leaking_target", "A column holds the answer",
+        "One column tells the target nearly exactly: it is probably known only when the answer is, and will "
+        "be missing then.",
+        "A feature that is a function of the target (or measured after it) makes held-out figures meaningless in use.",
+        "The correlation of each column with the target.",
+        "Leave the column out, if it is not known before the answer.",
+        "neuronwise train DATA --target TARGET --drop {column}",
+        ("columns", "without the leak"),
+        "Kaufman et al.: Leakage in Data Mining (2012)",
+    ),
+    Cause(
+        "identifier_feature", "A column only numbers the rows",
+        "The number of a row tells nothing about it, and lets the network learn rows by heart.",
+        "An identifier has no relation to the target beyond the order of collection; what is fitted to it "
+        "does not generalise.",
+        "Each value is there once, and they are whole numbers one after the other.",
+        "Leave the column out.",
+        "neuronwise train DATA --target TARGET --drop {column}",
+        ("columns", "without the identifier"),
+        "Kaufman et al.: Leakage in Data Mining (2012)",
+    ),
+    Cause(
+        "code_as_number", "A code is fed as a number",
+        "A zip code is a name made of digits: 98103 is not more than 98101, yet as a number the network takes it so.",
+        "A nominal variable on an interval scale forces a smooth function over an arbitrary order.",
+        "A column called like a code, with many values, that is fed as one number.",
+        "Feed it as categories.",
+        "neuronwise train DATA --target TARGET --category {column}",
+        ("columns", "categories"),
+        "Hastie, Tibshirani, Friedman: The Elements of Statistical Learning (2009), 2.2",
+    ),
+    Cause(
+        "duplicate_rows", "Rows held out were learned from",
+        "Some rows of the examination are among those that were learned, so the figures look better than they are.",
+        "The held-out estimate is biased by rows that are in both parts.",
+        "The share of rows held out whose inputs are in the training, bit by bit.",
+        "Remove duplicates before the split.",
+        "frame.drop_duplicates()",
+        ("rows", "without duplicates"),
+        "Kapoor, Narayanan: Leakage and the reproducibility crisis (2023)",
+    ),
 ]  # fmt: skip
 
 CAUSES = {cause.name: cause for cause in _ALL}
@@ -342,5 +384,23 @@ SYMPTOMS = {
     "loss_plateau": "a loss that does not fall",
     "overfit_gap": "much better in training than on rows held out",
     "constant_output": "the same answer to every row",
+    "constant_feature": "a column with one value only",
+    "duplicate_feature": "two columns that say the same",
+    "outlier": "a value far from all others",
 }
 """Symptoms, by name."""
+
+OWN_LINES = {
+    "lr_too_high": "neuronwise train DATA --learning-rate {lower_lr:g}",
+    "lr_too_low": "neuronwise train DATA --learning-rate {higher_lr:g}",
+    "too_few_epochs": "neuronwise train DATA --epochs {more_epochs}",
+    "batch_too_large": "neuronwise train DATA --batch-size 32",
+    "batch_too_small": "neuronwise train DATA --batch-size 32",
+    "wrong_optimizer": "neuronwise train DATA --optimizer adam --learning-rate 0.001",
+    "network_too_small": "neuronwise train DATA --layers {wider},{wider}",
+    "network_too_deep": "neuronwise train DATA --layers 64,64",
+    "overfitting": "neuronwise train DATA --patience 10 --weight-decay 0.0001",
+    "excessive_regularisation": "neuronwise train DATA --weight-decay 0.0001",
+    "class_imbalance": "neuronwise train DATA --class-weights balanced",
+}
+"""Lines to type of causes in a training of our own engine, where they differ from PyTorch's."""

@@ -155,9 +155,11 @@ class Diagnosis(Explanation):
 
     def blocks(self) -> Sequence[Block]:
         """See `Explanation.blocks`."""
-        learned = "" if self.skill is None else (
-            f" The network gets {self.skill:.0%} of the way from a constant guess to all right."
-        )  # fmt: skip
+        learned = ""
+        if self.skill is not None:
+            learned = f" The network gets {self.skill:.0%} of the way from a constant guess to all right."
+            if not self.skill > -1:
+                learned = " The network's answers are far worse than a constant guess."
         found: list[Block] = []
         if self.findings:
             first = self.findings[0]
@@ -176,7 +178,7 @@ class Diagnosis(Explanation):
                 found.append(Table(("what was measured", "value", "limit", "where the limit is from"), rows))
             if one.symptoms:
                 found.append(f"It shows as {', '.join(f'{name} ({SYMPTOMS[name]})' for name in one.symptoms)}.")
-            found.append(f"Try: {one.treatment.sentence}\n    {one.treatment.line}")
+            found += [f"Try: {one.treatment.sentence}", f"    {one.treatment.line}"]
         if self.symptoms and not self.findings:
             found += [one.sentence for one in self.symptoms]
         found += [f"Remark: {one.sentence}" for one in self.remarks]

@@ -55,6 +55,7 @@ class Facts:
         graph: What follows what in the model.
         loss_function: Its name; None where no loss was observed.
         nonfinite: Where something was first not finite; None where all was.
+        told_skill: The skill held out as the training itself told it; None where it is computed.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -69,7 +70,7 @@ class Facts:
         self.graph: dict[str, Any] = {}
         self.loss_function: str | None = None
         self.nonfinite: dict[str, Any] | None = None
-        self.overhead: float | None = None
+        self.told_skill: float | None = None
         parts: dict[str, list[Any]] = {}
         for event in read_events(self.stored.folder, []):
             self._take(event, parts)
@@ -136,10 +137,14 @@ class Facts:
         """Which known loss was computed, by its values, else by its name; None if unknown."""
         found = self.data.get("loss_kinds")
         kinds = [str(one) for one in found] if isinstance(found, list) else []
-        named = _NAMED.get(self.loss_function or "")
+        named = self._kind_of_loss()
         if named in kinds or not kinds:
             return named
         return kinds[0]
+
+    def _kind_of_loss(self) -> str | None:
+        """Return which known loss has this name."""
+        return _NAMED.get(self.loss_function or "")
 
     @cached_property
     def target_values(self) -> list[float]:

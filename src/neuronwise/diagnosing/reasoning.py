@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import neuronwise.diagnosing.quantities  # noqa: F401 - registers the quantities
-from neuronwise.diagnosing.causes import CAUSES
+from neuronwise.diagnosing.causes import CAUSES, OWN_LINES
 from neuronwise.diagnosing.data_rules import DATA_RULES
 from neuronwise.diagnosing.diagnosis import Diagnosis, Finding, Symptom, Treatment
 from neuronwise.diagnosing.facts import Facts
 from neuronwise.diagnosing.setup_rules import SETUP_RULES
 from neuronwise.diagnosing.suspects import Suspect, harm, over, told, under
 from neuronwise.diagnosing.symptoms import symptoms_of
+from neuronwise.diagnosing.table_rules import TABLE_RULES, table_remarks
 from neuronwise.diagnosing.training_rules import TRAINING_RULES
 
 # A suspicion is told from this confidence on; a second one beside it, if it is as sure as this and nearly as the first.
@@ -38,7 +39,7 @@ _BESIDE_CAUSES = frozenset(
 
 def suspects_of(facts: Facts) -> list[Suspect]:
     """Return what the rules suspect, the most certain first."""
-    roots = [one for rule in (*SETUP_RULES, *DATA_RULES) if (one := rule(facts)) is not None]
+    roots = [one for rule in (*SETUP_RULES, *DATA_RULES, *TABLE_RULES) if (one := rule(facts)) is not None]
     course = [one for rule in TRAINING_RULES if (one := rule(facts)) is not None]
     if any(one.certainty >= ROOT_FROM for one in roots):
         # How a training went is what follows: of a wrong output, say, the loss jumps too.
@@ -75,7 +76,7 @@ def reason(facts: Facts) -> Diagnosis:
     return Diagnosis(
         findings,
         tuple(symptoms) if findings else (),
-        tuple(one for one in every if not findings or one not in symptoms),
+        (*(one for one in every if not findings or one not in symptoms), *table_remarks(facts)),
         tuple(_checked(facts)),
         tuple(_missing(facts)),
         facts["skill"],
@@ -104,7 +105,8 @@ def _last_resort(facts: Facts) -> Suspect:
 
 def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Symptom]) -> Finding:
     cause = CAUSES[one.cause]
-    words = _words(facts)
+    words = _words(facts) | {"column": one.layers[0] if one.layers else "COLUMN"}
+    line = cause.line if facts.stored.network_dict is None else OWN_LINES.get(one.cause, cause.line)
     neurons = next((symptom.neurons for symptom in symptoms if symptom.neurons), ())
     first = one.first_step
     if first is None:
@@ -120,7 +122,7 @@ def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Sympt
         student=" ".join([cause.why, *(symptom.sentence for symptom in symptoms[:2])]),
         expert=cause.mechanism,
         reference=cause.reference,
-        treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), cause.line.format(**words)),
+        treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), line.format(**words)),
     )
 
 
@@ -183,4 +185,5 @@ def _missing(facts: Facts) -> list[str]:
         found.append("the graph of the model")
     if not facts.data.get("inputs"):
         found.append("inputs and targets")
-    return [*found, *facts.recording.problems]
+    reason = getattr(facts, "no_data", None)
+    return [*found, *([f"the data: {reason}"] if reason else []), *facts.recording.problems]

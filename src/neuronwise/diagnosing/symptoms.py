@@ -99,7 +99,8 @@ def _loss(facts: Facts) -> Iterator[Symptom]:
 
 
 def _answers(facts: Facts) -> Iterator[Symptom]:
-    if seen := over(facts, "gap", 0.25):
+    seen = over(facts, "gap", 0.25)
+    if seen and facts.above("train_skill", 0.25):
         yield Symptom("overfit_gap", (), (), None, (seen,),
                       f"Skill is {facts['train_skill']:.0%} in training and {facts['validation_skill']:.0%} held out."
                       )  # fmt: skip

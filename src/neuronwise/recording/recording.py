@@ -140,6 +140,16 @@ class Recording:
         return self._read(int(self.keyframes[-1]) if step is None else step)
 
     @cached_property
+    def data(self) -> TrainingData | None:
+        """What the training learned from; None where nobody knows, or where it learned in several calls.
+
+        Raises:
+            NeuronwiseError: It is not to be found.
+        """
+        found = None if self._find_data is None else self._find_data()
+        return found if isinstance(found, TrainingData) else None
+
+    @cached_property
     def replay(self) -> Replay:
         """What repeats steps.
 
