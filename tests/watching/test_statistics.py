@@ -230,7 +230,7 @@ def _twice_in_place(z: torch.Tensor) -> torch.Tensor:
         (nn.SiLU(inplace=True), "silu"), (nn.LeakyReLU(0.2, inplace=True), "leaky_relu"), (torch.neg_, None),
         (_twice_in_place, None),
     ],
-    ids=str,
+    ids=lambda one: getattr(one, "__name__", str(one)),  # the same in each process
 )  # fmt: skip
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_functions_that_change_a_view_in_place(function: Any, known: str | None, dtype: Any, tmp_path: Path) -> None:
