@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.network import Network, Neuron
 
 if TYPE_CHECKING:
-    from neuronwise.diagnosing import diagnose
+    from neuronwise.diagnosing.diagnose import diagnose
     from neuronwise.network.exchange import from_sklearn, from_torch
     from neuronwise.recording import from_checkpoints
     from neuronwise.running import (

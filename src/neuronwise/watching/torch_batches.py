@@ -32,7 +32,10 @@ class InputsSeen:
         self.shape: tuple[int, ...] = ()
         self.dtype = ""
         self.rows = self.nonfinite = 0
-        self._sum = self._squares = self._low = self._high = np.zeros(0)
+        self._sum: NDArray[np.float64] = np.zeros(0)
+        self._squares: NDArray[np.float64] = np.zeros(0)
+        self._low: NDArray[np.float64] = np.zeros(0)
+        self._high: NDArray[np.float64] = np.zeros(0)
         self._known: set[int] = set()
         self._key = np.zeros(0)
 
@@ -47,7 +50,7 @@ class InputsSeen:
                 self._sum, self._squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
                 self._low, self._high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
                 self.rows = 0
-                self._key = np.random.default_rng(1).standard_normal(rows.shape[1])
+                self._key = np.random.default_rng(1).standard_normal((rows.shape[1],))
             is_finite = np.isfinite(rows)
             if not is_finite.all():
                 self.nonfinite += int(rows.size - np.count_nonzero(is_finite))
@@ -135,7 +138,7 @@ def targets_of(target: torch.Tensor) -> dict[str, float]:
     with np.errstate(all="ignore"):
         mean = float(flat.mean())
         return {
-            "target_mean": mean, "target_std": float(np.sqrt(max(0.0, np.mean((flat - mean) ** 2)))),
+            "target_mean": mean, "target_std": math.sqrt(max(0.0, float(np.mean((flat - mean) ** 2)))),
             "target_min": float(flat.min()), "target_max": float(flat.max()),
         }  # fmt: skip
 
