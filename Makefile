@@ -38,6 +38,7 @@ benchmark: $(VENV)/.developed  ## measure speed and quality; reads mnist/ and ho
 	$(BIN)/python benchmarks/recording.py
 	$(BIN)/python benchmarks/mlflow_away.py
 	$(BIN)/python benchmarks/watching.py
+	$(BIN)/python benchmarks/inspector.py
 	$(BIN)/python benchmarks/quote.py
 
 $(VENV)/.made:

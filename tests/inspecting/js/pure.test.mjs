@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 
 const STATIC = pathToFileURL(`${process.env.NEURONWISE_STATIC}/`);
 const load = (name) => import(new URL(`${name}.js`, STATIC));
-const { fromHalf, unpack } = await load("decode");
+const { fromHalf, swap, unpack } = await load("decode");
 const { figure, percent, signed, visible } = await load("numbers");
 const { glyph, largestSize, PALETTES, signedColour, ticks } = await load("scales");
 const { forward, normalDistribution } = await load("forward");
@@ -286,4 +286,10 @@ test("a model answers, silences, edits and restores", () => {
   assert.deepEqual(a(), before);
   assert.ok(model.quality(step) > 0.5);
   assert.equal(model.nearest(10 ** 9), model.steps.at(-1));
+});
+
+test("bytes are turned round for machines that write them the other way", () => {
+  const bytes = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+  swap(bytes, 4);
+  assert.deepEqual(Array.from(bytes), [4, 3, 2, 1, 8, 7, 6, 5]);
 });

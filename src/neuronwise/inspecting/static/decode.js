@@ -13,30 +13,48 @@ const BYTES = new Map([["float16", 2], ["float32", 4], ["float64", 8], ["uint8",
 export function unpack(packed) {
   const size = BYTES.get(packed.dtype);
   if (size === undefined) throw new Error(`numbers of type ${packed.dtype} cannot be read`);
-  const text = atob(packed.data);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const bytes = bytesOf(packed.data);
   const count = packed.shape.reduce((product, n) => product * n, 1);
   if (bytes.length !== count * size) {
     throw new Error(`an array of ${count} numbers should have ${count * size} bytes, it has ${bytes.length}`);
   }
-  const view = new DataView(bytes.buffer);
+  if (!IS_LITTLE) swap(bytes, size);
+  const { buffer } = bytes;
   if (packed.dtype === "uint8") return bytes;
-  if (packed.dtype === "float64") return fill(new Float64Array(count), (i) => view.getFloat64(8 * i, true));
-  if (packed.dtype === "int32") return fill(new Int32Array(count), (i) => view.getInt32(4 * i, true));
-  if (packed.dtype === "float32") return fill(new Float32Array(count), (i) => view.getFloat32(4 * i, true));
-  return fill(new Float32Array(count), (i) => fromHalf(view.getUint16(2 * i, true)));
+  if (packed.dtype === "float64") return new Float64Array(buffer);
+  if (packed.dtype === "int32") return new Int32Array(buffer);
+  if (packed.dtype === "float32") return new Float32Array(buffer);
+  const found = new Float32Array(count);
+  const halves = new Uint16Array(buffer);
+  const table = halfTable();
+  for (let i = 0; i < count; i++) found[i] = table[halves[i]];
+  return found;
 }
 
-/**
- * @template {Float32Array | Float64Array | Int32Array} T
- * @param {T} array
- * @param {(i: number) => number} read
- * @returns {T}
- */
-function fill(array, read) {
-  for (let i = 0; i < array.length; i++) array[i] = read(i);
-  return array;
+/** Whether this machine writes the smaller byte first, as the page's data does. */
+const IS_LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** @param {string} text */
+function bytesOf(text) {
+  const decode = /** @type {any} */ (Uint8Array).fromBase64;
+  if (decode) return /** @type {Uint8Array<ArrayBuffer>} */ (decode.call(Uint8Array, text));
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** @param {Uint8Array} bytes @param {number} size */
+export function swap(bytes, size) {
+  for (let i = 0; i < bytes.length; i += size) bytes.subarray(i, i + size).reverse();
+}
+
+/** @type {Float32Array | undefined} */
+let halves16;
+
+/** Return what each pattern of 16 bits stands for. */
+function halfTable() {
+  return (halves16 ??= Float32Array.from({ length: 65536 }, (_, bits) => fromHalf(bits)));
 }
 
 /**

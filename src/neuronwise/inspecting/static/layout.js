@@ -183,16 +183,26 @@ export function unitAt(layout, x, y) {
  * @param {number} count
  */
 export function strongest(values, count) {
-  const sizes = Float64Array.from(values, (value) => (Number.isNaN(value) ? Infinity : Math.abs(value)));
+  const n = values.length;
+  const every = Math.max(1, Math.floor(n / 8000));
   let least = 0;
-  if (sizes.length > count) {
-    const sample = sizes.length > 20000 ? sizes.filter((_, i) => i % Math.floor(sizes.length / 10000) === 0) : sizes.slice();
+  if (n > count) {
+    // A little below where the limit must be, found on a sample, so that enough are left to be sorted.
+    const sample = new Float64Array(Math.ceil(n / every));
+    for (let i = 0, k = 0; i < n; i += every, k++) sample[k] = sizeOf(values[i]);
     sample.sort();
-    // A little below where the limit must be, so that enough are left to be sorted.
-    least = sample[Math.max(0, Math.floor(sample.length * (1 - (1.5 * count) / sizes.length)) - 8)];
+    least = sample[Math.max(0, Math.floor(sample.length * (1 - (1.5 * count) / n)) - 8)];
   }
-  let found = [];
-  for (let i = 0; i < sizes.length; i++) if (sizes[i] >= least && sizes[i] > 0) found.push(i);
-  found.sort((p, q) => sizes[q] - sizes[p] || p - q);
+  const found = [];
+  for (let i = 0; i < n; i++) {
+    const size = sizeOf(values[i]);
+    if (size >= least && size > 0) found.push(i);
+  }
+  found.sort((p, q) => sizeOf(values[q]) - sizeOf(values[p]) || p - q);
   return found.slice(0, count);
+}
+
+/** NaN counts as larger than any number. @param {number} value */
+function sizeOf(value) {
+  return value !== value ? Infinity : value < 0 ? -value : value;
 }

@@ -1,7 +1,7 @@
 // Joins the views: what changes in the store is shown everywhere. One entry, `render`, for a page and for a notebook.
 
 import { h, refill } from "./dom.js";
-import { drawnLayers } from "./layout.js";
+import { drawnLayers, strongest } from "./layout.js";
 import { Model } from "./model.js";
 import { counted, figure, visible, whole } from "./numbers.js";
 import { PALETTES } from "./scales.js";
@@ -42,6 +42,9 @@ export function render({ model: host, el, signal: outer, address = false }) {
   el.classList.add("nw-root");
   const first = drawnLayers(model.net).find(({ layer }) => layer.parameters.W) ?? drawnLayers(model.net)[0];
   const start = { step: model.delivered, example: model.examples.count ? 0 : -1, layer: first.index, neuron: 0, row: -1, column: -1, view: "neuron", links: "weights", focus: "" };
+  if (model.meanInput && !model.examples.count) model.make(Float32Array.from(model.meanInput));
+  const { a } = model.trace(start.step, start.example)[first.index];
+  if (first.layer.output_shape.length === 1) start.neuron = strongest(a, 1)[0] ?? 0; // one that says something here
   if (address) Object.assign(start, checked(fromAddress(location.hash), model));
   const store = new Store(start);
 

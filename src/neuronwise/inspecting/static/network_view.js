@@ -112,22 +112,7 @@ export class NetworkView {
       const { offset, shape } = layer.parameters.W;
       const isDense = layer.kind === "Dense";
       const [units, sources] = isDense ? shape : [shape[0], shape[1]];
-      const values = new Float32Array(units * sources);
-      if (isDense) {
-        for (let o = 0; o < units; o++) for (let i = 0; i < sources; i++) values[o * sources + i] = parameters[offset + o * sources + i] * (kind === "signals" ? x[i] : 1);
-      } else {
-        // Of a filter and a channel: the size of the kernel between them, with the sign of its sum.
-        const kernel = shape[2] * shape[3];
-        for (let at = 0; at < values.length; at++) {
-          let [sum, square] = [0, 0];
-          for (let k = 0; k < kernel; k++) {
-            const w = parameters[offset + at * kernel + k];
-            sum += w;
-            square += w * w;
-          }
-          values[at] = Math.sign(sum) * Math.sqrt(square);
-        }
-      }
+      const values = this.linkValues(layer, kind, x, parameters);
       this.linkCount += isDense ? values.length : product(shape);
       const only = this.focusOf(to, from);
       let picked;
@@ -135,14 +120,61 @@ export class NetworkView {
       else if (only) {
         const column = Float32Array.from({ length: units }, (_, o) => Math.max(...this.sourcesOf(from, only.unit, sources).map((i) => Math.abs(values[o * sources + i]))));
         picked = strongest(column, MOST_OF_ONE).flatMap((o) => this.sourcesOf(from, only.unit, sources).map((i) => o * sources + i)).slice(0, MOST_OF_ONE);
-      } else picked = strongest(values, Math.ceil(MOST_LINKS / Math.max(1, panels.length - 2)) + 40);
-      const limit = largestSize(values);
+      } else {
+        const most = Math.ceil(MOST_LINKS / Math.max(1, panels.length - 2)) + 40;
+        picked = this.remembered(`${kind} ${to.index}`, () => strongest(values, most));
+      }
+      const limit = this.remembered(`${kind} ${to.index} limit`, () => largestSize(values));
       this.linkLimit = Math.max(this.linkLimit, limit);
       for (const at of picked) {
         found.push({ from, to, unit: Math.floor(at / sources), source: at % sources, value: values[at], index: p, ...{ limit } });
       }
     }
     return found;
+  }
+
+  /**
+   * What is found of the weights of a layer, so long as they, and the example, are the same.
+   * @template T
+   * @param {string} key
+   * @param {() => T} make
+   * @returns {T}
+   */
+  remembered(key, make) {
+    const { step, example } = this.store.now;
+    return this.model.cached(`trace links ${this.model.changes} ${this.model.madeCount} ${step} ${key.startsWith("signals") ? example : ""} ${key}`, make);
+  }
+
+  /**
+   * What each link of a layer carries, (neurons × sources).
+   * @param {import("./forward.js").Layer} layer
+   * @param {string} kind
+   * @param {Float32Array} x
+   * @param {Float32Array} parameters
+   */
+  linkValues(layer, kind, x, parameters) {
+    const { offset, shape } = layer.parameters.W;
+    const [units, sources] = shape;
+    if (layer.kind === "Dense") {
+      const weights = parameters.subarray(offset, offset + units * sources);
+      if (kind !== "signals") return weights;
+      const values = new Float32Array(units * sources);
+      for (let o = 0, at = 0; o < units; o++) for (let i = 0; i < sources; i++, at++) values[at] = weights[at] * x[i];
+      return values;
+    }
+    // Of a filter and a channel: the size of the kernel between them, with the sign of its sum.
+    const values = new Float32Array(units * sources);
+    const kernel = shape[2] * shape[3];
+    for (let at = 0; at < values.length; at++) {
+      let [sum, square] = [0, 0];
+      for (let k = 0; k < kernel; k++) {
+        const w = parameters[offset + at * kernel + k];
+        sum += w;
+        square += w * w;
+      }
+      values[at] = Math.sign(sum) * Math.sqrt(square);
+    }
+    return values;
   }
 
   /** Inputs of a layer that come from one neuron of the panel before it: of a feature map its places. */
