@@ -44,6 +44,10 @@ class Made:
         self.asked.append(run)
         raise NotFoundError(f"there is no run {run!r}")
 
+    def news(self, run: str, since: int) -> dict[str, Any]:
+        self.asked.append((run, "since", since))
+        return {"states": [], "training": {}, "live": False}
+
     def state(self, run: str, step: int) -> bytes:
         self.asked.append((run, step))
         return b"1234"
@@ -277,6 +281,60 @@ def test_the_page_of_all_runs_opens_one_at_any_step(started: str, runs: dict[str
         assert all(url.startswith(origin) for url in asked), asked
         assert said == []
         context.close()
+
+
+def test_a_training_that_runs_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_here: tuple[str, Path]
+) -> None:
+    address, home = started_here
+    monkeypatch.setenv("NEURONWISE_HOME", str(home))
+    script = (
+        "import time, neuronwise\n"
+        "from neuronwise.learning import Observer\n"
+        "class Slow(Observer):\n"
+        "    def on_epoch_end(self, *given):\n"
+        "        time.sleep(0.5)\n"
+        "neuronwise.train('digits', layers=[8], epochs=400, patience=400, track=False, name='live', observers=[Slow()],"
+        " keyframe_every=20)"
+    )
+    training = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        with chromium() as browser:
+            at = browser.new_page()
+            at.goto(address)
+            for _ in range(60):
+                at.reload()
+                at.wait_for_timeout(500)
+                if at.locator("a:text-is('live')").count():
+                    break
+            at.wait_for_timeout(2000)
+            at.click("a:text-is('live')")
+            at.wait_for_selector("canvas.nw-network")
+            assert "this page follows it" in at.inner_text("header")
+            first = at.evaluate("() => document.getElementById('neuronwise').neuronwise.store.now.step")
+            at.wait_for_function(
+                "first => document.getElementById('neuronwise').neuronwise.store.now.step > first",
+                arg=first,
+                timeout=30_000,
+            )
+            assert "the newest" in at.inner_text(".nw-step")
+    finally:
+        training.kill()
+        training.wait()
+
+
+@pytest.fixture
+def started_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
+    home = tmp_path / "home"
+    monkeypatch.setenv("NEURONWISE_HOME", str(home))
+    script = "from neuronwise.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", script, "ui", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip(), home
+    process.terminate()
+    process.wait(20)
 
 
 def test_the_page_of_runs_shows_hostile_names_as_they_are(tmp_path: Path) -> None:

@@ -102,6 +102,11 @@ def _state(step: int, parameters: NDArray[Any], buffers: NDArray[Any], dtype: st
     return {"step": step, "parameters": blob(parameters, dtype), "buffers": blob(buffers, "float32")}
 
 
+def state_entry(history: RecordedHistory, step: int) -> dict[str, Any]:
+    """Return the stored weights of one step, as they stand among those of `states_part`."""
+    return _state(step, history.parameters(step), history.buffers(step), "float32")
+
+
 def statistics_part(history: RecordedHistory, room_bytes: int) -> Part:
     """Return statistics of every neuron at stored frames, spread evenly over them, as far as they fit."""
     layout = history.layout

@@ -53,6 +53,13 @@ class Runs(Protocol):
             NeuronwiseError: It cannot be shown.
         """
 
+    def news(self, run: str, since: int) -> dict[str, Any]:
+        """Return ``{"states": […], "training": …, "live": …}``: what came since a step of a training that runs.
+
+        Raises:
+            NeuronwiseError: There is no such run.
+        """
+
     def state(self, run: str, step: int) -> bytes:
         """Return weights and buffers after a step: float32, little-endian, one after the other.
 
@@ -96,6 +103,9 @@ def make_app(runs: Runs, token: str, port: int) -> Any:
         content = runs.state(_run_of(request), int(request.path_params["step"]))
         return Response(content, media_type="application/octet-stream")
 
+    def news(request: Request) -> Response:
+        return JSONResponse(runs.news(_run_of(request), int(request.path_params["step"])))
+
     def failed(request: Request, error: Exception) -> Response:
         assert isinstance(error, NeuronwiseError)
         status = 404 if isinstance(error, NotFoundError) else 422
@@ -107,6 +117,7 @@ def make_app(runs: Runs, token: str, port: int) -> Any:
         Route("/runs.json", listing),
         Route("/run/{run:str}", show),
         Route("/run/{run:str}/step/{step:int}", state),
+        Route("/run/{run:str}/since/{step:int}", news),
     ]
     app: Starlette = Starlette(routes=routes, exception_handlers={NeuronwiseError: failed})
     return _Guard(app, token, cookie, {f"127.0.0.1:{port}", f"localhost:{port}"})

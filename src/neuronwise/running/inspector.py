@@ -64,6 +64,8 @@ def inspector_payload(
     """
     from neuronwise.running.subject import Subject  # which stands on the training, as the training on this module
 
+    if not isinstance(run, Run) and (begun := unfinished_folder(run)) is not None:
+        return _unfinished_payload(begun, data, redact, room_bytes)
     subject = Subject(run, data)
     said: list[str] = []
     prepared: Prepared | None = None
@@ -78,6 +80,38 @@ def inspector_payload(
     except (FormatError, NotFoundError) as error:
         said.append(f"The page shows the network as it was delivered, without its past: {error.message}")
     payload = _payload(subject.folder, subject.fitted, history, prepared, redact, said, room_bytes)
+    return payload, said
+
+
+def unfinished_folder(run: str | Path) -> Path | None:
+    """Return the folder of a local run that still learns, or whose process was killed; None if `run` names none."""
+    from neuronwise.running.checkpointing import find_begun
+    from neuronwise.running.find import find_local
+
+    if find_local(str(run)) is not None:
+        return None
+    folder = find_begun(str(run))
+    return folder if folder is not None and not (folder / "run.json").is_file() else None
+
+
+def _unfinished_payload(folder: Path, data: Any, redact: bool, room_bytes: int) -> tuple[dict[str, Any], list[str]]:
+    """Return what is there so far of a training that has not ended: the network is that of the last state stored."""
+    from neuronwise.running.checkpointing import SavedTraining
+    from neuronwise.running.opening import open_recording
+    from neuronwise.running.reporter import Reporter
+    from neuronwise.running.resuming import prepare_again
+
+    saved, recording, said = SavedTraining.load(folder), open_recording(folder, data), list[str]()
+    model = saved.model()
+    fitted = FittedNetwork(recording.network, model.encoder, model.target, model.kind)
+    prepared: Prepared | None = None
+    if not redact:
+        try:
+            prepared = prepare_again(saved, data, Reporter())
+        except NeuronwiseError as error:
+            said.append(f"The page shows no examples: {error.message}")
+    payload = _payload(folder, fitted, recording.stored, prepared, redact, said, room_bytes)
+    payload["run"] |= {"id": saved.run_id, "name": saved.run_name or saved.run_id[:8], "status": "unfinished"}
     return payload, said
 
 
@@ -167,7 +201,7 @@ def _payload(
             Meaning.of(network, fitted.encoder, fitted.target),
             run=described,
             history=history,
-            delivered=delivered if delivered is not None else int(described.get("steps") or 0),
+            delivered=delivered if delivered is not None else _last_step(described, history),
             examples=examples,
             learned=learned,
             redacted=redact,
@@ -181,6 +215,12 @@ def _payload(
         ) from None
     said += payload["notes"]
     return payload
+
+
+def _last_step(described: dict[str, Any], history: RecordedHistory | None) -> int:
+    if "steps" not in described and history is not None and len(history.steps):
+        return int(history.steps[-1])  # of a training that has not ended
+    return int(described.get("steps") or 0)
 
 
 def _describe(folder: Path, fitted: FittedNetwork) -> dict[str, Any]:

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from neuronwise.errors import NeuronwiseError, NotFoundError
+from neuronwise.inspecting.history_data import losses_part, spread_evenly, state_entry
 from neuronwise.inspecting.server import free_socket, make_app, new_token, serve
 from neuronwise.recording import Recording
 from neuronwise.running.find import Listed, list_runs
-from neuronwise.running.inspector import inspector_payload
+from neuronwise.running.inspector import inspector_payload, unfinished_folder
 
 DEFAULT_PORT = 8765
 _OPEN = 3  # runs that are kept open, the last used
 _LISTED = 500
 _MOST_STEPS = 2_000_000
+_MOST_NEW = 24  # states of a running training that are sent at a time
 
 
 @dataclass
@@ -64,6 +66,26 @@ class LocalRuns:
             network = opened.recording.at(step)
         return np.concatenate([network.parameters, network.buffers]).astype("<f4").tobytes()
 
+    def news(self, run: str, since: int) -> dict[str, Any]:
+        """Return what came since a step of a training that runs, and whether it still does.
+
+        Raises:
+            NeuronwiseError: There is no such run.
+        """
+        opened = self._open(run)
+        if opened.recording is None:
+            raise NotFoundError("nothing of this run was recorded")
+        with opened.lock:
+            opened.recording = opened.recording.refresh()
+            history = opened.recording.stored
+        steps = history.steps[history.steps > since]
+        states = [state_entry(history, step) for step in spread_evenly(steps, _MOST_NEW).tolist()]
+        is_live = unfinished_folder(run) is not None
+        if not is_live:
+            with self._lock:
+                self._opened.pop(run, None)  # opened again it is that which was delivered
+        return {"states": states, "training": losses_part(history).content, "live": is_live}
+
     def _open(self, run: str) -> _Opened:
         from neuronwise.running.opening import open_recording
 
@@ -72,15 +94,15 @@ class LocalRuns:
                 self._opened.move_to_end(run)
                 return self._opened[run]
             payload, said = inspector_payload(run)
-            payload["notes"] = list(dict.fromkeys(said))
+            payload |= {"notes": list(dict.fromkeys(said)), "served": True, "live": unfinished_folder(run) is not None}
             recording: Recording | None = None
             try:
                 recording = open_recording(run)
-                steps = recording.steps
+                steps = recording.keyframes if payload["live"] else recording.steps
                 if isinstance(steps, range) and 1 < len(steps) <= _MOST_STEPS:
                     payload["weights"]["every"] = {"first": steps[0], "last": steps[-1]}
                     payload["notes"] = [note for note in payload["notes"] if not note.startswith("Weights are here at")]
-                elif recording.why_not_replayed:
+                elif not payload["live"] and recording.why_not_replayed:
                     payload["notes"].append(f"Only stored steps can be looked at: {recording.why_not_replayed}"[:400])
             except NeuronwiseError as error:
                 payload["notes"].append(f"Its steps cannot be taken again: {error.message}"[:400])
@@ -120,7 +142,9 @@ def serve_ui(run: str | None = None, *, port: int = DEFAULT_PORT, ready: Callabl
     """
     from neuronwise.running.find import find_folder
 
-    chosen = find_folder(run).name if run is not None else ""
+    chosen = ""
+    if run is not None:
+        chosen = (unfinished_folder(run) or find_folder(run)).name
     listening = free_socket(port)
     taken = listening.getsockname()[1]
     token = new_token()

@@ -72,7 +72,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${name.replaceAll("_", " ")} ${figure(Number(value), 4)}`).join(", ");
   refill(el,
     h("header", { class: "nw-header" },
-      h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${run.status.replaceAll("_", " ")}` : ""}`)),
+      h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${model.payload.live ? "not ended: this page follows it" : run.status.replaceAll("_", " ")}` : ""}`)),
       h("div", { class: "nw-line" },
         address ? h("a", { href: "/", class: "nw-link" }, "All runs") : null,
         h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour"),
@@ -190,8 +190,34 @@ export function render({ model: host, el, signal: outer, address = false }) {
     }
     event.stopPropagation(); // a notebook around it has keys of its own
   }, { signal });
+  /** Ask every two seconds what came of a training that runs; who looks at the newest state goes on to the next. */
+  function follow() {
+    if (!model.payload.live || !host.askNews) return;
+    const timer = window.setTimeout(async () => {
+      try {
+        const news = await host.askNews(model.delivered);
+        if (signal.aborted) return;
+        const isNewest = store.now.step === model.delivered;
+        model.payload.live = news.live;
+        model.extend(news);
+        time.read();
+        if (isNewest && !time.isPlaying) store.set({ step: model.delivered });
+        time.update();
+        if (!news.live) {
+          refill(places.help, h("p", { class: "nw-warning" }, "The training has ended. ", h("button", { type: "button", signal, on: { click: () => location.reload() } }, "Show the finished run")));
+          return;
+        }
+      } catch (error) {
+        places.help.textContent = `The training cannot be followed: ${error instanceof Error ? error.message : error}`;
+      }
+      follow();
+    }, 2000);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  }
+
   for (const query of [dark, still]) query.addEventListener("change", () => { choose(); everything(); }, { signal });
   everything();
+  follow();
   Object.defineProperty(el, "neuronwise", { value: { model, store }, configurable: true });
   return () => {
     control.abort();
@@ -250,7 +276,7 @@ export function startPage() {
   const values = new Map([["payload", payload]]);
   /** @type {any} */
   const host = { get: (/** @type {string} */ key) => values.get(key) };
-  const isServed = Boolean(payload?.weights?.every);
+  const isServed = Boolean(payload?.served);
   if (isServed) {
     host.askStep = async (/** @type {number} */ step) => {
       const answer = await fetch(`${location.pathname}/step/${step}`);
@@ -258,6 +284,13 @@ export function startPage() {
       const numbers = new Float32Array(await answer.arrayBuffer());
       const count = payload.network.parameter_count;
       return { parameters: numbers.subarray(0, count), buffers: numbers.subarray(count) };
+    };
+  }
+  if (isServed) {
+    host.askNews = async (/** @type {number} */ since) => {
+      const answer = await fetch(`${location.pathname}/since/${since}`);
+      if (!answer.ok) throw new Error(await answer.text());
+      return answer.json();
     };
   }
   render({ model: host, el: place, address: isServed });

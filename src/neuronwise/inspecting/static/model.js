@@ -71,6 +71,30 @@ export class Model {
     }
   }
 
+  /**
+   * Take in what came of a training that runs; the newest state counts as the delivered one.
+   * @param {{states: any[], training: any}} news
+   */
+  extend(news) {
+    for (const state of news.states) {
+      if (!this.packed.has(state.step)) this.steps.push(state.step);
+      this.packed.set(state.step, state);
+    }
+    this.steps.sort((p, q) => p - q);
+    this.delivered = this.steps[this.steps.length - 1];
+    this.payload.training = news.training;
+    // A page that follows for hours keeps the first, the last and some between: where they stand closest, one goes.
+    while (this.packed.size * this.net.parameter_count > MOST_STATE_NUMBERS && this.steps.length > 24) {
+      let closest = 1;
+      for (let i = 2; i < this.steps.length - 1; i++) {
+        if (this.steps[i + 1] - this.steps[i - 1] < this.steps[closest + 1] - this.steps[closest - 1]) closest = i;
+      }
+      const [gone] = this.steps.splice(closest, 1);
+      this.packed.delete(gone);
+      this.states.delete(gone);
+    }
+  }
+
   /** Return the step nearest to one whose weights are here. @param {number} step */
   nearest(step) {
     let best = this.delivered;

@@ -19,8 +19,7 @@ export class TimeView {
     this.store = store;
     this.theme = theme;
     this.signal = signal;
-    this.training = model.payload.training ?? null;
-    this.loss = this.training ? { steps: unpack(this.training.steps), losses: unpack(this.training.losses) } : null;
+    this.read();
     const { steps } = model;
     this.slider = h("input", { type: "range", min: 0, max: Math.max(steps.length - 1, 0), value: String(this.at()), "aria-label": "Step of the training", disabled: steps.length < 2, signal, on: { input: (/** @type {any} */ event) => this.go(Number(event.target.value)), keydown: (/** @type {KeyboardEvent} */ event) => this.key(event) } });
     this.button = h("button", { type: "button", class: "nw-play", "aria-label": "Play the training", disabled: steps.length < 2, signal, on: { click: () => this.play() } }, "▶");
@@ -40,6 +39,17 @@ export class TimeView {
     const watcher = new ResizeObserver(() => this.drawLoss());
     watcher.observe(root);
     signal.addEventListener("abort", () => watcher.disconnect(), { once: true });
+  }
+
+  /** Take in the losses, and what steps there are. */
+  read() {
+    this.training = this.model.payload.training ?? null;
+    this.loss = this.training ? { steps: unpack(this.training.steps), losses: unpack(this.training.losses) } : null;
+    this.validation = null;
+    if (this.slider) {
+      this.slider.max = String(Math.max(this.model.steps.length - 1, 0));
+      this.slider.disabled = this.button.disabled = this.model.steps.length < 2;
+    }
   }
 
   /** Which of the steps is looked at. */
@@ -116,7 +126,7 @@ export class TimeView {
     this.slider.value = String(this.at());
     const marks = [];
     if (step === 0) marks.push("before training");
-    if (step === model.delivered) marks.push("as delivered");
+    if (step === model.delivered) marks.push(model.payload.live ? "the newest" : "as delivered");
     const missing = model.has(step) ? "" : ` (shown is step ${whole(model.nearest(step))}; this one is being computed)`;
     this.words.textContent = `step ${whole(step)}${marks.length ? `, ${marks.join(", ")}` : ""}${missing}`;
     this.slider.setAttribute("aria-valuetext", this.words.textContent);
