@@ -148,6 +148,8 @@ def test_who_has_the_key_may_read(known: Client) -> None:
         ("/run/latest", {}, 404),
         ("/run/abcdef12/step/-1", {}, 404),
         ("/run/abcdef12/step/nan", {}, 404),
+        ("/run/abcdef12/since/x", {}, 404),
+        ("/run/../since/1", {}, 400),
         ("/static/decode.js", {}, 404),
     ],
 )

@@ -293,3 +293,19 @@ test("bytes are turned round for machines that write them the other way", () => 
   swap(bytes, 4);
   assert.deepEqual(Array.from(bytes), [4, 3, 2, 1, 8, 7, 6, 5]);
 });
+
+test("a model that follows a training takes in what came, and keeps both ends", () => {
+  const model = new Model({ ...vectors.payload, live: true });
+  const first = vectors.payload.weights.states[0];
+  model.extend({ states: [{ ...first, step: 50 }, { ...first, step: 60 }], training: vectors.payload.training ?? null });
+  assert.equal(model.delivered, 60);
+  assert.ok(model.steps.includes(50));
+  assert.equal(model.nearest(1000), 60);
+  const count = model.net.parameter_count;
+  model.net.parameter_count = 1e6;
+  model.extend({ states: Array.from({ length: 60 }, (_, i) => ({ ...first, step: 100 + i * i })), training: null });
+  model.net.parameter_count = count;
+  assert.equal(model.steps.length, 30);
+  assert.equal(model.steps[0], 0);
+  assert.equal(model.steps.at(-1), 100 + 59 * 59);
+});

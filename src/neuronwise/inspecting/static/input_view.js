@@ -32,6 +32,7 @@ export class InputView {
     this.familiar = familiar ? { mean: unpack(familiar.mean), directions: unpack(familiar.directions), limit: familiar.limit } : null;
     /** @type {import("./drawing.js").Stroke[]} */
     this.strokes = [];
+    this.pad = /** @type {HTMLCanvasElement} */ (h("canvas", {}));
     this.cursor = [Math.floor((model.inputs.shape?.[0] ?? 2) / 2), Math.floor((model.inputs.shape?.[1] ?? 2) / 2)];
     this.pen = false;
     this.build();
@@ -236,7 +237,7 @@ export class InputView {
   }
 
   drawPad() {
-    if (!this.pad) return;
+    if (!this.pad.isConnected) return;
     const side = 148;
     const [rows, columns] = this.model.inputs.shape;
     const context = sharpen(this.pad, side, (side * rows) / columns);

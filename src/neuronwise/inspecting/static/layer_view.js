@@ -122,7 +122,7 @@ export class LayerView {
     if (at < 0) return null;
     const charts = what.map((/** @type {string} */ key, /** @type {number} */ w) => {
       const range = (/** @type {number} */ s) => { const k = ((s * what.length + w) * layers.length + at) * 2; return [ranges[k], ranges[k + 1]]; };
-      const ends = steps.map((/** @type {number} */ _, /** @type {number} */ s) => range(s)).filter(([p, q]) => Number.isFinite(p) && Number.isFinite(q));
+      const ends = steps.map((/** @type {number} */ _, /** @type {number} */ s) => range(s)).filter((/** @type {number[]} */ [p, q]) => Number.isFinite(p) && Number.isFinite(q));
       if (!ends.length) return null;
       const low = Math.min(...ends.map((/** @type {number[]} */ e) => e[0]));
       const high = Math.max(...ends.map((/** @type {number[]} */ e) => e[1]));

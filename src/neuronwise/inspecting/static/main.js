@@ -32,6 +32,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   const control = new AbortController();
   const { signal } = control;
   outer?.addEventListener("abort", () => control.abort(), { once: true });
+  /** @type {Model} */
   let model;
   try {
     model = new Model(host.get("payload"));

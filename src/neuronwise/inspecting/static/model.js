@@ -108,6 +108,7 @@ export class Model {
    * Return all weights after a step, as they were, or with what was changed by hand.
    * @param {number} step
    * @param {boolean} [untouched]
+   * @returns {{parameters: Float32Array, buffers: Float32Array}}
    */
   at(step, untouched = false) {
     let state = this.states.get(step);

@@ -12,6 +12,11 @@ const MOST_LINKS = 220;
 const MOST_OF_ONE = 160;
 const MOST_ROWS = 22;
 
+/**
+ * @typedef {import("./layout.js").Panel} Panel
+ * @typedef {{from: Panel, to: Panel, source: number, unit: number, value: number, index: number, limit: number}} Link
+ */
+
 export class NetworkView {
   /**
    * @param {Element} root
@@ -24,6 +29,17 @@ export class NetworkView {
     this.model = model;
     this.store = store;
     this.theme = theme;
+    /** @type {import("./layout.js").Layout} */
+    this.layout = { panels: [], width: 0, height: 0, across: true };
+    /** @type {import("./forward.js").LayerTrace[]} */
+    this.trace = [];
+    /** @type {Float32Array} */
+    this.x = new Float32Array(0);
+    /** @type {number[]} */
+    this.rows = [];
+    /** @type {Link[]} */
+    this.links = [];
+    this.linkCount = this.linkLimit = 0;
     this.canvas = /** @type {HTMLCanvasElement} */ (h("canvas", {
       class: "nw-network", tabindex: "0", role: "application",
       "aria-label": "The network. Arrow keys move between neurons and layers, Enter opens a neuron; the table below holds the same numbers.",
@@ -98,7 +114,7 @@ export class NetworkView {
   findLinks() {
     const { step, links: kind } = this.store.now;
     const { parameters } = this.model.at(step);
-    /** @type {{from: import("./layout.js").Panel, to: import("./layout.js").Panel, source: number, unit: number, value: number, index: number}[]} */
+    /** @type {Link[]} */
     const found = [];
     this.linkCount = 0;
     this.linkLimit = 0;
@@ -127,7 +143,7 @@ export class NetworkView {
       const limit = this.remembered(`${kind} ${to.index} limit`, () => largestSize(values));
       this.linkLimit = Math.max(this.linkLimit, limit);
       for (const at of picked) {
-        found.push({ from, to, unit: Math.floor(at / sources), source: at % sources, value: values[at], index: p, ...{ limit } });
+        found.push({ from, to, unit: Math.floor(at / sources), source: at % sources, value: values[at], index: p, limit });
       }
     }
     return found;
@@ -202,7 +218,7 @@ export class NetworkView {
   pulse() {
     if (this.theme.still) return;
     const start = performance.now();
-    const frames = this.layout ? this.layout.panels.length : 1;
+    const frames = this.layout.panels.length;
     const tick = (/** @type {number} */ now) => {
       this.reveal = Math.max(0, (now - start) / 110);
       if (this.reveal > frames + 1) this.reveal = Infinity;
@@ -213,7 +229,7 @@ export class NetworkView {
   }
 
   draw() {
-    if (!this.layout) return;
+    if (!this.layout.panels.length) return;
     const { width, height } = this.layout;
     const context = sharpen(this.canvas, width, height);
     context.clearRect(0, 0, width, height);
@@ -237,7 +253,7 @@ export class NetworkView {
         const start = this.anchor(link.from, link.source, link.to);
         const end = positionOf(link.to, link.unit);
         if (!start || !end) continue;
-        const t = /** @type {any} */ (link).limit > 0 ? Math.min(1, Math.abs(link.value) / /** @type {any} */ (link).limit) : 0;
+        const t = link.limit > 0 ? Math.min(1, Math.abs(link.value) / link.limit) : 0;
         const colour = link.value < 0 ? this.theme.palette.negative : this.theme.palette.positive;
         const quiet = looked && !mine ? 0.25 : 1;
         const shown = Math.max(0, Math.min(1, this.reveal - link.index + 1));

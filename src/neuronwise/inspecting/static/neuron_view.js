@@ -265,8 +265,8 @@ export class NeuronView {
       sums[id][0] += values[e * count + neuron];
       sums[id][1] += 1;
     }
-    const rows = sums.map(([sum, n], id) => ({ name: visible(classes[id], 24), value: n ? sum / n : NaN })).filter((row) => Number.isFinite(row.value));
-    const shown = rows.length > 14 ? rows.slice().sort((p, q) => Math.abs(q.value) - Math.abs(p.value)).slice(0, 14) : rows;
+    const rows = sums.map((/** @type {number[]} */ [sum, n], /** @type {number} */ id) => ({ name: visible(classes[id], 24), value: n ? sum / n : NaN })).filter((/** @type {{value: number}} */ row) => Number.isFinite(row.value));
+    const shown = rows.length > 14 ? rows.slice().sort((/** @type {{value: number}} */ p, /** @type {{value: number}} */ q) => Math.abs(q.value) - Math.abs(p.value)).slice(0, 14) : rows;
     return h("section", {}, h("h3", {}, "Its mean activation on each class"), barList(shown));
   }
 
@@ -305,7 +305,7 @@ export class NeuronView {
       ["weight_norm", "length of its weights ‖w‖"], ["bias", "bias b"], ["grad_norm", "gradient ‖dL/dw‖"], ["mean", "mean activation"], ["inactive", "share of inputs on which it is silent"],
     ].map(([key, words]) => {
       const found = this.model.history(index, neuron, key);
-      return found && found.values.some((value) => !Number.isNaN(value)) ? { key, words, ...found } : null;
+      return found && found.values.some((/** @type {number} */ value) => !Number.isNaN(value)) ? { key, words, ...found } : null;
     }).filter((found) => found !== null);
     if (!charts.length) return h("section", {}, h("h3", {}, "How it came to be so"), h("p", { class: "nw-empty" }, "Its statistics over the training are not in this page."));
     return h("section", {}, h("h3", {}, "How it came to be so"),

@@ -44,7 +44,8 @@ export function signedColour(value, limit, palette) {
  * @returns {Colour}
  */
 export function mix(from, to, t) {
-  return [0, 1, 2].map((i) => Math.round(from[i] + (to[i] - from[i]) * t)) /** @type {any} */;
+  const at = (/** @type {number} */ i) => Math.round(from[i] + (to[i] - from[i]) * t);
+  return [at(0), at(1), at(2)];
 }
 
 /**
