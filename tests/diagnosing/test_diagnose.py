@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import neuronwise
 from neuronwise.diagnosing import CAUSES, SYMPTOMS, Diagnosis, diagnose, measure
 from neuronwise.diagnosing.facts import QUANTITIES
 from neuronwise.errors import NotFoundError
@@ -250,3 +251,43 @@ def test_it_is_a_picture_a_page_and_json(tmp_path: Path) -> None:
     assert first["cause"] == "bad_init_symmetric"
     assert first["critical"] is True
     assert first["page"] == "docs/causes/bad_init_symmetric.md"
+
+
+def test_a_training_is_diagnosed_while_it_runs(tmp_path: Path) -> None:
+    (x, y), model, loss = blobs(), network(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=50.0)
+    watcher = neuronwise.watch(
+        model, optimizer, loss=loss, validation=blobs(seed=1), folder=tmp_path / "run", tracking=False
+    )
+    with watcher:
+        for which in torch.arange(240).split(8):
+            optimizer.zero_grad()
+            loss(model(x[which]), y[which]).backward()
+            optimizer.step()
+        assert [one.cause for one in watcher.diagnose().findings] == ["lr_too_high"]
+
+
+def test_an_observation_that_fails_ends_neither_the_training_nor_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr("neuronwise.watching.torch_training.targets_of", fail)
+    recording = _classes(tmp_path / "run")
+    assert recording.status == "finished"
+    assert len(recording.frames) > 50
+    found = diagnose(recording)
+    assert any("a fault of ours" in one for one in found.missing)
+
+
+def test_of_checkpoints_alone_nothing_is_made_up(tmp_path: Path) -> None:
+    model = network()
+    for step in range(3):
+        torch.save(model.state_dict(), tmp_path / f"after-{step}.pt")
+        with torch.no_grad():
+            model[0].weight.add_(0.1)
+    found = diagnose(neuronwise.from_checkpoints(str(tmp_path / "after-*.pt"), model))
+    assert found.findings == (), str(found)
+    assert found.remarks == ()
+    assert len(found.missing) >= 3

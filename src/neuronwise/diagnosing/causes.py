@@ -40,7 +40,7 @@ _ALL = [
         "where their gradient is 0.",
         "The loss jumps or grows, updates are a large part of the weights (‖ΔW‖ / ‖W‖ over 0.1), neurons die "
         "or saturate early.",
-        "Divide the learning rate by 10, or warm it up.",
+        "Lower the learning rate: to a tenth, or to what is usual for the optimizer; or warm it up.",
         "optimizer = torch.optim.{optimizer}(model.parameters(), lr={lower_lr:g})",
         ("learning_rate", "a tenth"),
         "Goodfellow, Bengio, Courville: Deep Learning (2016), 8.3.1 and 11.4.1",
@@ -51,7 +51,7 @@ _ALL = [
         "The weights' relative change over the whole training is too small to fit anything; the loss falls "
         "in a straight line.",
         "‖W at the end - W at the beginning‖ / ‖W at the beginning‖ is small while the loss is still falling.",
-        "Multiply the learning rate by 10.",
+        "Raise the learning rate: ten times, or to what is usual for the optimizer.",
         "optimizer = torch.optim.{optimizer}(model.parameters(), lr={higher_lr:g})",
         ("learning_rate", "ten times"),
         "Goodfellow, Bengio, Courville: Deep Learning (2016), 11.4.1",

@@ -55,6 +55,7 @@ class Facts:
         graph: What follows what in the model.
         loss_function: Its name; None where no loss was observed.
         nonfinite: Where something was first not finite; None where all was.
+        unobserved: Why inputs, targets and settings were not observed to the end; None if they were.
         told_skill: The skill held out as the training itself told it; None where it is computed.
     """
 
@@ -71,6 +72,7 @@ class Facts:
         self.loss_function: str | None = None
         self.nonfinite: dict[str, Any] | None = None
         self.told_skill: float | None = None
+        self.unobserved: str | None = None
         parts: dict[str, list[Any]] = {}
         for event in read_events(self.stored.folder, []):
             self._take(event, parts)
@@ -98,6 +100,8 @@ class Facts:
             self.graph = event
         elif kind == "loss":
             self.loss_function = str(event.get("function") or "") or self.loss_function
+        elif kind == "unobserved":
+            self.unobserved = str(event.get("reason"))[:300]
         elif kind == "nonfinite" and self.nonfinite is None:
             self.nonfinite = event
 

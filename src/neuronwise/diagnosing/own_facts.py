@@ -22,6 +22,8 @@ _MODULES = {"Dropout": "Dropout", "BatchNorm": "BatchNorm1d", "Dense": "Linear",
 _WEIGHTED = ("Dense", "Conv2D")
 # So many states, and rows of each part, are looked at.
 _MOST_STATES, _MOST_ROWS = 25, 2000
+# Numbers of the inputs that are looked at.
+_MOST_NUMBERS = 20_000_000
 
 
 class OwnFacts(Facts):
@@ -107,14 +109,17 @@ class OwnFacts(Facts):
     # ------------------------------------------------------------------ with the data
 
     def _look_at_data(self, data: TrainingData) -> None:
-        rows = data.rows
+        # Of many large inputs, as pictures are, an even sample is described.
+        width = max(1, int(np.prod(data.X.shape[1:])))
+        rows = data.rows[:: max(1, -(-len(data.rows) * width // _MOST_NUMBERS))]
         self.X = np.asarray(data.X[rows], np.float64).reshape(len(rows), -1)
         self.y = np.asarray(data.y[rows], np.float64)
         held_rows = self._held_rows(data)
+        held_rows = held_rows[:: max(1, -(-len(held_rows) * width // _MOST_NUMBERS))]
         self.held = np.asarray(data.X[held_rows], np.float64).reshape(len(held_rows), -1)
         self.data = {
             "inputs": _described(self.X, data.X.shape[1:]),
-            "targets": _targets(data.y[rows]),
+            "targets": _targets(data.y[data.rows]),
             "loss_kinds": [one] if (one := self._kind_of_loss()) else [],
         }
         self._look_at_states(data, held_rows)
@@ -185,10 +190,12 @@ class OwnFacts(Facts):
             return
         count = len(data.rows)
         self.columns["rows"] = np.full(1, float(min(size, count)))
-        self.data["inputs"]["distinct"] = len(np.unique(self.X, axis=0)) if self.X.size < 10_000_000 else count
+        is_all = len(self.X) == count and self.X.size < 10_000_000
+        self.data["inputs"]["distinct"] = len(np.unique(self.X, axis=0)) if is_all else count
         self.columns["seen_before"] = self.columns["looked_at"] = np.ones(1)
         if self._settings.get("shuffle") is False and size > 1:
-            batches = [self.y[start : start + size].reshape(-1) for start in range(0, count - size + 1, size)]
+            y = np.asarray(data.y[data.rows], np.float64)
+            batches = [y[start : start + size].reshape(-1) for start in range(0, count - size + 1, size)]
             self.columns["rows"] = np.full(len(batches), float(size))
             self.columns["target_mean"] = np.array([one.mean() for one in batches])
             self.columns["target_std"] = np.array([one.std() for one in batches])

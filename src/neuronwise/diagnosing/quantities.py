@@ -328,7 +328,9 @@ def _of_all_gradients(facts: Facts, how: object) -> float | None:
     every = [own["grad_norm"] for own in facts.norms.values()]
     if not every or not len(every[0]):
         return None
-    total = np.sqrt(np.nansum(np.array(every) ** 2, 0))
+    each = np.array(every)
+    each = each[:, ~np.isnan(each).all(0)]  # steps of which no gradient is known
+    total = np.sqrt(np.nansum(each**2, 0))
     total = total[np.isfinite(total)]
     return float(how(total)) if len(total) else None  # type: ignore[operator]
 
@@ -410,8 +412,9 @@ def alike_neurons(facts: Facts) -> float | None:
         weights = facts.matrix(layer, 0)
         if weights is not None and len(weights) > 1:
             scale = float(np.abs(weights).max()) or 1.0
-            rounded = np.round(weights / scale, 6)
-            _, counts = np.unique(rounded, axis=0, return_counts=True)
+            # Rows that are the same lie at the same place along any direction; others, along two at random, do not.
+            along = np.random.default_rng(1).standard_normal((weights.shape[1], 2)) / math.sqrt(weights.shape[1])
+            _, counts = np.unique(np.round(weights @ along / scale, 6), axis=0, return_counts=True)
             found.append(float(counts[counts > 1].sum() / len(weights)))
     return max(found, default=None)
 

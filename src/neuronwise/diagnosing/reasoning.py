@@ -15,7 +15,7 @@ from neuronwise.diagnosing.setup_rules import SETUP_RULES
 from neuronwise.diagnosing.suspects import Suspect, harm, over, told, under
 from neuronwise.diagnosing.symptoms import symptoms_of
 from neuronwise.diagnosing.table_rules import TABLE_RULES, table_remarks
-from neuronwise.diagnosing.training_rules import TRAINING_RULES
+from neuronwise.diagnosing.training_rules import TRAINING_RULES, USUAL_RATES
 
 # A suspicion is told from this confidence on; a second one beside it, if it is as sure as this and nearly as the first.
 TOLD_FROM, SECOND_FROM, SECOND_WITHIN = 0.35, 0.85, 0.06
@@ -59,7 +59,9 @@ def reason(facts: Facts) -> Diagnosis:
     for one in suspects_of(facts):
         confidence = one.certainty if one.always else one.certainty * min(1.0, 0.35 + hurt)
         is_course = one.cause in _COURSE and facts["nonfinite_step"] is None
-        if not one.always and (hurt < HARMLESS or (is_course and facts.above("skill", ENOUGH_SKILL))):
+        is_unknown = facts["skill"] is None and facts["loss_ratio"] is None
+        is_enough = is_course and (is_unknown or facts.above("skill", ENOUGH_SKILL))
+        if not one.always and (hurt < HARMLESS or is_enough):
             continue
         if confidence >= TOLD_FROM:
             told_causes.append((one, confidence))
@@ -119,17 +121,37 @@ def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Sympt
         neurons=neurons,
         first_step=first,
         evidence=one.evidence,
-        student=" ".join([cause.why, *(symptom.sentence for symptom in symptoms[:2])]),
+        student=" ".join([cause.why, *_detail(facts, one), *(symptom.sentence for symptom in symptoms[:2])]),
         expert=cause.mechanism,
         reference=cause.reference,
         treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), line.format(**words)),
     )
 
 
+def _detail(facts: Facts, one: Suspect) -> list[str]:
+    """Say in a sentence what of this training it is about; nothing where the cause says it all."""
+    kind, _ = facts.optimizer
+    rate, prediction, target = facts["learning_rate"], facts.shape("prediction"), facts.shape("target")
+    behind = " and ".join(reversed(facts.output_functions)) or "nothing"
+    found = {
+        "lr_too_high": f"The learning rate of {kind} is {rate:g}." if rate else "",
+        "lr_too_low": f"The learning rate of {kind} is {rate:g}." if rate else "",
+        "wrong_loss": f"The loss is {facts.loss_function} (computed: {facts.loss_kind}), the task {facts.task}.",
+        "wrong_output_activation": f"Behind the last layer stands {behind}, before {facts.loss_function}.",
+        "wrong_output_size": f"The loss gets predictions of shape {prediction} and targets of shape {target}.",
+        "label_shape_mismatch": f"The loss gets predictions of shape {prediction} and targets of shape {target}.",
+        "class_imbalance": f"Rows of each class: {facts.target_counts}." if len(facts.target_counts) <= 20 else "",
+        "wrong_optimizer": f"The optimizer is {kind}" + (f" at a learning rate of {rate:g}." if rate else "."),
+    }.get(one.cause, "")
+    return [found] if found else []
+
+
 def _words(facts: Facts) -> dict[str, Any]:
     """Return what stands in the lines to type."""
     rate = facts["learning_rate"] or 1e-3
     kind = facts.optimizer[0] or "Adam"
+    low, high = USUAL_RATES.get(kind, (rate, rate))
+    usual = rate if low <= rate <= high else math.sqrt(low * high)
     classes = max(2, len(facts.target_values)) if facts.task == "classes" else int(facts["outputs"] or 1)
     last = facts.weighted[-1] if facts.weighted else None
     fan_in = last.parameters[last.weights].shape[1] if last is not None and last.weights is not None else 0
@@ -143,7 +165,8 @@ def _words(facts: Facts) -> dict[str, Any]:
     weights = [round(total / (len(counts) * count), 2) for count in counts.values()][:20] if counts else []
     epochs = facts["epochs_seen"]
     return {
-        "optimizer": kind, "lr": rate, "lower_lr": _one_digit(rate / 10), "higher_lr": _one_digit(rate * 10),
+        "optimizer": kind, "lr": rate, "lower_lr": _one_digit(min(rate / 10, usual)),
+        "higher_lr": _one_digit(max(rate * 10, usual)),
         "more_epochs": math.ceil(3 * epochs) if epochs else "3 * epochs", "fan_in": fan_in, "outputs": classes,
         "wider": max(16, 4 * int(facts["narrowest"] or 4)), "loss_line": line, "output_mend": output,
         "output_line": f"model = nn.Sequential(…, nn.Linear({fan_in}, {classes})); loss = {line}",
@@ -185,5 +208,7 @@ def _missing(facts: Facts) -> list[str]:
         found.append("the graph of the model")
     if not facts.data.get("inputs"):
         found.append("inputs and targets")
+    if facts.unobserved is not None:
+        found.append(f"inputs, targets and settings to the end, as observing them failed: {facts.unobserved}")
     reason = getattr(facts, "no_data", None)
     return [*found, *([f"the data: {reason}"] if reason else []), *facts.recording.problems]

@@ -52,7 +52,7 @@ def told(*evidence: Evidence | None) -> tuple[Evidence, ...]:
 
 
 def harm(facts: Facts) -> float:
-    """Return how badly a training went: 0 where it learned, 1 where it did not."""
+    """Return how badly a training went: 0 where it learned, 1 where it did not; 0.2 where nothing tells."""
     if facts["nonfinite_step"] is not None:
         return 1.0
     skill = facts["skill"]
@@ -60,7 +60,7 @@ def harm(facts: Facts) -> float:
         return min(1.0, max(0.0, (GOOD_SKILL - skill) / (GOOD_SKILL - POOR_SKILL)))
     ratio = facts["loss_ratio"]
     if ratio is None:
-        return 0.5
+        return 0.2
     return min(1.0, max(0.0, (ratio - 0.5) / 0.4))
 
 

@@ -45,9 +45,24 @@ def _dead(facts: Facts) -> Iterator[Symptom]:
         return
     layers, neurons, since, count = _neurons(facts, "inactive", 0.999, hidden=False)
     if neurons:
-        yield Symptom("dead_relu", tuple(layers), tuple(neurons), since, (seen,),
-                      f"{count} ReLU neuron(s) answer 0 to every row at the end, such as {neurons[0]}; in one layer "
-                      f"{seen.value:.0%} of them.")  # fmt: skip
+        worst = max(layers, key=lambda name: _dead_in(facts, name)[0])
+        dead, every = _dead_in(facts, worst)
+        when = "from the first step on" if since is not None and since <= 1 else f"since step {since:,}"
+        others = f", and {count - dead} in other layers" if count > dead else ""
+        yield Symptom(
+            "dead_relu", tuple(layers), tuple(neurons), since, (seen,),
+            f"Layer {worst}: {dead} of {every} neurons are dead (0 for every row), some {when}, such as "
+            f"{neurons[0]}{others}.",
+        )  # fmt: skip
+
+
+def _dead_in(facts: Facts, name: str) -> tuple[int, int]:
+    """Return how many neurons of a layer are dead at the end, and how many it has."""
+    layer = next(one for one in facts.layers if one.name == name)
+    steps, values = facts.statistic(layer, "inactive")
+    values = values[steps > 0]
+    last = np.nanmean(values[-max(3, len(values) // 20) :], axis=0)
+    return int(np.count_nonzero(last > 0.999)), layer.neurons
 
 
 def _saturated(facts: Facts) -> Iterator[Symptom]:

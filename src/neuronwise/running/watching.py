@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuronwise.diagnosing import Diagnosis, diagnose
 from neuronwise.errors import NeuronwiseError, UsageError
 from neuronwise.network.exchange import import_torch
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES
@@ -186,6 +187,14 @@ class WatchedTraining(TorchWatcher):
     def not_logged(self) -> list[str]:
         """See the class."""
         return [] if self._sender is None else list(self._sender.problems)
+
+    def diagnose(self) -> Diagnosis:
+        """Return why the training does not go well so far, as `neuronwise.diagnose` does.
+
+        Raises:
+            NotFoundError: Nothing was recorded yet.
+        """
+        return diagnose(self.recording)
 
     def close(self, status: str = "finished") -> None:
         """Complete the recording and the run and remove all hooks; a second call does nothing.

@@ -124,7 +124,8 @@ class TorchWatcher:
             probe=probe, validation=validation, loss=loss, sees_outputs=not self._is_compiled,
             skipped=self._infer_skip,
         )  # fmt: skip
-        self._training = TrainingSeen(model, loss, validation, self._frames.event)
+        self._training = TrainingSeen(model, loss, validation, self._frames.event, strict=strict)
+        self._frames.answered = self._training.answered
         self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
         self._handles, self._module_handles = Handles(), Handles()
         self._sees_layers = self._skips = False

@@ -69,6 +69,7 @@ class FrameWriter:
         passes: What is seen of forward passes.
         found: Where it was first not finite; None as long as it is.
         validated: What the rows held out gave last, until somebody takes it.
+        answered: Called with the copy of the model that answered these rows, its answers and the loss; or None.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class FrameWriter:
         self.gradients = Gradients(model, lambda: self.is_on_host)
         self._pending: tuple[_Frame, Any] | None = None
         self.validated: dict[str, float] = {}
+        self.answered: Callable[[nn.Module, Any, float], None] | None = None
         self._log: LogFrame | None = None
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
@@ -289,7 +291,8 @@ class FrameWriter:
             if loss.kind is not None:
                 self._sink.event("loss", step=step, **loss.describe())
             if self._validation is not None and self._loss is not None:
-                self.validated = {"val_loss": validation_loss(self._model, self._loss, self._validation)}
+                value = validation_loss(self._model, self._loss, self._validation, self.answered)
+                self.validated = {"val_loss": value}
                 self.event("metrics", step=step, metrics=self.validated)
             self._look_for_new_layers(step)
         self._statistics.begin()

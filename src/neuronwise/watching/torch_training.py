@@ -7,10 +7,12 @@ where it changes, ``batches`` with a column for each quantity, ``data`` and ``va
 from __future__ import annotations
 
 import copy
+import functools
+import logging
 import math
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from neuronwise.watching.torch_batches import InputsSeen, TargetsSeen, predictions_of, targets_of
 from neuronwise.watching.torch_graph import graph_of
@@ -23,12 +25,36 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
+_log = logging.getLogger("neuronwise")
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
 # The kind of loss is asked for at so many steps.
 _KINDS_ASKED = 6
 # Modules that do something else in evaluation mode.
 _MODAL = ("Dropout", "BatchNorm", "InstanceNorm", "RReLU")
 _MAX_MODULES = 500
+# Of so many first steps the predictions of every so many are looked at.
+_FIRST, _FIRST_EVERY = 40, 5
 _MAX_NAMES = 200
+
+
+def _tried(method: _Method) -> _Method:
+    """Have a method that fails end what is observed here, and nothing else, unless `strict`."""
+
+    @functools.wraps(method)
+    def tried(self: TrainingSeen, *arguments: Any, **named: Any) -> None:
+        if self.is_broken:
+            return
+        try:
+            method(self, *arguments, **named)
+        except Exception as error:
+            if self.strict:
+                raise
+            self.is_broken = True
+            _log.debug("observing the training failed", exc_info=error)
+            self._event("unobserved", reason=f"{type(error).__name__}: {error!s:.300}")
+
+    return cast(_Method, tried)
 
 
 class TrainingSeen:
@@ -39,25 +65,41 @@ class TrainingSeen:
         loss: The loss module, or None.
         validation: (inputs, targets), or None.
         event: Writes an event: kind and content.
+        strict: Whether what goes wrong is raised; else it ends what is observed here.
+
+    Attributes:
+        is_broken: Whether something went wrong.
     """
 
     def __init__(
-        self, model: nn.Module, loss: nn.Module | None, validation: tuple[Any, Any] | None, event: Callable[..., None]
+        self,
+        model: nn.Module,
+        loss: nn.Module | None,
+        validation: tuple[Any, Any] | None,
+        event: Callable[..., None],
+        *,
+        strict: bool = False,
     ) -> None:
+        self.strict, self.is_broken = strict, False
         self._model, self._loss, self._validation, self._event = model, loss, validation, event
         self._inputs, self._targets = InputsSeen(), TargetsSeen()
         self._graph: dict[str, Any] | None = None
         self._row: dict[str, Any] = {}
         self._columns: dict[str, list[Any]] = {}
-        self._asked = 0
+        self._asked = self._count = 0
         self._setting: dict[str, Any] | None = None
         self._modes = {"evaluated_in_train_mode": 0, "evaluated_in_eval_mode": 0}
         self._batch: tuple[Any, Any] | None = None
+        self._answered: tuple[nn.Module, Any, float] | None = None
+        self._held_targets: dict[str, Any] | None = None
+        self._kinds: list[str] = []
+        self._shapes: dict[str, list[int]] = {}
         self._passes = 0
         self._parameters = [one for one in model.parameters() if one.requires_grad]
 
     # ------------------------------------------------------------------ within a step
 
+    @_tried
     def called(self, given: Any, output: Any) -> None:
         """Take in a forward pass of the whole model, before its backward pass."""
         import torch
@@ -76,7 +118,7 @@ class TrainingSeen:
         if self._passes == 0:
             self._row = {"rows": len(inputs) if inputs.ndim else 1, "train_mode": self._model.training}
             self._row |= self._inputs.take(inputs)
-            self._batch = (inputs.detach(), None)
+            self._batch = (given if isinstance(given, tuple) else (given,), None)
             if not first.is_leaf and first.requires_grad:
                 first.register_hook(_Once(self))  # type: ignore[no-untyped-call]
         self._passes += 1
@@ -89,6 +131,7 @@ class TrainingSeen:
             one.grad is not None and not one.grad.is_sparse and bool(one.grad.any()) for one in self._parameters[-4:]
         )
 
+    @_tried
     def lost(self, arguments: tuple[Any, ...], value: Any) -> None:
         """Take in a call of the loss within a training step."""
         import torch
@@ -100,7 +143,11 @@ class TrainingSeen:
             return
         prediction, target = found
         row = self._row
-        row |= predictions_of(prediction, target) | targets_of(target)
+        # Of the first steps not every one, as what comes out of them says little of how it goes.
+        self._count += 1
+        if self._count > _FIRST or self._count % _FIRST_EVERY == 1:
+            row |= predictions_of(prediction, target)
+        row |= targets_of(target)
         self._targets.take(target)
         row["broadcast"] = tuple(prediction.shape) != tuple(target.shape) and target.is_floating_point()
         if self._asked < _KINDS_ASKED and value.numel() == 1:
@@ -116,6 +163,7 @@ class TrainingSeen:
 
     # ------------------------------------------------------------------ around a step
 
+    @_tried
     def stepped(self, step: int, optimizers: Iterable[Optimizer], *, is_state: bool) -> None:
         """Close a recorded step, and write what is known with a state."""
         if self._row:
@@ -128,10 +176,11 @@ class TrainingSeen:
         if self._setting is None and optimizers:  # what no optimizer holds, its zero_grad does not clear
             held = {id(one) for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
             self._parameters = [one for one in self._parameters if id(one) in held]
-        setting = self._settings(optimizers)
-        if setting != self._setting:
-            self._setting = setting
-            self._event("setting", step=step, **setting)
+        if is_state or self._setting is None:
+            setting = self._settings(optimizers)
+            if setting != self._setting:
+                self._setting = setting
+                self._event("setting", step=step, **setting)
         if is_state:
             self.write(step)
 
@@ -139,6 +188,7 @@ class TrainingSeen:
         """Forget the step under way."""
         self._row, self._passes = {}, 0
 
+    @_tried
     def write(self, step: int) -> None:
         """Write the columns of the steps since the last time, and what the data is like so far."""
         columns, self._columns = self._columns, {}
@@ -146,43 +196,56 @@ class TrainingSeen:
             self._event("batches", step=step, columns=columns)
         self._event(
             "data", step=step, inputs=_clean(self._inputs.describe()), targets=_clean(self._targets.describe()),
-            loss_kinds=getattr(self, "_kinds", []), **getattr(self, "_shapes", {}), **self._modes,
+            loss_kinds=self._kinds, **self._shapes, **self._modes,
         )  # fmt: skip
         if self._graph:
             self._event("graph", step=step, **self._graph)
             self._graph = {}
         self._validate(step)
 
+    @_tried
+    def answered(self, twin: nn.Module, out: Any, loss: float) -> None:
+        """Keep what a copy of the model answers to the rows held out, until it is written with the state."""
+        self._answered = twin, out, loss
+
     def _validate(self, step: int) -> None:
-        """Let a copy in evaluation mode answer the last batch, and the rows held out; write what came."""
+        """Write what the copy in evaluation mode answered to the rows held out, and have it answer the last batch."""
         import torch
 
         batch, self._batch = self._batch, None
+        answered, self._answered = self._answered, None
         found: dict[str, Any] = {}
         with torch.no_grad(), same_random_state(self._model):
-            twin: nn.Module | None = None
             if batch is not None and batch[1] is not None and _has_modal(self._model):
-                twin = copy.deepcopy(self._model).eval()
-                out = next(tensors_in(twin(batch[0])), None)
+                twin = copy.deepcopy(self._model).eval() if answered is None else answered[0]
+                try:
+                    out = next(tensors_in(twin(*batch[0])), None)
+                except TypeError:  # it wants arguments by name, of which a hook is not told
+                    out = None
                 if out is not None:
                     found["batch"] = _clean(predictions_of(out, batch[1]))
-            if self._validation is not None and self._loss is not None:
-                twin = twin or copy.deepcopy(self._model).eval()
-                inputs, targets = self._validation
-                out = twin(inputs)
-                first = next(tensors_in(out), None)
-                found["loss"] = float(self._loss.forward(out, targets))
-                if first is not None and isinstance(targets, torch.Tensor):
-                    found |= _clean(predictions_of(first, targets))
-                    seen = TargetsSeen()
-                    seen.take(targets)
-                    found["targets"] = _clean(seen.describe())
-                    if first.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point():
-                        found["recall"] = _recalls(first, targets)
-                if isinstance(inputs, torch.Tensor):
-                    found |= {"rows": len(inputs), "beside": _clean(self._inputs.compare(inputs))}
+            if self._validation is not None and answered is not None:
+                found |= self._of_held(answered[1]) | {"loss": answered[2]}
         if found:
             self._event("validated", step=step, **_clean(found))
+
+    def _of_held(self, out: Any) -> dict[str, Any]:
+        assert self._validation is not None
+        inputs, targets = self._validation
+        found: dict[str, Any] = {}
+        first = next(tensors_in(out), None)
+        if first is not None and isinstance(targets, torch_tensor()):
+            found |= predictions_of(first, targets)
+            if self._held_targets is None:
+                seen = TargetsSeen()
+                seen.take(targets)
+                self._held_targets = seen.describe()
+            found["targets"] = self._held_targets
+            if first.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point():
+                found["recall"] = _recalls(first, targets)
+        if isinstance(inputs, torch_tensor()):
+            found |= {"rows": len(inputs), "beside": self._inputs.compare(inputs)}
+        return found
 
     def _settings(self, optimizers: list[Optimizer]) -> dict[str, Any]:
         model = self._model
@@ -216,6 +279,13 @@ class _Once:
     def __call__(self, gradient: torch.Tensor) -> None:
         if (seen := self._seen()) is not None:
             seen.backward_begins()
+
+
+def torch_tensor() -> type[torch.Tensor]:
+    """Return the class of tensors."""
+    import torch
+
+    return torch.Tensor
 
 
 def _modules(model: nn.Module) -> list[dict[str, Any]]:

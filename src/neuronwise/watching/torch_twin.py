@@ -50,13 +50,29 @@ def learn_from_twin(model: nn.Module, layers: Sequence[WatchedLayer], probe: Any
         learn_activations(tensors_in(ask_twin(model, layers, probe, see)), produced)
 
 
-def validation_loss(model: nn.Module, loss: nn.Module, validation: tuple[Any, Any]) -> float:
-    """Return the loss of a copy of the model, in evaluation mode, on inputs and targets held out."""
+def validation_loss(
+    model: nn.Module,
+    loss: nn.Module,
+    validation: tuple[Any, Any],
+    answered: Callable[[nn.Module, Any, float], None] | None = None,
+) -> float:
+    """Return the loss of a copy of the model, in evaluation mode, on inputs and targets held out.
+
+    Args:
+        model: The model.
+        loss: The loss module.
+        validation: (inputs, targets).
+        answered: Called with the copy, what it answered, and the loss.
+    """
     import torch
 
     twin = copy.deepcopy(model).eval()
     with torch.no_grad(), same_random_state(model):
-        return float(loss.forward(twin(validation[0]), validation[1]))
+        out = twin(validation[0])
+        value = float(loss.forward(out, validation[1]))
+        if answered is not None:
+            answered(twin, out, value)
+        return value
 
 
 def same_random_state(model: nn.Module) -> AbstractContextManager[None]:
