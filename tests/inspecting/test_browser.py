@@ -220,6 +220,10 @@ def test_a_silenced_neuron_moves_the_answer_and_one_click_restores_it(
 
 def test_one_journey_by_keyboard_alone(browser: Any, pages: dict[str, str]) -> None:
     with opened(browser, pages["digits"]) as at:
+        at.keyboard.press("n")
+        at.wait_for_timeout(100)
+        assert "(2 of 240)" in at.inner_text(".nw-place")
+        at.keyboard.press("p")
         for _ in range(40):
             at.keyboard.press("Tab")
             if at.evaluate("document.activeElement.className") == "nw-network":
@@ -252,6 +256,18 @@ def test_one_journey_by_keyboard_alone(browser: Any, pages: dict[str, str]) -> N
         assert at.inner_text(".nw-place") == "yours"
 
 
+def test_the_tour_has_eight_stops_and_ends(browser: Any, pages: dict[str, str]) -> None:
+    for name in pages:
+        with opened(browser, pages[name]) as at:
+            at.click("text=Guided tour")
+            for stop in range(1, 9):
+                assert at.inner_text(".nw-tour h3").startswith(f"{stop} of 8: ")
+                at.wait_for_timeout(60)
+                at.keyboard.press("Enter")  # the button that goes on has the focus
+            assert at.inner_text(".nw-tour") == ""
+            assert "step 0" in at.inner_text(".nw-step")
+
+
 def test_keys_do_not_leave_the_page_element(browser: Any, pages: dict[str, str]) -> None:
     with opened(browser, pages["digits"]) as at:
         at.evaluate(
@@ -263,7 +279,7 @@ def test_keys_do_not_leave_the_page_element(browser: Any, pages: dict[str, str])
         assert at.evaluate("() => window.heard") == []
 
 
-@pytest.mark.parametrize("width", [1400, 800, 380])
+@pytest.mark.parametrize("width", [1400, 800, 380, 340])
 def test_nothing_is_wider_than_the_page(browser: Any, pages: dict[str, str], width: int) -> None:
     for name in pages:
         with opened(browser, pages[name], width=width, color_scheme="dark") as at:

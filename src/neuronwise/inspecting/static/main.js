@@ -295,4 +295,7 @@ export function startPage() {
     };
   }
   render({ model: host, el: place, address: isServed });
+  // So that its keys work at once, before anything in it is chosen.
+  place.setAttribute("tabindex", "-1");
+  place.focus({ preventScroll: true });
 }

@@ -54,6 +54,7 @@ export class NetworkView {
         const input = h("input", { type: "radio", name: "nw-links", value, checked: store.now.links === value, signal, on: { change: () => store.set({ links: value }) } });
         return h("label", {}, input, ` ${words}`);
       }));
+    this.kinds = kinds;
     root.append(this.frame, h("div", { class: "nw-under" }, kinds, this.legends), this.line, this.table);
     /** @type {{panel: import("./layout.js").Panel, unit: number} | null} */
     this.hovered = null;
@@ -82,7 +83,8 @@ export class NetworkView {
   /** Take in what changed, and draw. */
   update() {
     if (!this.width) return;
-    const { step, example } = this.store.now;
+    const { step, example, links } = this.store.now;
+    for (const input of this.kinds.querySelectorAll("input")) input.checked = input.value === links;
     this.trace = this.model.trace(step, example);
     this.x = this.model.input(example);
     this.rows = this.model.inputs.kind === "picture" ? [] : this.chosenRows();

@@ -72,7 +72,7 @@ export class Tour {
     stop.go();
     const button = (/** @type {string} */ words, /** @type {() => void} */ act, off = false) => h("button", { type: "button", disabled: off, signal: this.signal, on: { click: act } }, words);
     const next = button(this.place === this.stops.length - 1 ? "Done" : "Next", () => { this.place += 1; this.show(); });
-    refill(this.root, h("section", { class: "nw-tour", role: "region", "aria-label": "Guided tour" },
+    refill(this.root, h("section", { class: "nw-tourcard", role: "region", "aria-label": "Guided tour" },
       h("h3", {}, `${this.place + 1} of ${this.stops.length}: ${stop.title}`), h("p", { "aria-live": "polite" }, stop.words()),
       h("div", { class: "nw-line" }, button("Back", () => { this.place -= 1; this.show(); }, this.place === 0), next, button("End the tour", () => this.end()))));
     next.focus({ preventScroll: true });
