@@ -16,6 +16,7 @@ const { dateParts, decodeCell, encodeCell } = await load("encode");
 const { likeTraining, rasterise, unexplained } = await load("drawing");
 const { drawnLayers, layOut, positionOf, strongest, unitAt } = await load("layout");
 const { fromAddress, Store, toAddress } = await load("state");
+const { Memory } = await load("memory");
 const { Model } = await load("model");
 
 const vectors = JSON.parse(readFileSync(process.env.NEURONWISE_VECTORS, "utf8"));
@@ -308,4 +309,24 @@ test("a model that follows a training takes in what came, and keeps both ends", 
   assert.equal(model.steps.length, 30);
   assert.equal(model.steps[0], 0);
   assert.equal(model.steps.at(-1), 100 + 59 * 59);
+});
+
+test("what was used last is kept, up to its size", () => {
+  const memory = new Memory(100);
+  let made = 0;
+  const get = (key, size) => memory.get(key, () => { made += 1; return key; }, size);
+  get("a", 40);
+  get("b", 40);
+  get("a", 40);
+  get("c", 40); // b goes, as a was used after it
+  assert.equal(made, 3);
+  get("a", 40);
+  assert.equal(made, 3);
+  get("b", 40);
+  assert.equal(made, 4);
+  assert.ok(memory.size <= 100);
+  get("huge", 500); // kept alone, as it is in use
+  assert.deepEqual([...memory.entries.keys()], ["huge"]);
+  memory.forgetAll((key) => key === "huge");
+  assert.equal(memory.size, 0);
 });

@@ -5,10 +5,13 @@ import { unpack } from "./decode.js";
 import { decodeCell, unscaleInput } from "./encode.js";
 import { forward, product, unitsOf } from "./forward.js";
 import { figure, percent, rounded, visible } from "./numbers.js";
+import { Memory } from "./memory.js";
 import { formatOf } from "./sums.js";
 
 /** Multiplications that answering for all examples at once may take. */
 const MOST_WORK = 250e6;
+/** Numbers of traces and the like that are kept. */
+const MOST_KEPT_NUMBERS = 40e6;
 /** Numbers of states of the network that are kept. */
 const MOST_STATE_NUMBERS = 30e6;
 
@@ -43,9 +46,10 @@ export class Model {
       : { X: new Float32Array(0), y: new Float64Array(0), rows: [], count: 0, part: "", of: 0 };
     this.outputsPerRow = this.examples.count ? this.examples.y.length / this.examples.count : 1;
     this.meanInput = payload.mean_input ? unpack(payload.mean_input) : null;
-    /** @type {Map<string, any>} */
-    this.cache = new Map();
+    this.memory = new Memory(MOST_KEPT_NUMBERS);
     this.work = this.net.layers.reduce((all, layer) => all + workOf(layer), 0);
+    /** How many numbers a trace holds. */
+    this.traceSize = this.net.layers.reduce((all, layer) => all + 2 * product(layer.output_shape), 0);
     const stats = payload.statistics;
     this.statistics = stats && stats.values ? { ...stats, values: unpack(stats.values) } : null;
   }
@@ -63,7 +67,7 @@ export class Model {
    */
   take(step, parameters, buffers) {
     this.states.set(step, { parameters, buffers });
-    this.cache.clear(); // what was shown of this step was that of another
+    this.memory.forgetAll(); // what was shown of this step was that of another
     const most = Math.max(8, Math.floor(MOST_STATE_NUMBERS / (parameters.length + buffers.length + 1)));
     for (const known of this.states.keys()) {
       if (this.states.size <= most) break;
@@ -126,7 +130,7 @@ export class Model {
       const parameters = state.parameters.slice();
       for (const [place, value] of this.edits) parameters[place] = value;
       return { parameters, buffers: state.buffers };
-    });
+    }, this.net.parameter_count);
   }
 
   /** Return one input, flat: an example of the data, or −1: what was made. @param {number} example */
@@ -141,7 +145,7 @@ export class Model {
   make(x) {
     this.made = x;
     this.madeCount += 1;
-    for (const key of [...this.cache.keys()]) if (key.startsWith("trace") && key.endsWith(" -1")) this.cache.delete(key);
+    this.memory.forgetAll((key) => key.startsWith("trace") && key.endsWith(" -1"));
   }
 
   /**
@@ -155,7 +159,7 @@ export class Model {
     return this.cached(`trace ${bare ? "bare" : this.changes} ${step} ${example}`, () => {
       const { parameters, buffers } = this.at(step, untouched);
       return forward(this.net, parameters, buffers, this.input(example), untouched ? undefined : this.silenced);
-    });
+    }, this.traceSize);
   }
 
   /**
@@ -171,7 +175,8 @@ export class Model {
 
   /** How many of the examples all can be answered for at once. */
   get answered() {
-    return Math.min(this.examples.count, Math.max(1, Math.floor(MOST_WORK / Math.max(this.work, 1))));
+    const most = Math.min(MOST_WORK / Math.max(this.work, 1), (0.6 * MOST_KEPT_NUMBERS) / this.traceSize);
+    return Math.min(this.examples.count, Math.max(1, Math.floor(most)));
   }
 
   /**
@@ -191,7 +196,7 @@ export class Model {
         for (let i = 0; i < a.length; i++) all[e * count + neuron(i)] += a[i] / places;
       }
       return { values: all, count, examples: this.answered };
-    });
+    }, this.answered * unitsOf(this.net.layers[index]).count);
   }
 
   /**
@@ -373,7 +378,7 @@ export class Model {
 
   changed() {
     this.changes += 1;
-    for (const key of [...this.cache.keys()]) if (/^(trace \d|edited|across)/.test(key)) this.cache.delete(key);
+    this.memory.forgetAll((key) => /^(trace \d|edited|across)/.test(key));
   }
 
   /**
@@ -397,14 +402,11 @@ export class Model {
    * @template T
    * @param {string} key
    * @param {() => T} make
+   * @param {number} [size] about how many numbers it holds
    * @returns {T}
    */
-  cached(key, make) {
-    if (this.cache.has(key)) return this.cache.get(key);
-    const value = make();
-    if (this.cache.size > 3000) this.cache.delete(/** @type {string} */ (this.cache.keys().next().value));
-    this.cache.set(key, value);
-    return value;
+  cached(key, make, size) {
+    return this.memory.get(key, make, size);
   }
 }
 
