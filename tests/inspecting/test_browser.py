@@ -98,6 +98,8 @@ def test_a_neuron_is_clicked_and_its_sum_is_that_of_python(
         shown = [terms.nth(i).inner_text().split("\t") for i in range(terms.count())]
         products = [number(cells[-1]) for cells in shown[:-1]]  # terms, the rest, the bias
         assert sum(products) == pytest.approx(z, abs=0.02)
+        at.click("text=Copy all terms")
+        assert at.locator("text=Copied").count() == 1
         largest = np.sort(np.abs(neuron.weights * x.reshape(-1)))[::-1][: len(products) - 2]
         assert np.abs(products[:-2]) == pytest.approx(largest, rel=0.01)
 

@@ -86,3 +86,19 @@ export function openable(summary, make) {
   });
   return element;
 }
+
+/**
+ * Copy a text, also where the page may not ask for the clipboard; tell whether it could be done.
+ * @param {string} text
+ * @param {Element} beside where it is for a moment, so that it can be chosen
+ */
+export function copyText(text, beside) {
+  const area = h("textarea", { class: "nw-hidden", readonly: true, "aria-hidden": "true", tabindex: "-1", value: text });
+  const before = /** @type {HTMLElement | null} */ (document.activeElement);
+  beside.append(area);
+  area.select();
+  const isDone = document.execCommand("copy");
+  area.remove();
+  before?.focus({ preventScroll: true });
+  return isDone;
+}

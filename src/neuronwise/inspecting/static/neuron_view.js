@@ -1,12 +1,12 @@
 // One neuron: its sum on the example term by term, its curve, its past, what it likes, and what breaks without it.
 
 import { barList, curveChart, lineChart, signedBar } from "./charts.js";
-import { dataTable, h, openable, refill } from "./dom.js";
+import { copyText, dataTable, h, openable, refill } from "./dom.js";
 import { activation, pictureStrides, unitsOf } from "./forward.js";
 import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
 import { picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
-import { brightestPlace, formatOf, neuronSum, outputIndex, topTerms } from "./sums.js";
+import { brightestPlace, formatOf, neuronSum, outputIndex, sumAsText, topTerms } from "./sums.js";
 
 const TOP = 8;
 
@@ -167,7 +167,11 @@ export class NeuronView {
     const more = others > 0 || this.shown > TOP
       ? h("button", { type: "button", class: "nw-small", signal: this.signal, on: { click: () => { this.shown = this.shown > TOP ? TOP : 60; this.update(); } } }, this.shown > TOP ? "Show fewer terms" : `Show ${Math.min(60, others + TOP)} terms`)
       : null;
-    return h("section", {}, h("h3", {}, "Its sum, term by term"), table, more, this.editor(layer, sum, index, neuron, top));
+    const copy = h("button", { type: "button", class: "nw-small", signal: this.signal, on: { click: (/** @type {any} */ event) => {
+      const text = sumAsText(this.model.neuronName(index, neuron), sum, (input) => this.model.sourceName(index, input));
+      event.target.textContent = copyText(text, event.target.parentElement) ? "Copied" : "It could not be copied";
+    } } }, "Copy all terms");
+    return h("section", {}, h("h3", {}, "Its sum, term by term"), table, h("div", { class: "nw-line" }, more, copy), this.editor(layer, sum, index, neuron, top));
   }
 
   /** @param {import("./forward.js").Layer} layer @param {import("./sums.js").Sum} sum @param {number} index @param {number} neuron @param {import("./sums.js").Term[]} top */

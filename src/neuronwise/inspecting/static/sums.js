@@ -128,3 +128,15 @@ export function topTerms(sum, count) {
 function size(/** @type {number} */ value) {
   return Number.isNaN(value) ? Infinity : Math.abs(value);
 }
+
+/**
+ * Return a sum as text: a line for each term, all of them, with every digit that single precision has.
+ * @param {string} neuron
+ * @param {Sum} sum
+ * @param {(input: number) => string} nameOf
+ */
+export function sumAsText(neuron, sum, nameOf) {
+  const digits = (/** @type {number} */ value) => (Number.isFinite(value) ? String(Number(value.toPrecision(9))) : String(value));
+  const lines = topTerms(sum, sum.terms.length).top.map((term) => [nameOf(term.input), digits(term.x), digits(term.w), digits(term.product)].join("\t"));
+  return [`${neuron}: z = sum of w x + b`, "input\tx\tw\tw x", ...lines, `bias\t\t\t${digits(sum.bias)}`, `z\t\t\t${digits(sum.added)}`, ""].join("\n");
+}
