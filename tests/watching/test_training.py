@@ -186,3 +186,37 @@ def test_settings_are_written_once_and_again_when_they_change(tmp_path: Path) ->
     assert found[0]["optimizers"][0]["kind"] == "SGD"
     assert found[0]["optimizers"][0]["groups"][0]["momentum"] == 0.5
     assert [one["frozen"] for one in found] == [[], ["0.bias"]]
+
+
+def test_a_loss_that_is_infinite_once_is_known_by_its_other_values(tmp_path: Path) -> None:
+    model, loss = nn.Sequential(nn.Linear(3, 2)), nn.MSELoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "r", loss=loss):
+        for step in range(4):
+            optimizer.zero_grad()
+            target = torch.full((4, 2), float("inf")) if step == 1 else torch.randn(4, 2)
+            loss(model(torch.randn(4, 3)), target).backward()
+            if step != 1:
+                optimizer.step()
+            else:
+                optimizer.zero_grad()
+                optimizer.step()
+    assert events(tmp_path / "r", "data")[-1]["loss_kinds"] == ["mse"]
+
+
+def test_rows_held_out_are_asked_after_the_last_step_too(tmp_path: Path) -> None:
+    model, loss = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2)), nn.CrossEntropyLoss()
+    optimizer, held = torch.optim.SGD(model.parameters(), lr=0.1), (torch.randn(20, 3), torch.randint(0, 2, (20,)))
+    with TorchWatcher(model, optimizer, folder=tmp_path / "r", loss=loss, validation=held, strict=True):
+        for _ in range(75):  # no state is stored of the last of these
+            optimizer.zero_grad()
+            loss(model(torch.randn(8, 3)), torch.randint(0, 2, (8,))).backward()
+            optimizer.step()
+    last = events(tmp_path / "r", "validated")[-1]
+    model.eval()
+    with torch.no_grad():
+        out = model(held[0])
+    assert last["step"] == 75
+    assert last["loss"] == pytest.approx(float(loss(out, held[1])), rel=1e-6)
+    assert last["correct"] == pytest.approx(float((out.argmax(1) == held[1]).float().mean()))
+    assert len(last["recall"]) == 2

@@ -194,7 +194,10 @@ class Diagnosis(Explanation):
             return None
         from neuronwise.diagnosing.loss_picture import loss_picture
 
-        return loss_picture(self.losses, [(one.title, one.first_step) for one in self.findings])
+        words = [", ".join(one.symptoms[:1]) or one.title for one in self.findings]
+        return loss_picture(
+            self.losses, [(word, one.first_step) for word, one in zip(words, self.findings, strict=True)]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON's types; each finding with its page, and whether it is critical."""

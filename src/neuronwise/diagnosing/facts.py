@@ -51,6 +51,7 @@ class Facts:
         columns: Of the recorded steps: a column for each quantity of the batches, ``step`` among them.
         data: Inputs and targets, as they were last described.
         validated: What the rows held out gave, in the order of the steps.
+        eval_batches: What the last batch before each stored state gives in evaluation mode, likewise.
         setting: The last one: optimizers, modules, what is frozen.
         graph: What follows what in the model.
         loss_function: Its name; None where no loss was observed.
@@ -66,6 +67,7 @@ class Facts:
         self.columns: dict[str, NDArray[np.float64]] = {}
         self.data: dict[str, Any] = {}
         self.validated: list[dict[str, Any]] = []
+        self.eval_batches: list[Any] = []
         self.setting: dict[str, Any] = {}
         self.first_setting: dict[str, Any] = {}
         self.graph: dict[str, Any] = {}
@@ -92,7 +94,10 @@ class Facts:
         elif kind == "data":
             self.data = event
         elif kind == "validated":
-            self.validated.append(event)
+            if "batch" in event:
+                self.eval_batches.append(event["batch"])
+            if "loss" in event:
+                self.validated.append(event)
         elif kind == "setting":
             self.setting = event
             self.first_setting = self.first_setting or event

@@ -34,8 +34,10 @@ def loss_picture(losses: Sequence[tuple[int, float]], marks: Sequence[tuple[str,
     for place, (words, step) in enumerate(one for one in marks if one[1] is not None):
         assert step is not None
         axes.axvline(step, color="#d95f02", linewidth=1, linestyle="--")
-        axes.annotate(f"{words}: step {step:,}", (step, 0.97 - 0.1 * place), xycoords=("data", "axes fraction"),
-                      xytext=(4, 0), textcoords="offset points", va="top", fontsize=8, color="#a34700")  # fmt: skip
+        is_late = step > (steps[0] + steps[-1]) / 2  # the words stand to the left then
+        axes.annotate(f"{words}, first seen at step {step:,}", (step, 0.97 - 0.1 * place),
+                      xycoords=("data", "axes fraction"), xytext=(-4 if is_late else 4, 0), fontsize=8, va="top",
+                      textcoords="offset points", ha="right" if is_late else "left", color="#a34700")  # fmt: skip
     axes.set(xlabel="step", ylabel="loss")
     axes.spines[["top", "right"]].set_visible(False)
     return figure

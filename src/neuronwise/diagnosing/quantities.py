@@ -39,7 +39,7 @@ def train_skill(facts: Facts) -> float | None:
         error = _end(facts.column("sse"))
         return None if not std or not len(error) else 1 - float(error.mean()) / std**2
     right = _end(facts.column(name))
-    modal = [one["batch"] for one in facts.validated if isinstance(one.get("batch"), dict)]
+    modal = [one for one in facts.eval_batches if isinstance(one, dict)]
     share = float(right.mean()) if len(right) else None
     if modal and isinstance(score := modal[-1].get(name), (int, float)) and share is not None:
         share = max(share, float(score))

@@ -79,10 +79,11 @@ def _gradients(facts: Facts) -> Iterator[Symptom]:
         found = facts.nonfinite or {}
         layer, neuron = found.get("layer"), found.get("neuron")
         where = (str(layer),) if layer else ()
-        at = f"{layer}[{neuron}]" if layer else "the loss"
-        yield Symptom("nonfinite", where, (f"{layer}[{neuron}]",) if layer else (), int(seen.value), (seen,),
-                      f"The {found.get('quantity', 'value')} of {at} is NaN or infinite at step {int(seen.value):,}."
-                      )  # fmt: skip
+        what = f"{found.get('quantity', 'value')} of {layer}[{neuron}]" if layer else "loss"
+        yield Symptom(
+            "nonfinite", where, (f"{layer}[{neuron}]",) if layer else (), int(seen.value), (seen,),
+            f"The {what} is NaN or infinite at step {int(seen.value):,}.",
+        )  # fmt: skip
     if large := over(facts, "gradient_largest", 1e3, "torchmortem: 1e3"):
         yield Symptom("exploding_gradient", (), (), None, (large,), f"Gradients grow to a norm of {large.value:.3g}.")
     ratio = under(facts, "first_last_gradient", 1e-3, "AutoTrainer: 1e-3")

@@ -94,7 +94,7 @@ class TrainingSeen:
         self._held_targets: dict[str, Any] | None = None
         self._kinds: list[str] = []
         self._shapes: dict[str, list[int]] = {}
-        self._passes = 0
+        self._passes, self._written = 0, -1
         self._parameters = [one for one in model.parameters() if one.requires_grad]
 
     # ------------------------------------------------------------------ within a step
@@ -150,7 +150,8 @@ class TrainingSeen:
         row |= targets_of(target)
         self._targets.take(target)
         row["broadcast"] = tuple(prediction.shape) != tuple(target.shape) and target.is_floating_point()
-        if self._asked < _KINDS_ASKED and value.numel() == 1:
+        # Of a loss that is not finite its value tells nothing.
+        if self._asked < _KINDS_ASKED and value.numel() == 1 and bool(value.isfinite()):
             kinds = loss_kinds(prediction, target, float(value.detach()))
             if self._asked == 0:
                 self._kinds = kinds
@@ -192,6 +193,9 @@ class TrainingSeen:
     def write(self, step: int) -> None:
         """Write the columns of the steps since the last time, and what the data is like so far."""
         columns, self._columns = self._columns, {}
+        if step == self._written and not columns:
+            return
+        self._written = step
         if columns:
             self._event("batches", step=step, columns=columns)
         self._event(
@@ -216,14 +220,18 @@ class TrainingSeen:
         answered, self._answered = self._answered, None
         found: dict[str, Any] = {}
         with torch.no_grad(), same_random_state(self._model):
+            if answered is None and self._validation is not None and self._loss is not None:  # after the last step
+                asked = copy.deepcopy(self._model).eval()
+                out = asked(self._validation[0])
+                answered = asked, out, float(self._loss.forward(out, self._validation[1]))
             if batch is not None and batch[1] is not None and _has_modal(self._model):
                 twin = copy.deepcopy(self._model).eval() if answered is None else answered[0]
                 try:
-                    out = next(tensors_in(twin(*batch[0])), None)
+                    first = next(tensors_in(twin(*batch[0])), None)
                 except TypeError:  # it wants arguments by name, of which a hook is not told
-                    out = None
-                if out is not None:
-                    found["batch"] = _clean(predictions_of(out, batch[1]))
+                    first = None
+                if first is not None:
+                    found["batch"] = _clean(predictions_of(first, batch[1]))
             if self._validation is not None and answered is not None:
                 found |= self._of_held(answered[1]) | {"loss": answered[2]}
         if found:
