@@ -11,7 +11,7 @@ const { figure, percent, signed, visible } = await load("numbers");
 const { glyph, largestSize, PALETTES, signedColour, ticks } = await load("scales");
 const { forward, normalDistribution } = await load("forward");
 const { gradients } = await load("backward");
-const { neuronSum, sumAsText, topTerms } = await load("sums");
+const { neuronSum, patchIndex, sumAsText, topTerms } = await load("sums");
 const { dateParts, decodeCell, encodeCell } = await load("encode");
 const { likeTraining, rasterise, unexplained } = await load("drawing");
 const { drawnLayers, layOut, positionOf, strongest, unitAt } = await load("layout");
@@ -335,4 +335,23 @@ test("a sum as text has every term, largest first, and the sum", () => {
   const sum = { terms: [{ input: 0, w: 0.5, x: 2, product: 1 }, { input: 1, w: -3, x: 1, product: -3 }], bias: 0.25, z: -1.75, a: 0, added: -1.75, gap: 0, tolerance: 1 };
   const text = sumAsText("hidden1[3]", sum, (input) => `x${input}`);
   assert.deepEqual(text.split("\n"), ["hidden1[3]: z = sum of w x + b", "input\tx\tw\tw x", "x1\t1\t-3\t-3", "x0\t2\t0.5\t1", "bias\t\t\t0.25", "z\t\t\t-1.75", ""]);
+});
+
+test("every input of a patch lies where its weight does", () => {
+  let looked = 0;
+  for (const network of vectors.networks) {
+    const [parameters, buffers] = [unpack(network.parameters), unpack(network.buffers)];
+    const trace = forward(network.net, parameters, buffers, unpack(network.inputs[0].x));
+    network.net.layers.forEach((layer, index) => {
+      if (layer.kind !== "Conv2D") return;
+      const size = layer.parameters.W.shape.slice(1).reduce((p, q) => p * q);
+      for (const place of [[0, 0], [1, 1], [layer.rows.places - 1, layer.columns.places - 1]]) {
+        for (const term of neuronSum(layer, parameters, buffers, trace[index], 2, place).terms) {
+          assert.equal(term.w, parameters[layer.parameters.W.offset + 2 * size + patchIndex(layer, term.input, place)]);
+          looked += 1;
+        }
+      }
+    });
+  }
+  assert.ok(looked > 100);
 });

@@ -34,9 +34,12 @@ export function lineChart(series, how) {
   const X = (/** @type {number} */ x) => pad.left + ((x - first) / (last - first)) * (width - pad.left - pad.right);
   const Y = (/** @type {number} */ y) => height - pad.bottom - ((y - low) / (high - low)) * (height - pad.top - pad.bottom);
   const parts = [];
-  for (const y of ticks(low, high, Math.max(2, Math.floor(height / 34)))) {
+  const levels = ticks(low, high, Math.max(2, Math.floor(height / 34)));
+  const digits = new Set(levels.map((y) => figure(y))).size < levels.length ? 5 : 3;
+  const format = how.format ?? ((/** @type {number} */ y) => figure(y, digits));
+  for (const y of levels) {
     parts.push(svg("line", { x1: pad.left, x2: width - pad.right, y1: Y(y), y2: Y(y), class: y === 0 ? "nw-axis" : "nw-grid" }));
-    parts.push(svg("text", { x: pad.left - 5, y: Y(y) + 3.5, class: "nw-tick", "text-anchor": "end" }, (how.format ?? figure)(y)));
+    parts.push(svg("text", { x: pad.left - 5, y: Y(y) + 3.5, class: "nw-tick", "text-anchor": "end" }, format(y)));
   }
   parts.push(svg("text", { x: pad.left, y: height - 3, class: "nw-tick" }, figure(first, how.digits ?? 6)));
   parts.push(svg("text", { x: width - pad.right, y: height - 3, class: "nw-tick", "text-anchor": "end" }, figure(last, how.digits ?? 6)));

@@ -6,7 +6,7 @@ import { activation, pictureStrides, unitsOf } from "./forward.js";
 import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
 import { picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
-import { brightestPlace, formatOf, neuronSum, outputIndex, sumAsText, topTerms } from "./sums.js";
+import { brightestPlace, formatOf, neuronSum, outputIndex, patchIndex, sumAsText, topTerms } from "./sums.js";
 
 const TOP = 8;
 
@@ -126,20 +126,11 @@ export class NeuronView {
   grid(layer, index) {
     if (layer.kind === "Conv2D") {
       const [, channels, rows, columns] = layer.parameters.W.shape;
-      const from = pictureStrides(layer.input_shape, layer.data_format);
-      const axisR = /** @type {import("./forward.js").Axis} */ (layer.rows);
-      const axisC = /** @type {import("./forward.js").Axis} */ (layer.columns);
       // Several channels stand one below the other.
       return {
         rows: rows * channels, columns, size: rows * columns * channels, isInput: index === 0 && channels === 1,
         words: channels > 1 ? `its patch, ${channels} channels one below the other` : "the patch it looks at",
-        of: (/** @type {number} */ input, /** @type {[number, number] | undefined} */ place) => {
-          const [r, c] = place ?? [0, 0];
-          const k = Math.floor(input / from.channel) % from.channels;
-          const row = Math.floor(input / from.row) % from.rows;
-          const column = Math.floor(input / from.column) % from.columns;
-          return (k * rows + row - r * axisR.stride + axisR.before) * columns + column - c * axisC.stride + axisC.before;
-        },
+        of: (/** @type {number} */ input, /** @type {[number, number] | undefined} */ place) => patchIndex(layer, input, place ?? [0, 0]),
       };
     }
     const first = this.model.net.layers.slice(0, index).every((one) => ["Flatten", "Dropout"].includes(one.kind));
@@ -164,6 +155,7 @@ export class NeuronView {
     rows.push(["sum z", "", "", h("b", {}, signed(sum.added, 5))]);
     const table = dataTable("The sum, largest terms first", ["input", "x", "w", "w·x"], rows);
     table.querySelector("table").classList.add("nw-terms");
+    if (this.shown === TOP) table.classList.add("nw-tall"); // the sum in its last row must be seen
     const more = others > 0 || this.shown > TOP
       ? h("button", { type: "button", class: "nw-small", signal: this.signal, on: { click: () => { this.shown = this.shown > TOP ? TOP : 60; this.update(); } } }, this.shown > TOP ? "Show fewer terms" : `Show ${Math.min(60, others + TOP)} terms`)
       : null;

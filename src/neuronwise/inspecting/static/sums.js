@@ -112,6 +112,24 @@ export function neuronSum(layer, parameters, buffers, trace, neuron, place) {
 }
 
 /**
+ * Return where an input of a convolution lies in the patch at a place, as its kernels are laid out: channel by channel,
+ * row by row.
+ * @param {import("./forward.js").Layer} layer
+ * @param {number} input
+ * @param {[number, number]} place
+ */
+export function patchIndex(layer, input, place) {
+  const [, , kernelRows, kernelColumns] = layer.parameters.W.shape;
+  const rows = /** @type {import("./forward.js").Axis} */ (layer.rows);
+  const columns = /** @type {import("./forward.js").Axis} */ (layer.columns);
+  const from = pictureStrides(layer.input_shape, layer.data_format);
+  const channel = from.channels > 1 ? Math.floor(input / from.channel) % from.channels : 0;
+  const row = (Math.floor(input / from.row) % from.rows) - place[0] * rows.stride + rows.before;
+  const column = (Math.floor(input / from.column) % from.columns) - place[1] * columns.stride + columns.before;
+  return (channel * kernelRows + row) * kernelColumns + column;
+}
+
+/**
  * Return the terms of the largest size, and what all others come to.
  * @param {Sum} sum
  * @param {number} count
