@@ -92,6 +92,29 @@ def test_a_training_is_recorded_at_these_steps(tmp_path: Path) -> None:
     assert set(watcher.recording.stored.histogram_steps.tolist()) == set(keyframes[1:-1])
 
 
+def test_with_every_state_there_are_all_histograms_also_late(tmp_path: Path) -> None:
+    """That the state is stored must be known when the step begins: then activations and gradients are seen."""
+    loss = nn.MSELoss()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    watcher = TorchWatcher(model, optimizer, folder=tmp_path / "r", loss=loss, time_budget=1.0, strict=True)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss(model(torch.randn(4, 4)), torch.randn(4, 2)).backward()
+        optimizer.step()
+    watcher.close()
+    recording = watcher.recording
+    states = recording.stored.histogram_steps.tolist()
+    assert len([step for step in states if step > 60]) >= 3
+    for step in states:
+        for layer in ("0", "2"):
+            for what in ("W", "dW", "z", "a"):
+                assert recording.histogram(layer, what, step).counts.sum() > 0, (step, layer, what)
+    told = {event["step"] for event in events(watcher.folder, "loss") if "prediction" in event}
+    assert told >= set(states)
+
+
 def test_a_fixed_distance_of_statistics_is_kept_whatever_it_costs(tmp_path: Path) -> None:
     watcher = train(tmp_path / "recording", 130, time_budget=1e-9, statistics_every=10)
     assert watcher.recording.frames.tolist() == [0, 1, *range(10, 131, 10)]

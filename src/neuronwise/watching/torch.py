@@ -271,6 +271,7 @@ class TorchWatcher:
 
     def _look_at_modules(self) -> None:
         """Put hooks on the modules: the next step is recorded."""
+        self._frames.begin_step(self.step + 1)
         if self._is_compiled or (self._module_handles and self._sees_layers):
             return
         self._module_handles.remove()

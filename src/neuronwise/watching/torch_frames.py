@@ -170,6 +170,10 @@ class FrameWriter:
             self._histogram(layer, "z", z)
             self._histogram(layer, "a", z if layer.activation is None else layer.activation(z))
 
+    def begin_step(self, step: int) -> None:
+        """Prepare for a step that is recorded: whether its state is stored decides what is looked at."""
+        self._step = step
+
     def has_state_of(self, step: int) -> bool:
         """Return whether the state after a step was stored last."""
         return self._last_state == step
