@@ -35,10 +35,17 @@ def page(cause: Cause) -> str:
             f"In a diagnosis: `{cause.name}`. [All causes](index.md).",
             f"## Why it hurts\n\n{cause.why}\n\nFor experts: {cause.mechanism}",
             f"## How to see it\n\n{cause.look}",
-            f"## How to mend it\n\n{cause.mend.format(**WORDS)}\n\n```text\n{cause.line.format(**WORDS)}\n```",
+            f"## How to mend it\n\n{cause.mend.format(**WORDS)}\n\n{block(cause.line.format(**WORDS))}",
             f"## Read on\n\n{cause.reference}\n",
         ]
     )
+
+
+def block(line: str) -> str:
+    """Return the line to type as a block of the page: a command, or a line of a program."""
+    if line.startswith("neuronwise "):
+        return f"<!-- not run: it names what is the reader's own -->\n```console\n$ {line}\n```"
+    return f"```text\n{line}\n```"
 
 
 def index() -> str:

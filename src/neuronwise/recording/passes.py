@@ -236,6 +236,7 @@ class PassRecorder(RecordingWriter):
         if plan.ends.stores(self._ended) and plan.states.grants(self._ends_stored, step - self._last_stored):
             self._ends_stored, self._last_stored = self._ends_stored + 1, step
             self._store(state)
+            self._states.flush()  # the next call may come hours later, or never
 
     def _break_off(self, state: TrainingState) -> None:
         self._flush(state)
