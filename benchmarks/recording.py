@@ -72,11 +72,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each case (default %(default)s)")
     parser.add_argument("--core", type=int, help="the core to measure on (default the last)")
     parser.add_argument("--again", action="store_true", help="measure default recording and seeks again, keep the rest")
+    parser.add_argument("--every", action="store_true", help="measure statistics at every step again, keep the rest")
     options = parser.parse_args()
     restart_clean()
     pin(options.core)
     with tempfile.TemporaryDirectory(prefix="neuronwise-recording-") as folder:
-        result = measure_again(options, Path(folder)) if options.again else measure_all(options, Path(folder))
+        measure = measure_every if options.every else measure_again if options.again else measure_all
+        result = measure(options, Path(folder))
     tables = [as_table(result), as_tools_table(result), as_reading_table(result), aims_table(aims_rows(result))]
     print("\n" + "\n\n".join(tables))
     print("\n".join(["", *result["notes"]]))
@@ -172,6 +174,30 @@ def measure_again(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result["seeks"] = measure_all_seeks(X, y, PLANNED, 200, fresh)
     where = machine()
     told = "Default recording, numpy.save and seeks were measured again"
+    note = f"{told} at {where['date']}, load average {where['load_before']} after it"
+    result["notes"] = [one for one in result["notes"] if not one.startswith(told)] + [note]
+    result["aims"] = [{"aim": aim, "found": found, "met": met} for aim, found, met in aims_rows(result)]
+    return result
+
+
+def measure_every(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return the last result with statistics at every step measured again, and a note that says so."""
+    from trainings import BATCHES, LEARNING_RATES, Training
+
+    result: dict[str, Any] = json.loads(options.out.read_text())
+    X, y = make_data(ROWS)
+    touch_memory(folder, 2 * 10**9)
+    cases = {(case["network"], case["optimizer"]): case for case in result["cost"]}
+    for network in BATCHES:
+        for optimizer in LEARNING_RATES:
+            training = Training(X, y, network, optimizer, PLANNED)
+            found = measure_cost(
+                training, [BARE, STATISTICS], options.rounds, lambda: tempfile.TemporaryDirectory(dir=folder)
+            )
+            cases[network, optimizer]["kinds"][STATISTICS] = found["kinds"][STATISTICS]
+            print(f"cost, {describe(found)}", flush=True)
+    where = machine()
+    told = "Statistics at every step were measured again"
     note = f"{told} at {where['date']}, load average {where['load_before']} after it"
     result["notes"] = [one for one in result["notes"] if not one.startswith(told)] + [note]
     result["aims"] = [{"aim": aim, "found": found, "met": met} for aim, found, met in aims_rows(result)]

@@ -15,6 +15,7 @@ import io
 import os
 import re
 import stat
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -64,13 +65,26 @@ class Sealer:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "neuronwise-seal")
         self._pending: list[Future[None]] = []
+        self._left, self._lock = 0, threading.Lock()
 
     def seal(self, file: io.FileIO, part: Path) -> None:
         """Sync and close an open segment, then give it its final name."""
+        with self._lock:
+            self._left += 1
         try:
-            self._pending.append(self._pool.submit(_seal, file, part))
+            self._pending.append(self._pool.submit(self._complete, file, part))
         except RuntimeError:  # the interpreter is ending, and no thread begins any more
+            self._complete(file, part)
+
+    def _complete(self, file: io.FileIO, part: Path) -> None:
+        try:
             _seal(file, part)
+        finally:
+            with self._lock:
+                self._left -= 1
+                is_last = not self._left
+            if is_last:  # once for all that were renamed, as at the end of a training: each sync takes a millisecond
+                sync_folder(part.parent)
 
     def check(self, *, wait: bool = False) -> None:
         """Raise what a sealing failed with; with `wait`, after all of them have ended.
@@ -99,7 +113,6 @@ def _seal(file: io.FileIO, part: Path) -> None:
     finally:
         file.close()
     part.rename(part.with_suffix(""))
-    sync_folder(part.parent)
 
 
 class SegmentWriter:
