@@ -25,7 +25,7 @@ class InputsSeen:
     Attributes:
         shape: Of one input.
         dtype: ``"float32"``, ``"int64"`` …
-        rows: How many rows were looked at.
+        rows: How many rows were looked at, without batches of which every row was known.
     """
 
     def __init__(self) -> None:
@@ -51,21 +51,23 @@ class InputsSeen:
                 self._low, self._high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
                 self.rows = 0
                 self._key = np.random.default_rng(1).standard_normal((rows.shape[1],))
-            is_finite = np.isfinite(rows)
-            if not is_finite.all():
+            products = rows @ self._key
+            if not math.isfinite(products.sum()):
+                is_finite = np.isfinite(rows)
                 self.nonfinite += int(rows.size - np.count_nonzero(is_finite))
                 rows = np.where(is_finite, rows, 0)
-            self.rows += len(rows)
-            total = rows.sum(0)
-            self._sum += total
-            self._squares += np.vecdot(rows.T, rows.T)
-            np.minimum(self._low, rows.min(0), out=self._low)
-            np.maximum(self._high, rows.max(0), out=self._high)
-            marks = (rows @ self._key).view(np.int64).tolist()
-        before = sum(mark in self._known for mark in marks)
+                products = rows @ self._key
+            marks = products.view(np.int64).tolist()
+            before = sum(mark in self._known for mark in marks)
+            if before < len(marks) or not self.rows:  # what came before tells nothing new
+                self.rows += len(rows)
+                self._sum += rows.sum(0)
+                self._squares += np.einsum("ij,ij->j", rows, rows)
+                np.minimum(self._low, rows.min(0), out=self._low)
+                np.maximum(self._high, rows.max(0), out=self._high)
         if len(self._known) < _MAX_REMEMBERED:
             self._known.update(marks)
-        return {"looked_at": len(marks), "seen_before": before, "input_mean": float(total.mean()) / len(rows)}
+        return {"looked_at": len(marks), "seen_before": before, "input_mean": float(rows.mean())}
 
     @property
     def distinct(self) -> int:
