@@ -39,8 +39,8 @@ _log = logging.getLogger("neuronwise")
 _STEPS_PER_FLUSH, _FLUSH_AFTER_S = 4000, 0.5
 # Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
 _SERIES_STEPS, _SERIES_BYTES = 64, 4_000_000
-# How often it is looked whether the folder is still where it was.
-_CHECK_AFTER_S = 0.1
+# How often it is looked whether the folder is still where it was: at every write, or rows may go to one in its place.
+_CHECK_AFTER_S = 0.0
 # Segments are completed at least this often while rows come, so that they can be sent to a store.
 _SEAL_AFTER_S = 300.0
 # After a failure (a full disk) writing is tried again, ever later.
