@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("mlflow", "pandas", "torch", "sklearn", "matplotlib", "pyarrow", "PIL", "scipy", "polars")
+HEAVY = (
+    *("mlflow", "pandas", "torch", "sklearn", "matplotlib", "pyarrow", "PIL", "scipy", "polars", "starlette", "uvicorn"),
+    # Many modules of our own, which most commands do without.
+    *("neuronwise.explaining", "neuronwise.diagnosing", "neuronwise.inspecting"),
+)
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "neuronwise"
 needs_command = pytest.mark.skipif(not (SOURCE / "cli").is_dir(), reason="src/neuronwise/cli does not exist yet")
 
@@ -40,6 +44,7 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
         "import neuronwise; dir(neuronwise)",
         "import neuronwise.network, neuronwise.errors, neuronwise.files",
         "import neuronwise.learning",
+        "import neuronwise.running",
     ],
 )
 def test_the_library_loads_nothing_heavy(code: str) -> None:
@@ -56,6 +61,7 @@ def test_the_command_loads_nothing_heavy(arguments: list[str]) -> None:
 def test_this_guard_can_fail() -> None:
     assert _loaded("import neuronwise, PIL.Image") == {"PIL"}
     assert "scipy" in _loaded("import neuronwise, scipy")
+    assert "neuronwise.explaining" in _loaded("import neuronwise; neuronwise.explain")
 
 
 def test_the_network_needs_no_safetensors_until_it_is_saved() -> None:

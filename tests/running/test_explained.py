@@ -15,9 +15,9 @@ from neuronwise.network import Conv2D, Flatten, MaxPool2D, Network
 from neuronwise.network.layers import Dense
 from neuronwise.running import explained as module
 from neuronwise.running import prepare, resume, sync
-from neuronwise.running.explained import ATLAS, FOLDER, PREDICTIONS, explain_run
-from neuronwise.running.inspector import INSPECTOR
+from neuronwise.running.explained import explain_run
 from neuronwise.running.prepare import DataOptions, Prepared
+from neuronwise.running.shown_files import ATLAS, FOLDER, INSPECTOR, PREDICTIONS
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.tracking import Store, open_store
 

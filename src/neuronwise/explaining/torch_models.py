@@ -113,10 +113,14 @@ def explain_torch_prediction(
 
 @contextlib.contextmanager
 def _as_evaluated(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, each of its modules back afterwards."""
+    """Put a model into evaluation mode, each of its modules back afterwards.
+
+    By the flag alone: a model's own `train` and `eval` may do more than that, which could not be taken back.
+    """
     modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
+        for module, _ in modes:
+            module.training = False
         yield
     finally:
         for module, training in modes:

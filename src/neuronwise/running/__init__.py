@@ -31,10 +31,10 @@ from neuronwise.running.try_layers import Trial, parse_trials, try_layers
 from neuronwise.running.watched_layers import WatchedLayerRow, layer_rows, noticed, overhead
 from neuronwise.running.watched_run import WatchedRun
 from neuronwise.running.watching import WatchedTraining, watch
-from neuronwise.running.why import explain, important_features, smallest_change_of_run, what_if_run
 
 if TYPE_CHECKING:
     from neuronwise.running.estimators import NeuralNetworkClassifier, NeuralNetworkRegressor
+    from neuronwise.running.why import explain, important_features, smallest_change_of_run, what_if_run
 
 __all__ = [
     "METRICS",
@@ -101,9 +101,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Find the estimators, whose classes are made of scikit-learn's, when they are first asked for (PEP 562)."""
+    """Find when first asked for (PEP 562): the estimators, made of scikit-learn's, and explanations, many modules."""
     if name in ("NeuralNetworkClassifier", "NeuralNetworkRegressor"):
         from neuronwise.running import estimators
 
         return getattr(estimators, name)
+    if name in ("explain", "important_features", "smallest_change_of_run", "what_if_run"):
+        from neuronwise.running import why
+
+        return getattr(why, name)
     raise AttributeError(f"module 'neuronwise.running' has no attribute {name!r}")

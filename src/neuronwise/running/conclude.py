@@ -12,9 +12,7 @@ from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.learning import FitResult
 from neuronwise.network import Network
 from neuronwise.running.checkpointing import can_resume
-from neuronwise.running.explained import explain_run
 from neuronwise.running.fitted import FittedNetwork
-from neuronwise.running.inspector import keep_inspector
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run
@@ -59,6 +57,9 @@ def conclude(
         _save(run)
         if with_explanations and result.status != "interrupted":
             reporter.working("explaining some answers")
+            from neuronwise.running.explained import explain_run
+            from neuronwise.running.inspector import keep_inspector
+
             run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
             page = keep_inspector(run, data, redact=redact, told=reporter.warned)
             run.explained += [page] if page is not None else []

@@ -12,12 +12,10 @@ from rich.table import Table
 
 from neuronwise.files import format_bytes
 from neuronwise.learning import Observer, TrainingState
-from neuronwise.running.explained import SHOWN
-from neuronwise.running.inspector import INSPECTOR
-from neuronwise.running.inspector import SHOWN as SHOWN_THERE
 from neuronwise.running.printable import escape
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.scores import METRICS, Score
+from neuronwise.running.shown_files import SHOWN
 
 if TYPE_CHECKING:
     from neuronwise.network import Summary
@@ -148,8 +146,7 @@ class ConsoleReporter(Reporter):
             ("its network and how its weights moved", "neuronwise show latest"),
             ("answers for new data", f"neuronwise predict latest {_example(run)}"),
         ]
-        shown = SHOWN | {INSPECTOR: SHOWN_THERE}
-        lines += [(shown[path.name], str(path)) for path in run.explained if path.name in shown]
+        lines += [(SHOWN[path.name], str(path)) for path in run.explained if path.name in SHOWN]
         if run.ui_command:
             lines.append(("histograms and metrics in MLflow", run.ui_command))
         if run.run_url:

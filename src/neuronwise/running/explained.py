@@ -26,14 +26,8 @@ from neuronwise.files import format_bytes, write_atomically
 from neuronwise.network import Network
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run
+from neuronwise.running.shown_files import ATLAS, FOLDER, PREDICTIONS
 
-FOLDER = "explanations"
-"""Folder of a run that holds its explanations."""
-PREDICTIONS, ATLAS = "predictions.html", "atlas.png"
-"""The page on some held-out answers, and the picture of the first layer's neurons; a .json and a .html beside them."""
-
-SHOWN = {PREDICTIONS: "why some held-out rows were answered so", ATLAS: "what the first layer's neurons look for"}
-"""What a person should open, and what it shows."""
 SECONDS, BYTES = 8.0, 10_000_000
 """What the explanations of a run may take, at most: what would begin after that is left out. Seconds are of the
 processor; where others keep it busy three times as many may pass."""

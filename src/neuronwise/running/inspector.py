@@ -17,11 +17,7 @@ from neuronwise.recording import RecordedHistory
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run
-
-INSPECTOR = "inspector.html"
-"""The page of a run, in its folder and among its artifacts in MLflow."""
-SHOWN = "the network at work: every neuron, at every moment"
-"""What a person sees there."""
+from neuronwise.running.shown_files import INSPECTOR
 
 _SHOWN, _LEARNED = 240, 2_000
 # Bytes of a page beside its data: script and style.

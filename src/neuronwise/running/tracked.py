@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
-from neuronwise.running.explained import FOLDER as EXPLANATIONS
-from neuronwise.running.explained import PREDICTIONS
-from neuronwise.running.inspector import INSPECTOR, SHOWN
 from neuronwise.running.names import new_local_id, new_local_name
-from neuronwise.running.pictures import send_pictures
+from neuronwise.running.shown_files import FOLDER as EXPLANATIONS
+from neuronwise.running.shown_files import INSPECTOR, PREDICTIONS, SHOWN
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.tracking import LOCAL_ID_TAG, DatasetInfo, Tracker
 from neuronwise.tracking.store import store_again
@@ -252,6 +250,8 @@ def send_kept(
     if run is not None:
         tracker.log_metrics(_results(run), run.steps)
         if with_pictures:
+            from neuronwise.running.pictures import send_pictures
+
             try:
                 send_pictures(tracker, run)
             except (NeuronwiseError, OSError) as error:  # a recording that ended early, a full disk
@@ -315,9 +315,9 @@ def _description(run: Run, failure: TrainingDiverged | None, experiment_id: str 
             # First, as MLflow covers the end of a long description. Without the parameter MLflow 3.18 shows its pages
             # for language models instead.
             address = f"#/experiments/{experiment_id}/runs/{run.id}/artifacts/{place}?workflowType=machine_learning"
-            lines.append(f"**[Open the inspector]({address})**: {SHOWN}.")
+            lines.append(f"**[Open the inspector]({address})**: {SHOWN[INSPECTOR]}.")
         else:
-            lines.append(f"`{place}` under *Artifacts*: {SHOWN}.")
+            lines.append(f"`{place}` under *Artifacts*: {SHOWN[INSPECTOR]}.")
     lines.append(f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases.")
     if failure is not None:
         lines.append(f"**Diverged** at step {failure.step} in layer {failure.layer}.")

@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronwise.diagnosing import Diagnosis, diagnose
 from neuronwise.errors import NeuronwiseError, UsageError
 from neuronwise.network.exchange import import_torch
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES
@@ -29,6 +28,8 @@ from neuronwise.watching import TorchWatcher
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
+
+    from neuronwise.diagnosing import Diagnosis
 
 
 def watch(
@@ -194,6 +195,8 @@ class WatchedTraining(TorchWatcher):
         Raises:
             NotFoundError: Nothing was recorded yet.
         """
+        from neuronwise.diagnosing import diagnose
+
         return diagnose(self.recording)
 
     def close(self, status: str = "finished") -> None:
