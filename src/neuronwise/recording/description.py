@@ -188,7 +188,9 @@ def read_description(folder: Path, problems: list[str]) -> dict[str, Any]:
         if not description:
             raise NotFoundError(f"there is no recording in {str(folder)!r}", where=str(path)) from None
         why = error.message if isinstance(error, FormatError) else "it is missing"
-        problems.append(f"recording.json: {why}; its copy in attempt-….json is read")
+        # It is written before any copy of it: where it is there by now, the recording was just begun.
+        if isinstance(error, FormatError) or not path.is_file():
+            problems.append(f"recording.json: {why}; its copy in attempt-….json is read")
     if description.get("format") != FORMAT:
         raise FormatError("this is no recording of Neuronwise", where=str(path))
     if description.get("version") != VERSION:

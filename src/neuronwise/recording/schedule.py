@@ -205,7 +205,7 @@ def plan_recording(
         notes.append(f"statistics every {statistics_every:,} steps take {asked_bytes:,} bytes")
     summaries_every = _summary_spacing(epochs, steps * step_us)
     used = scalars.count(steps) * sizes["scalars"] + events.count(epochs) * per_event
-    used += ((frames + ends) * frame_bytes if frame_every else 0) + asked_bytes
+    used += (frames * frame_bytes if frame_every else 0) + asked_bytes
 
     row, left = sizes["keyframes"], steps - taken
     if taken:  # the rest of the training gets the rest of the bytes
@@ -226,7 +226,11 @@ def plan_recording(
     wanted = keyframe_every or _keyframe_spacing(steps, step_us, row)
     early = wanted.bit_length()
     has_early = room >= 4 * early
-    if room < left // wanted + early + ends + 2:
+    # The frames at the ends of epochs take room of the states; where there is too little, both are left out.
+    ends_bytes = ends * frame_bytes if frame_every else 0
+    if room - math.ceil(ends_bytes / row) >= left // wanted + early + ends + 2:
+        used, room = used + ends_bytes, room - math.ceil(ends_bytes / row)
+    else:
         ends = 0
     spaced = room - 2 - ends - (early if has_early else 0)
     spacing = wanted

@@ -240,11 +240,10 @@ def _bytes_of(values: NDArray[Any]) -> memoryview:
 
 def _write_fully(file: io.FileIO, views: Sequence[memoryview]) -> None:
     """Write all views, one behind the other, with as few calls of the system as it takes."""
-    if not hasattr(os, "writev"):  # Windows
-        views = [memoryview(b"".join(views))]
-    left = list(views)
+    is_windows = not hasattr(os, "writev")
+    left = [memoryview(b"".join(views))] if is_windows else list(views)
     while left:
-        done = os.writev(file.fileno(), left[:_VIEWS_AT_ONCE]) if hasattr(os, "writev") else file.write(left[0]) or 0
+        done = file.write(left[0]) or 0 if is_windows else os.writev(file.fileno(), left[:_VIEWS_AT_ONCE])
         while left and done >= len(left[0]):
             done -= len(left.pop(0))
         if left:

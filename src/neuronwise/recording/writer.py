@@ -39,8 +39,6 @@ _log = logging.getLogger("neuronwise")
 _STEPS_PER_FLUSH, _FLUSH_AFTER_S = 4000, 0.5
 # Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
 _SERIES_STEPS, _SERIES_BYTES = 64, 4_000_000
-# How often it is looked whether the folder is still where it was: at every write, or rows may go to one in its place.
-_CHECK_AFTER_S = 0.0
 # Segments are completed at least this often while rows come, so that they can be sent to a store.
 _SEAL_AFTER_S = 300.0
 # After a failure (a full disk) writing is tried again, ever later.
@@ -119,7 +117,7 @@ class RecordingWriter(Observer):
         self._series: Statistics | None = None
         self._failures = 0
         self._retry_at = 0.0
-        self._process, self._checked_at = os.getpid(), -math.inf
+        self._process = os.getpid()
         self._hole: int | None = None  # the last step that was recorded before writing failed
 
     def on_fit_begin(self, state: TrainingState) -> None:
@@ -328,14 +326,11 @@ class RecordingWriter(Observer):
     def _check_place(self) -> None:
         """Refuse to write to a folder that lies elsewhere by now, and in a copy of the process.
 
-        The system would write to the files as long as they are open, whatever became of their names.
+        The system would write to the files as long as they are open, whatever became of their names. It is looked at
+        with every write: a segment that is begun later would lie in a folder that took the place.
         """
         if os.getpid() != self._process:
             raise UsageError("this process is a copy (fork) of the one that records, which goes on recording")
-        now = time.monotonic()
-        if now - self._checked_at < _CHECK_AFTER_S:
-            return
-        self._checked_at = now
         if not os.path.samestat(os.stat(self.folder), self._place):
             raise FileNotFoundError(f"{self.folder} is not the folder it was")
 
