@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from neuronwise.diagnosing.facts import OF_CLASSES, OF_NUMBERS, Facts
-from neuronwise.diagnosing.quantities import init_scales, unbent
+from neuronwise.diagnosing.neuron_quantities import init_scales
+from neuronwise.diagnosing.setup_quantities import unbent
 from neuronwise.diagnosing.suspects import Suspect, over, told, under
 
 _SATURATING = ("sigmoid", "tanh", "hardsigmoid", "softmax", "hardtanh")
