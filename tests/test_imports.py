@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 HEAVY = (
-    *("mlflow", "pandas", "torch", "sklearn", "matplotlib", "pyarrow", "PIL", "scipy", "polars", "starlette", "uvicorn"),
+    *(
+        "mlflow",
+        "pandas",
+        "torch",
+        "sklearn",
+        "matplotlib",
+        "pyarrow",
+        "PIL",
+        "scipy",
+        "polars",
+        "starlette",
+        "uvicorn",
+    ),
     # Many modules of our own, which most commands do without.
     *("neuronwise.explaining", "neuronwise.diagnosing", "neuronwise.inspecting"),
 )
