@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from neuronwise.cli.explanations import output_options, tell
+from neuronwise.cli.explanations import output_options, run_options, tell
 from neuronwise.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 @click.option("--layer", metavar="LAYER", help="The layer looked at. [default: the first with weights]")
 @click.option("--neuron", metavar="NEURON", help="One neuron of a deeper layer: what it looks for.")
 @click.option("--over-time", is_flag=True, help="How the angles came to be, and when each had settled.")
-@click.option("--step", type=int, metavar="N", help="The network after this step. [default: as delivered]")
-@click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it.")
+@run_options
 @output_options
 def edges(
     run: str,

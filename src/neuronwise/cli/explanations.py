@@ -19,6 +19,15 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _ENDINGS = ("png", "svg", "html")
 
 
+def run_options(command: _Command) -> _Command:
+    """Add --step and --data to a command that explains a run, which takes them as `step` and `data`."""
+    command = click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it.")(command)
+    step = click.IntRange(0)
+    return click.option("--step", type=step, metavar="N", help="The network after this step. [default: as delivered]")(
+        command
+    )
+
+
 def output_options(command: _Command) -> _Command:
     """Add --json, --png, --svg and --html to a command, which takes them as `as_json`, `png`, `svg`, `html`."""
     for ending, words in zip(_ENDINGS, ("as a picture", "as a picture in lines", "as a page"), strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from neuronwise.cli.explanations import output_options, tell
+from neuronwise.cli.explanations import output_options, run_options, tell
 from neuronwise.cli.progress import progress
 
 PARTS = click.Choice(["held-out", "train", "validation", "test"])
@@ -24,8 +24,7 @@ PARTS = click.Choice(["held-out", "train", "validation", "test"])
     help="What a silenced neuron's activation is replaced by: 0, or its mean over the rows.",
 )  # fmt: skip
 @click.option("--part", type=PARTS, default="held-out", show_default=True, help="Rows it is measured on.")
-@click.option("--step", type=int, metavar="N", help="The network after this step. [default: as delivered]")
-@click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it.")
+@run_options
 @output_options
 def important(
     run: str,

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
-from neuronwise.cli.explanations import output_options, tell
+from neuronwise.cli.explanations import output_options, run_options, tell
 from neuronwise.cli.progress import progress
 
 
 @click.command(short_help="Show what each layer adds, and what the layers are without their bends.")
 @click.argument("run")
 @click.option("--steps", metavar="N,N…", help="Earlier steps to look at, or none. [default: a few stored ones]")
-@click.option("--step", type=int, metavar="N", help="The network after this step. [default: as delivered]")
 @click.option("--row", type=int, metavar="ROW", help="Also tell a row's answer with and without bends.")
-@click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it.")
+@run_options
 @output_options
 def layers(
     run: str,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from neuronwise.cli.explanations import output_options, tell
+from neuronwise.cli.explanations import output_options, run_options, tell
 from neuronwise.cli.important import PARTS
 from neuronwise.cli.layers import parse_steps
 from neuronwise.cli.progress import progress
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 @click.option("--over-time", is_flag=True, help="How it came to be so, and when it had settled.")
 @click.option("--steps", metavar="N,N…", help="The same, at these steps. [default: some stored ones]")
 @click.option("--part", type=PARTS, default="held-out", show_default=True, help="Rows it is looked at on.")
-@click.option("--step", type=click.IntRange(0), metavar="N", help="The network after this step. [default: delivered]")
-@click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it.")
+@run_options
 @output_options
 def neuron(
     run: str,

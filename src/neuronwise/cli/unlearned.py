@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from neuronwise.cli.explanations import output_options, tell
+from neuronwise.cli.explanations import output_options, run_options, tell
 from neuronwise.cli.important import PARTS
 from neuronwise.cli.layers import parse_steps
 from neuronwise.cli.progress import progress
@@ -18,8 +18,7 @@ from neuronwise.cli.progress import progress
 @click.option("--by", multiple=True, metavar="COLUMN", help="Cut the rows by it. [default: each column of a table]")
 @click.option("--part", type=PARTS, default="held-out", show_default=True, help="Rows that are looked at.")
 @click.option("--steps", metavar="N,N…", help="Earlier steps to look at, or none. [default: some stored ones]")
-@click.option("--step", type=int, metavar="N", help="The network after this step. [default: as delivered]")
-@click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it.")
+@run_options
 @output_options
 def unlearned(
     run: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from neuronwise.cli.explanations import output_options, tell
+from neuronwise.cli.explanations import output_options, run_options, tell
 
 if TYPE_CHECKING:
     from neuronwise.explaining import Explanation
@@ -20,8 +20,7 @@ def input_options(command: _Command) -> _Command:
     """Add --row, --input, --step, --data and --currency to a command."""
     for option in (
         click.option("--currency", "unit", metavar="SIGN", help="Sign of money before amounts, such as $."),
-        click.option("--data", metavar="DATA", help="What it learned from, if the run cannot find it."),
-        click.option("--step", type=click.IntRange(0), metavar="N", help="The network after this step."),
+        run_options,
         click.option("--input", "source", metavar="FILE", help="A table or picture: its first row, or --row of it."),
         click.option("--row", type=click.IntRange(0), metavar="N", help="This row of the data, counted from 0."),
     ):
