@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuronwise.explaining import Meaning
 from neuronwise.inspecting.blobs import blob, blob_bytes
+from neuronwise.inspecting.diagnosis_data import diagnosis_part
 from neuronwise.inspecting.familiar import find_familiar
 from neuronwise.inspecting.history_data import histograms_part, losses_part, states_part, statistics_part
 from neuronwise.inspecting.meaning_data import describe_inputs, describe_outputs, drawn_like
@@ -54,6 +55,7 @@ def build_payload(
     examples: ShownExamples | None = None,
     learned: NDArray[Any] | None = None,
     redacted: bool = False,
+    diagnosis: dict[str, Any] | None = None,
     room_bytes: int = MOST_BYTES,
 ) -> dict[str, Any]:
     """Return what the front end shows, as JSON values that take at most about `room_bytes`.
@@ -68,6 +70,7 @@ def build_payload(
         learned: Some encoded training rows, of which only what they have in common goes into the page: how drawings
             look, which directions they vary in. None, or `redacted`: not that either.
         redacted: Whether no row may be shown, which the page then says.
+        diagnosis: What `Diagnosis.to_dict` says of the training; None where it was not diagnosed.
         room_bytes: What it may take.
 
     Raises:
@@ -102,6 +105,12 @@ def build_payload(
         for part in (statistics, histograms, losses):
             notes += part.notes
             left -= _size(part.content)
+    content["diagnosis"] = None
+    if diagnosis is not None:
+        found = diagnosis_part(diagnosis, history)
+        content["diagnosis"] = found.content
+        notes += found.notes
+        left -= _size(found.content)
     left -= _size([content["network"], inputs, content["outputs"], run, content.get("mean_input")])
     states = states_part(network, history, delivered, int(left * 0.97))
     content["weights"] = states.content

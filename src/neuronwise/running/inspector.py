@@ -13,11 +13,15 @@ from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, Usage
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.files import format_bytes, write_atomically
 from neuronwise.inspecting import MOST_BYTES, ShownExamples, build_payload, page
+from neuronwise.network import read_json
 from neuronwise.recording import RecordedHistory
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run
 from neuronwise.running.shown_files import INSPECTOR
+
+DIAGNOSIS = "diagnosis.json"
+"""In the folder of a run: what `Diagnosis.to_dict` said when it ended."""
 
 _SHOWN, _LEARNED = 240, 2_000
 # Bytes of a page beside its data: script and style.
@@ -25,7 +29,12 @@ _PAGE_BYTES = 400_000
 
 
 def inspector_page(
-    run: str | Path | Run, data: Any = None, *, redact: bool = False, most_bytes: int = MOST_BYTES
+    run: str | Path | Run,
+    data: Any = None,
+    *,
+    redact: bool = False,
+    diagnosis: dict[str, Any] | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> tuple[str, list[str]]:
     """Return the inspector of a run as one HTML page that loads nothing, and sentences on what it leaves out.
 
@@ -33,18 +42,26 @@ def inspector_page(
         run: Run id, its beginning, name, ``"latest"`` or folder; or a `Run`.
         data: What it learned from, where the run cannot find it by itself.
         redact: Whether no row of the data goes into the page.
+        diagnosis: What `Diagnosis.to_dict` says of the training; default what stands in the run's folder.
         most_bytes: The largest page.
 
     Raises:
         NotFoundError: There is no such run.
         UsageError: The network is too large for one page.
     """
-    payload, said = inspector_payload(run, data, redact=redact, room_bytes=most_bytes - _PAGE_BYTES)
+    payload, said = inspector_payload(
+        run, data, redact=redact, diagnosis=diagnosis, room_bytes=most_bytes - _PAGE_BYTES
+    )
     return _as_page(payload, said), said
 
 
 def inspector_payload(
-    run: str | Path | Run, data: Any = None, *, redact: bool = False, room_bytes: int = MOST_BYTES
+    run: str | Path | Run,
+    data: Any = None,
+    *,
+    redact: bool = False,
+    diagnosis: dict[str, Any] | None = None,
+    room_bytes: int = MOST_BYTES,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what the inspector shows of a run, as JSON values, and sentences on what is left out.
 
@@ -52,6 +69,7 @@ def inspector_payload(
         run: As for `inspector_page`.
         data: As for `inspector_page`.
         redact: As for `inspector_page`.
+        diagnosis: As for `inspector_page`.
         room_bytes: What it may take.
 
     Raises:
@@ -61,7 +79,7 @@ def inspector_payload(
     from neuronwise.running.subject import Subject  # which stands on the training, as the training on this module
 
     if not isinstance(run, Run) and (begun := unfinished_folder(run)) is not None:
-        return _unfinished_payload(begun, data, redact, room_bytes)
+        return _unfinished_payload(begun, data, redact, diagnosis, room_bytes)
     subject = Subject(run, data)
     said: list[str] = []
     prepared: Prepared | None = None
@@ -75,7 +93,7 @@ def inspector_payload(
         history = subject.recording.stored
     except (FormatError, NotFoundError) as error:
         said.append(f"The page shows the network as it was delivered, without its past: {error.message}")
-    payload = _payload(subject.folder, subject.fitted, history, prepared, redact, said, room_bytes)
+    payload = _payload(subject.folder, subject.fitted, history, prepared, redact, diagnosis, said, room_bytes)
     return payload, said
 
 
@@ -90,7 +108,9 @@ def unfinished_folder(run: str | Path) -> Path | None:
     return folder if folder is not None and not (folder / "run.json").is_file() else None
 
 
-def _unfinished_payload(folder: Path, data: Any, redact: bool, room_bytes: int) -> tuple[dict[str, Any], list[str]]:
+def _unfinished_payload(
+    folder: Path, data: Any, redact: bool, diagnosis: dict[str, Any] | None, room_bytes: int
+) -> tuple[dict[str, Any], list[str]]:
     """Return what is there so far of a training that has not ended: the network is that of the last state stored."""
     from neuronwise.running.checkpointing import SavedTraining
     from neuronwise.running.opening import open_recording
@@ -106,7 +126,7 @@ def _unfinished_payload(folder: Path, data: Any, redact: bool, room_bytes: int) 
             prepared = prepare_again(saved, data, Reporter())
         except NeuronwiseError as error:
             said.append(f"The page shows no examples: {error.message}")
-    payload = _payload(folder, fitted, recording.stored, prepared, redact, said, room_bytes)
+    payload = _payload(folder, fitted, recording.stored, prepared, redact, diagnosis, said, room_bytes)
     payload["run"] |= {"id": saved.run_id, "name": saved.run_name or saved.run_id[:8], "status": "unfinished"}
     return payload, said
 
@@ -127,7 +147,12 @@ def write_inspector(
 
 
 def keep_inspector(
-    run: Run, data: Prepared, *, redact: bool = False, told: Callable[[str], None] = lambda message: None
+    run: Run,
+    data: Prepared,
+    *,
+    redact: bool = False,
+    diagnosis: dict[str, Any] | None = None,
+    told: Callable[[str], None] = lambda message: None,
 ) -> Path | None:
     """Write the inspector of a run that has just ended into its folder; nothing that goes wrong is raised.
 
@@ -135,6 +160,7 @@ def keep_inspector(
         run: The run, saved and evaluated.
         data: What it learned from.
         redact: Whether no row of the data may be shown.
+        diagnosis: What `Diagnosis.to_dict` says of the training; None where it was not diagnosed.
         told: Hears why there is none.
 
     Returns:
@@ -146,7 +172,7 @@ def keep_inspector(
         path.unlink(missing_ok=True)  # of a training that went on
         history = run.history_on_disk
         shown = None if redact else data
-        payload = _payload(run.folder, run.model, history, shown, redact, said, MOST_BYTES - _PAGE_BYTES)
+        payload = _payload(run.folder, run.model, history, shown, redact, diagnosis, said, MOST_BYTES - _PAGE_BYTES)
         write_atomically(path, _as_page(payload, said))
     except Exception as error:  # noqa: BLE001 - the training is over and kept; nothing here may end it
         told(f"the inspector could not be made: {type(error).__name__}: {error!s:.300}")
@@ -184,6 +210,7 @@ def _payload(
     history: RecordedHistory | None,
     data: Prepared | None,
     redact: bool,
+    diagnosis: dict[str, Any] | None,
     said: list[str],
     room_bytes: int,
 ) -> dict[str, Any]:
@@ -201,6 +228,7 @@ def _payload(
             examples=examples,
             learned=learned,
             redacted=redact,
+            diagnosis=diagnosis if diagnosis is not None else kept_diagnosis(folder),
             room_bytes=room_bytes,
         )
     except ValueError as error:
@@ -211,6 +239,15 @@ def _payload(
         ) from None
     said += payload["notes"]
     return payload
+
+
+def kept_diagnosis(folder: Path) -> dict[str, Any] | None:
+    """Return the diagnosis that stands in a run's folder; None where there is none, or it cannot be read."""
+    try:
+        content = read_json(folder / DIAGNOSIS, "diagnosis")
+    except (FormatError, NotFoundError):
+        return None
+    return content if isinstance(content, dict) and isinstance(content.get("findings"), list) else None
 
 
 def _last_step(described: dict[str, Any], history: RecordedHistory | None) -> int:
