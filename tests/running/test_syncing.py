@@ -19,6 +19,7 @@ from neuronwise.learning import Observer, TrainingState
 from neuronwise.running import Synced, find_run, list_runs, resume, sync
 from neuronwise.running.checkpointing import training_lock
 from neuronwise.running.run import runs_folder
+from neuronwise.running.tracked import tags_of
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.tracking import Store, open_store, resolve_store
 from neuronwise.tracking.manifest import Manifest, fetch_manifest
@@ -127,6 +128,36 @@ def test_away_at_the_start_the_run_is_made_and_completed_once(
     listed, problem = list_runs()
     assert problem is None
     assert [(each.id, each.name, each.status) for each in listed] == [(run.id, "mine", "finished")]
+
+
+def test_a_run_that_mlflow_never_had_links_to_its_inspector_when_it_is_sent(store: Store, flaky: Flaky) -> None:
+    flaky.is_down = True
+    run = neuronwise.train(make_frame(), "y", **OPTIONS)
+    (run.folder / "inspector.html").write_text("<!doctype html>")
+    state = TrackingState.load(run.folder)
+    state.tags["mlflow.note.content"] = tags_of(run, None)["mlflow.note.content"]
+    assert "Open the inspector" not in state.tags["mlflow.note.content"]
+    state.save()
+    flaky.is_down = False
+    done = one(sync())
+    stored = open_store(store).get_run(str(done.run_id))
+    link = f"#/experiments/{stored.info.experiment_id}/runs/{done.run_id}/artifacts/neuronwise/inspector.html"
+    said = stored.data.tags["mlflow.note.content"]
+    assert said.startswith(f"**[Open the inspector]({link}?workflowType=machine_learning)**: ")
+    assert "weights and biases" in said
+    anew = one(sync([run.id], anew=True))
+    assert anew.run_id != done.run_id
+    assert f"/runs/{anew.run_id}/" in open_store(store).get_run(str(anew.run_id)).data.tags["mlflow.note.content"]
+
+
+def test_a_description_that_the_user_wrote_stays(store: Store, flaky: Flaky) -> None:
+    run = neuronwise.train(make_frame(), "y", **OPTIONS)
+    open_store(store).set_tag(run.id, "mlflow.note.content", "my words")
+    state = TrackingState.load(run.folder)
+    state.is_complete = False
+    state.save()
+    assert one(sync()).outcome == "sent"
+    assert open_store(store).get_run(run.id).data.tags["mlflow.note.content"] == "my words"
 
 
 def test_away_in_the_middle_the_run_is_completed(store: Store, flaky: Flaky, whole: dict[str, Any]) -> None:

@@ -16,13 +16,14 @@ from neuronwise.running.learning_task import metrics_to_send
 from neuronwise.running.locating import find_here
 from neuronwise.running.names import new_local_id
 from neuronwise.running.run import Run, not_a_run, runs_folder
-from neuronwise.running.tracked import model_step, send_kept, tags_of
+from neuronwise.running.tracked import is_own_description, link_inspector, model_step, send_kept, tags_of
 from neuronwise.running.tracking_file import FILE, TrackingState, tracked_folders
 from neuronwise.running.watched_points import recorded_points
 from neuronwise.running.watched_run import is_watched, name_of_watched
 from neuronwise.tracking import LOCAL_ID_TAG, StoredRun, Tracker, find_or_create, resolve_store, store_of, stored_run
 from neuronwise.tracking.store import Store, check_reachable
 
+_DESCRIPTION = "mlflow.note.content"
 # Points that may wait in the tracker while a long history is handed over.
 _POINTS_AT_ONCE = 100
 
@@ -175,6 +176,10 @@ class _Sending:
             state.tags |= {"neuronwise.status": "killed", "neuronwise.folder": str(self._folder)}
         elif "neuronwise.status" not in state.tags:  # ended by an error, before it was told what to say
             state.tags |= {"neuronwise.status": state.status.lower()} if run is None else tags_of(run, None)
+        if (written := state.tags.get(_DESCRIPTION)) is not None:
+            found = there.tags.get(_DESCRIPTION, written)
+            said = written if is_own_description(found) else found  # what the user wrote there stays
+            state.tags[_DESCRIPTION] = link_inspector(str(said), there.experiment_id, str(state.run_id))
         tracker = Tracker.start(store, rejoin=state.run_id, reopen=False, tags=state.tags)
         problems: list[str] = []
         if tracker.is_online and tracker.skip_stored():

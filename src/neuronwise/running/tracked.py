@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
+from neuronwise.running.findings import described, findings_tags, kept_diagnosis
 from neuronwise.running.names import new_local_id, new_local_name
+from neuronwise.running.shown_files import DIAGNOSIS, DIAGNOSIS_PAGE, INSPECTOR, PREDICTIONS, SHOWN
 from neuronwise.running.shown_files import FOLDER as EXPLANATIONS
-from neuronwise.running.shown_files import INSPECTOR, PREDICTIONS, SHOWN
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.tracking import LOCAL_ID_TAG, DatasetInfo, Tracker
 from neuronwise.tracking.store import store_again
@@ -146,7 +147,7 @@ class Tracking:
 
     def leave(self, run: Run) -> None:
         """End the run at once: pictures, model and files that have not been sent are left for `neuronwise sync`."""
-        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, None)
+        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, None, self._place)
         self._note(status, tags)
         if self._tracker is not None and self._tracker.is_online:
             self._tracker.set_tags(tags)
@@ -157,6 +158,13 @@ class Tracking:
     def not_logged(self) -> list[str]:
         """What could not be sent, in sentences."""
         return [*(self._tracker.not_logged if self._tracker else ()), *self._sentences]
+
+    @property
+    def _place(self) -> tuple[str, str] | None:
+        """The experiment and the run in MLflow; None while it has none."""
+        if self._tracker is None or self._tracker.experiment_id is None or self._tracker.run_id is None:
+            return None
+        return self._tracker.experiment_id, self._tracker.run_id
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Send metrics in the background."""
@@ -190,8 +198,7 @@ class Tracking:
     def complete(self, run: Run, data: Prepared, failure: TrainingDiverged | None) -> None:
         """Send result, recording, pictures and model, and end the run."""
         tracker = self._tracker
-        experiment_id = tracker.experiment_id if tracker is not None else None
-        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, failure, experiment_id)
+        status, tags = _STATUS.get(run.status, "FINISHED"), tags_of(run, failure, self._place)
         self._note(status, tags)
         if tracker is not None and tracker.is_online:
             tracker.try_again()  # it may have come back
@@ -247,6 +254,7 @@ def send_kept(
     """
     problems = []
     places = recorded_places(folder)
+    places |= {f"neuronwise/{name}": folder / name for name in (DIAGNOSIS, DIAGNOSIS_PAGE)}
     if run is not None:
         tracker.log_metrics(_results(run), run.steps)
         if with_pictures:
@@ -277,13 +285,17 @@ def _results(run: Run) -> dict[str, float]:
     return results
 
 
-def tags_of(run: Run, failure: TrainingDiverged | None, experiment_id: str | None = None) -> dict[str, Any]:
-    """Return the tags of a run that has ended, with its description, which in a known experiment links to the page."""
+def tags_of(run: Run, failure: TrainingDiverged | None, place: tuple[str, str] | None = None) -> dict[str, Any]:
+    """Return the tags of a run that has ended, with its description.
+
+    That links to the inspector where the ids of experiment and run in MLflow are known, `place`.
+    """
     tags: dict[str, Any] = {
         "neuronwise.status": run.status,
         "neuronwise.folder": str(run.folder),
-        "mlflow.note.content": _description(run, failure, experiment_id),
+        "mlflow.note.content": _description(run, failure, place),
     }
+    tags |= findings_tags(kept_diagnosis(run.folder))
     if run.best_epoch is not None:
         tags |= {"neuronwise.best_epoch": run.best_epoch, "neuronwise.best_step": run.best_step}
     if failure is not None:
@@ -306,21 +318,45 @@ def _dataset(data: Prepared) -> DatasetInfo:
     return DatasetInfo.from_arrays(data.X, data.y, name=data.name, digest=data.fingerprint, source=data.source)
 
 
-def _description(run: Run, failure: TrainingDiverged | None, experiment_id: str | None) -> str:
+_INSPECTOR_PLACE = f"neuronwise/{INSPECTOR}"
+# How each paragraph of `_description` begins: who finds others knows that the user wrote them.
+_OWN_PARAGRAPHS = (
+    "**[Open the ", "`neuronwise/", "Neuronwise: ", "**Diverged**", "Weights over time: ", "Why some ", "Diagnosis",
+)  # fmt: skip
+_UNLINKED = f"`{_INSPECTOR_PLACE}` under *Artifacts*: {SHOWN[INSPECTOR]}."
+
+
+def _linked_to(experiment_id: str, run_id: str) -> str:
+    # Without the parameter MLflow 3.18 shows its pages for language models instead.
+    address = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{_INSPECTOR_PLACE}?workflowType=machine_learning"
+    return f"**[Open the inspector]({address})**: {SHOWN[INSPECTOR]}."
+
+
+def link_inspector(description: str, experiment_id: str, run_id: str) -> str:
+    """Return a description of `tags_of` with the link to the inspector where the run is in MLflow now.
+
+    What was written while the run had no place there yet, or has another one since, names no link, or a dead one.
+    """
+    first, between, rest = description.partition("\n\n")
+    if first == _UNLINKED or first.startswith("**[Open the inspector]("):
+        return _linked_to(experiment_id, run_id) + between + rest
+    return description
+
+
+def is_own_description(text: str) -> bool:
+    """Whether nobody has written into a description of `tags_of` since."""
+    return all(paragraph.startswith(_OWN_PARAGRAPHS) for paragraph in text.split("\n\n"))
+
+
+def _description(run: Run, failure: TrainingDiverged | None, place: tuple[str, str] | None) -> str:
     """Return the run's description for MLflow's page, in Markdown."""
     lines = []
-    if (run.folder / INSPECTOR).is_file():
-        place = f"neuronwise/{INSPECTOR}"
-        if experiment_id is not None:
-            # First, as MLflow covers the end of a long description. Without the parameter MLflow 3.18 shows its pages
-            # for language models instead.
-            address = f"#/experiments/{experiment_id}/runs/{run.id}/artifacts/{place}?workflowType=machine_learning"
-            lines.append(f"**[Open the inspector]({address})**: {SHOWN[INSPECTOR]}.")
-        else:
-            lines.append(f"`{place}` under *Artifacts*: {SHOWN[INSPECTOR]}.")
+    if (run.folder / INSPECTOR).is_file():  # first, as MLflow covers the end of a long description
+        lines.append(_UNLINKED if place is None else _linked_to(*place))
     lines.append(f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases.")
     if failure is not None:
         lines.append(f"**Diverged** at step {failure.step} in layer {failure.layer}.")
+    lines += described(kept_diagnosis(run.folder))
     lines.append(
         "Weights over time: the pictures under *Model metrics* (a section per layer, with a slider over the steps) and "
         "`neuronwise/recording/weights_over_time.png` under *Artifacts*."

@@ -32,6 +32,7 @@ class StoredRun:
         tags: Its tags.
         has_data_set: Whether it says what data it used.
         model_steps: The steps of the models it has.
+        experiment_id: Of the experiment in which it is.
     """
 
     status: str
@@ -39,6 +40,7 @@ class StoredRun:
     tags: dict[str, str]
     has_data_set: bool
     model_steps: frozenset[int]
+    experiment_id: str
 
 
 def find_or_create(
@@ -123,6 +125,7 @@ def stored_run(store: Store, run_id: str) -> StoredRun:
         dict(run.data.tags),
         bool(getattr(run.inputs, "dataset_inputs", None)),
         frozenset(int(one.step) for one in getattr(outputs, "model_outputs", None) or ()),
+        str(run.info.experiment_id),
     )
 
 
