@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neuronwise.data import FeatureEncoder, describe_columns, make_houses, read_table
-from neuronwise.explaining import Meaning
+from neuronwise.explaining import Meaning, explain_prediction
 from neuronwise.inspecting import ShownExamples, build_payload
 from neuronwise.inspecting.blobs import blob
 from neuronwise.inspecting.meaning_data import describe_inputs
@@ -83,8 +83,30 @@ def _described(name: str, network: Network) -> dict[str, Any]:
         "parameters": blob(network.parameters, "float32"),
         "buffers": blob(network.buffers, "float32"),
         "inputs": inputs,
+        "explained": _explained(network, X[0]),
         "smooth": any(word in name for word in ("tanh to", "gelu to", "softplus to", "pictures")),
     }
+
+
+def _explained(network: Network, x: Any) -> list[dict[str, Any]]:
+    """Return what Python says each input and each hidden neuron adds to z of an output; empty where it says it of a."""
+    last = network.layers[-1].activation
+    if last is None or last.name not in ("softmax", "sigmoid", "identity"):
+        return []
+    found = []
+    for baseline in (np.zeros(network.input_shape), np.linspace(-0.5, 0.5, x.size).reshape(network.input_shape)):
+        why = explain_prediction(network, x, 1, baseline=baseline)
+        found.append(
+            {
+                "baseline": blob(baseline, "float32"),
+                "method": why.method,
+                "start": why.start,
+                "value": why.value,
+                "inputs": blob(why.input_contributions, "float64"),
+                "layers": {one.layer: [blob(one.contributions, "float64"), one.start] for one in why.layers},
+            }
+        )
+    return found
 
 
 def _table() -> dict[str, Any]:

@@ -14,9 +14,10 @@ from neuronwise.inspecting.blobs import inert_json
 
 # In the order in which they stand in the page: each uses those before it.
 MODULES = (
-    "decode", "numbers", "scales", "dom", "forward", "backward", "sums", "encode", "drawing", "memory", "model",
+    "decode", "numbers", "scales", "dom", "forward", "backward", "contributions",
+    "sums", "encode", "drawing", "memory", "model", "without",
     "layout", "state", "pictures", "charts", "network_view", "neuron_view", "layer_view", "input_view",
-    "prediction_view", "time_view", "tour", "runs_view", "main",
+    "prediction_view", "changes_view", "time_view", "tour", "runs_view", "main",
 )  # fmt: skip
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|class|const|let)", re.MULTILINE)

@@ -9,8 +9,9 @@ const load = (name) => import(new URL(`${name}.js`, STATIC));
 const { fromHalf, swap, unpack } = await load("decode");
 const { figure, percent, signed, visible } = await load("numbers");
 const { glyph, largestSize, PALETTES, signedColour, ticks } = await load("scales");
-const { forward, normalDistribution } = await load("forward");
+const { forward, normalDistribution, unitsOf } = await load("forward");
 const { gradients } = await load("backward");
+const { contributions, sumOf } = await load("contributions");
 const { neuronSum, patchIndex, sumAsText, topTerms } = await load("sums");
 const { dateParts, decodeCell, encodeCell } = await load("encode");
 const { likeTraining, rasterise, unexplained } = await load("drawing");
@@ -73,6 +74,34 @@ for (const network of vectors.networks) {
       }
     });
   }
+}
+
+for (const network of vectors.networks.filter((one) => one.explained.length)) {
+  test(`contributions are those that Python finds: ${network.name}`, () => {
+    const [parameters, buffers] = [unpack(network.parameters), unpack(network.buffers)];
+    for (const expected of network.explained) {
+      const found = contributions(network.net, parameters, buffers, unpack(network.inputs[0].x), unpack(expected.baseline), 1);
+      const exact = expected.method === "local linear map";
+      assert.equal(found.steps === 0, exact, expected.method);
+      const size = unpack(expected.inputs).reduce((sum, one) => sum + Math.abs(one), 0) + 1;
+      const close = (is, should, words) => assert.ok(Math.abs(is - should) <= (exact ? 1e-5 : 4e-3) * size, `${words}: ${is} is not ${should}`);
+      close(found.start, expected.start, "start");
+      close(found.value, expected.value, "value");
+      close(found.start + sumOf(found.inputs), found.value, "the sum");
+      unpack(expected.inputs).forEach((value, i) => close(found.inputs[i], value, `input ${i}`));
+      network.net.layers.forEach((layer, index) => {
+        if (!(layer.name in expected.layers)) return;
+        const [packed, start] = expected.layers[layer.name];
+        const values = unpack(packed);
+        const own = new Float64Array(values.length);
+        const { neuron, count } = unitsOf(layer);
+        found.layers[index].forEach((value, i) => { own[count === values.length ? neuron(i) : i] += value; });
+        values.forEach((value, k) => close(own[k], value, `${layer.name}[${k}]`));
+        close(found.below[index], start, `below ${layer.name}`);
+        close(found.below[index] + sumOf(found.layers[index]), found.value, `the sum through ${layer.name}`);
+      });
+    }
+  });
 }
 
 test("a changed sum is found", () => {

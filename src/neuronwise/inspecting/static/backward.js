@@ -12,9 +12,10 @@ import { eachWindow, normalFactors, pictureStrides, product, slope, unitsOf } fr
  * @param {number} output
  * @param {number} [from] the layer whose z is meant; default the last
  * @param {import("./forward.js").Silenced} [silenced] neurons whose activation is 0, whatever their z
+ * @param {Float64Array[]} [deltas] is given d z[output] / d z of each layer (d / d a of one without z)
  * @returns {Float64Array[]}
  */
-export function gradients(net, parameters, buffers, trace, output, from = net.layers.length - 1, silenced) {
+export function gradients(net, parameters, buffers, trace, output, from = net.layers.length - 1, silenced, deltas) {
   /** @type {Float64Array[]} */
   const found = new Array(from + 1);
   /** @type {Float64Array | null} */
@@ -34,9 +35,31 @@ export function gradients(net, parameters, buffers, trace, output, from = net.la
       const z = trace[index].z;
       if (z && layer.activation) bend(layer.activation, delta, z, trace[index].a);
     }
+    if (deltas) deltas[index] = delta;
     above = found[index] = throughLayer(layer, parameters, buffers, trace[index].x, delta);
   }
   return found;
+}
+
+/**
+ * Return what the biases of each layer come to in z[output], Σ delta · b, by layer.
+ * @param {import("./forward.js").Net} net
+ * @param {Float32Array} parameters
+ * @param {Float32Array} buffers
+ * @param {Float64Array[]} deltas of `gradients`
+ */
+export function biasTerms(net, parameters, buffers, deltas) {
+  return net.layers.map((layer, index) => {
+    const delta = deltas[index];
+    if (layer.kind !== "Dense" && layer.kind !== "Conv2D" && layer.kind !== "BatchNorm") return 0;
+    const { neuron } = unitsOf(layer);
+    const shift = layer.kind === "BatchNorm" ? normalFactors(layer, parameters, buffers).shift : null;
+    let sum = 0;
+    for (let i = 0; i < delta.length; i++) {
+      if (delta[i] !== 0) sum += delta[i] * (shift ? shift[neuron(i)] : parameters[layer.parameters.b.offset + neuron(i)]);
+    }
+    return sum;
+  });
 }
 
 /**

@@ -12,7 +12,8 @@ import { ticks } from "./scales.js";
  * Return a chart of lines over steps. What is not finite is no point of a line, but a mark at the top.
  * @param {Series[]} series
  * @param {{title: string, width: number, height: number, mark?: number, from?: number, to?: number, zero?: boolean,
- *   bars?: {at: number, words: string}[], format?: (value: number) => string, digits?: number}} how
+ *   bars?: {at: number, words: string}[], format?: (value: number) => string, digits?: number, log?: boolean}} how
+ *   `log`: on a logarithmic axis, if all are positive and some far larger than others
  */
 export function lineChart(series, how) {
   const { width, height } = how;
@@ -31,10 +32,12 @@ export function lineChart(series, how) {
   if (how.zero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
   if (high === low) [low, high] = [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1];
   if (!(last > first)) [first, last] = [first - 1, first + 1];
+  const isLog = Boolean(how.log) && low > 0 && high / low > 15;
+  const bend = (/** @type {number} */ y) => (isLog ? Math.log10(y) : y);
   const X = (/** @type {number} */ x) => pad.left + ((x - first) / (last - first)) * (width - pad.left - pad.right);
-  const Y = (/** @type {number} */ y) => height - pad.bottom - ((y - low) / (high - low)) * (height - pad.top - pad.bottom);
+  const Y = (/** @type {number} */ y) => height - pad.bottom - ((bend(y) - bend(low)) / (bend(high) - bend(low))) * (height - pad.top - pad.bottom);
   const parts = [];
-  const levels = ticks(low, high, Math.max(2, Math.floor(height / 34)));
+  const levels = isLog ? powers(low, high) : ticks(low, high, Math.max(2, Math.floor(height / 34)));
   const digits = new Set(levels.map((y) => figure(y))).size < levels.length ? 5 : 3;
   const format = how.format ?? ((/** @type {number} */ y) => figure(y, digits));
   for (const y of levels) {
@@ -52,7 +55,7 @@ export function lineChart(series, how) {
     for (let i = 0; i < ys.length; i++) {
       if (!Number.isFinite(ys[i])) {
         pen = false;
-        parts.push(svg("text", { x: X(xs[i]), y: pad.top + 6, class: "nw-odd", "text-anchor": "middle" }, Number.isNaN(ys[i]) ? "×" : "∞"));
+        parts.push(svg("text", { x: X(xs[i]), y: pad.top + 6, class: "nw-odd", "text-anchor": "middle" }, Number.isNaN(ys[i]) ? "×" : ys[i] < 0 ? "−∞" : "∞"));
         continue;
       }
       path += `${pen ? "L" : "M"}${X(xs[i]).toFixed(1)},${Y(ys[i]).toFixed(1)}`;
@@ -68,16 +71,33 @@ export function lineChart(series, how) {
 }
 
 /**
+ * Return powers of ten between two positive numbers, and where there are fewer than two, also 2 and 5 times them.
+ * @param {number} low
+ * @param {number} high
+ */
+function powers(low, high) {
+  const all = [];
+  for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k++) for (const f of [1, 2, 5]) if (f * 10 ** k >= low && f * 10 ** k <= high) all.push(f * 10 ** k);
+  const tens = all.filter((value) => Number.isInteger(Math.round(1e6 * Math.log10(value)) / 1e6));
+  return tens.length >= 2 ? tens : all;
+}
+
+/**
  * Return an activation function's curve with the point where the neuron is.
  * @param {(z: number) => number} f
  * @param {number} z
- * @param {{title: string, width: number, height: number}} how
+ * @param {{title: string, width: number, height: number, threshold?: string}} how `threshold` names the place z = 0
  */
 export function curveChart(f, z, how) {
   const reach = Math.max(4, Number.isFinite(z) ? Math.abs(z) * 1.25 : 4);
   const xs = Array.from({ length: 121 }, (_, i) => -reach + (2 * reach * i) / 120);
   const ys = xs.map(f);
   const chart = lineChart([{ name: how.title, xs, ys }], { ...how, from: -reach, to: reach, zero: true, digits: 2 });
+  if (how.threshold) {
+    const middle = 46 + (how.width - 54) / 2;
+    chart.append(svg("line", { x1: middle, x2: middle, y1: 16, y2: how.height - 16, class: "nw-bar-mark" }), svg("text", { x: middle, y: 11, class: "nw-tick", "text-anchor": "middle" }, how.threshold),
+      svg("text", { x: middle, y: how.height - 3, class: "nw-tick", "text-anchor": "middle" }, "z = 0"));
+  }
   if (Number.isFinite(z)) {
     const [low, high] = [Math.min(0, ...ys), Math.max(0, ...ys)];
     const x = 46 + ((z + reach) / (2 * reach)) * (how.width - 54);
@@ -103,13 +123,13 @@ export function signedBar(value, limit) {
 
 /**
  * Return named bars, from a middle line or, where none is negative, from the left.
- * @param {{name: string, value: number, words?: string, strong?: boolean}[]} rows
+ * @param {{name: string | Node, value: number, words?: string, strong?: boolean}[]} rows
  * @param {number} [limit]
  */
 export function barList(rows, limit) {
   const largest = limit ?? rows.reduce((most, row) => Math.max(most, Number.isFinite(row.value) ? Math.abs(row.value) : 0), 0);
   const oneSided = rows.every((row) => !(row.value < 0));
-  return h(
+  const list = h(
     "ul", { class: "nw-bars" },
     ...rows.map((row) => {
       let bar;
@@ -123,4 +143,18 @@ export function barList(rows, limit) {
         h("span", { class: "nw-num" }, row.words ?? (oneSided ? figure(row.value) : signed(row.value))));
     }),
   );
+  // As wide as the longest name and the longest number ask for, so that bars begin beside their names.
+  const longest = (/** @type {string} */ part) => Math.max(...[...list.querySelectorAll(part)].map((one) => (one.textContent ?? "").length), 1);
+  list.style.setProperty("--name", `${Math.min(16, 0.62 * longest(".nw-barname") + 0.6)}em`);
+  list.style.setProperty("--num", `${Math.max(3.2, 0.58 * longest(".nw-num") + 0.4)}em`);
+  return list;
+}
+
+/**
+ * Return a bar of a signed value with its number, for a cell of a table.
+ * @param {number} value
+ * @param {number} limit
+ */
+export function barCell(value, limit) {
+  return h("span", { class: "nw-cellbar" }, signedBar(value, limit), h("span", { class: "nw-num" }, signed(value)));
 }

@@ -88,6 +88,28 @@ export function openable(summary, make) {
 }
 
 /**
+ * Let a part of the page be filled anew, and leave what the user had there: the focus, and parts that stood open.
+ * @param {HTMLElement} root
+ * @param {() => void} fill
+ */
+export function refilled(root, fill) {
+  const held = /** @type {HTMLElement | null} */ (root.contains(document.activeElement) ? document.activeElement : null);
+  const labels = (/** @type {Element} */ one) => one.getAttribute("data-key") ?? one.getAttribute("aria-label") ?? one.textContent ?? "";
+  const focusable = () => /** @type {HTMLElement[]} */ ([...root.querySelectorAll("button, input, select, summary, a[href], [tabindex]")]);
+  const before = held ? focusable() : [];
+  const [place, name, tag] = held ? [before.indexOf(held), labels(held), held.tagName] : [-1, "", ""];
+  const open = new Set([...root.querySelectorAll("details[open] > summary")].map((one) => one.textContent));
+  fill();
+  for (const details of root.querySelectorAll("details")) {
+    if (!details.open && open.has(details.querySelector("summary")?.textContent ?? "")) details.open = true;
+  }
+  if (!held || held.isConnected) return;
+  const after = focusable();
+  const next = after.find((one) => one.tagName === tag && labels(one) === name) ?? (after[place]?.tagName === tag ? after[place] : null) ?? root.querySelector("h2");
+  /** @type {HTMLElement | null} */ (next)?.focus({ preventScroll: true });
+}
+
+/**
  * Copy a text, also where the page may not ask for the clipboard; tell whether it could be done.
  * @param {string} text
  * @param {Element} beside where it is for a moment, so that it can be chosen

@@ -25,8 +25,10 @@ export class InputView {
     this.filter = "all";
     this.picker = h("div", { class: "nw-picker" });
     this.maker = h("div", {});
-    this.said = h("div", { class: "nw-warnings", role: "status" });
-    root.append(h("h2", { class: "nw-sectionname" }, "What it is shown"), this.picker, this.maker, this.said);
+    this.warnings = h("div", { class: "nw-warnings" });
+    /** What is warned of, in words. */
+    this.said = "";
+    root.append(h("h2", { class: "nw-sectionname" }, "What it is shown"), this.picker, this.maker, this.warnings);
     const { drawn, familiar } = model.inputs;
     this.drawn = drawn ?? null;
     this.familiar = familiar ? { mean: unpack(familiar.mean), directions: unpack(familiar.directions), limit: familiar.limit } : null;
@@ -116,7 +118,8 @@ export class InputView {
       const share = unexplained(x, this.familiar.mean, this.familiar.directions);
       if (share > this.familiar.limit) said.push(`This is unlike anything seen in training: ${figure(100 * share, 2)} % of it lies outside what training pictures have in common (of 99 in 100 of those at most ${figure(100 * this.familiar.limit, 2)} %). Do not trust the answer.`);
     }
-    refill(this.said, ...said.map((words) => h("p", { class: "nw-warning" }, `⚠ ${words}`)));
+    this.said = said.join(" ");
+    refill(this.warnings, ...said.map((words) => h("p", { class: "nw-warning" }, `⚠ ${words}`)));
   }
 
   fillFields() {

@@ -1,6 +1,6 @@
 // Joins the views: what changes in the store is shown everywhere. One entry, `render`, for a page and for a notebook.
 
-import { h, refill } from "./dom.js";
+import { h, refill, refilled } from "./dom.js";
 import { drawnLayers, strongest } from "./layout.js";
 import { Model } from "./model.js";
 import { counted, figure, visible, whole } from "./numbers.js";
@@ -10,7 +10,8 @@ import { InputView } from "./input_view.js";
 import { LayerView } from "./layer_view.js";
 import { NetworkView } from "./network_view.js";
 import { NeuronView } from "./neuron_view.js";
-import { changesInWords, PredictionView } from "./prediction_view.js";
+import { PredictionView } from "./prediction_view.js";
+import { ChangesView, changesInWords } from "./changes_view.js";
 import { showRuns } from "./runs_view.js";
 import { TimeView } from "./time_view.js";
 import { Tour } from "./tour.js";
@@ -18,7 +19,7 @@ import { Tour } from "./tour.js";
 const KEYS = [
   ["arrows", "in the picture: move between neurons and layers"], ["Enter", "open the neuron that is framed"], ["Esc", "back to the picture"],
   ["Home, End", "first and last step"], ["Page Up, Page Down", "ten steps back, ten on"], ["[ and ]", "one step back, one on"], ["Space", "play the training, stop"],
-  ["n and p", "next and previous example"], ["1, 2, 3", "neuron, layer, answer"], ["?", "this list"],
+  ["n and p", "next and previous example"], ["1, 2, 3", "neuron, layer, answer"], ["s", "silence the neuron, or let it speak"], ["r", "restore what was changed by hand"], ["?", "this list"],
 ];
 
 /**
@@ -63,7 +64,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   choose();
 
   const { run } = model.payload;
-  const places = Object.fromEntries(["input", "network", "panel", "time", "tour", "help", "changes"].map((name) => [name, h("div", { class: `nw-${name}` })]));
+  const places = Object.fromEntries(["input", "network", "panel", "time", "tour", "help", "failure", "changes"].map((name) => [name, h("div", { class: `nw-${name}` })]));
   const tabs = [["neuron", "Neuron"], ["layer", "Layer"], ["answer", "Answer"], ["about", "About"]];
   const tabList = h("div", { class: "nw-tabs", role: "tablist", "aria-label": "What is shown below" }, ...tabs.map(([view, words]) => h("button", {
     type: "button", role: "tab", id: `nw-tab-${view}`, "aria-controls": "nw-panel", signal, on: { click: () => store.set({ view }), keydown: (/** @type {KeyboardEvent} */ event) => tabKey(event, view) },
@@ -79,7 +80,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
         h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour"),
         h("button", { type: "button", "aria-label": "Light or dark", signal, on: { click: () => { forced = theme.dark ? "light" : "dark"; choose(); everything(); } } }, "◐"),
         h("button", { type: "button", "aria-label": "Keys", signal, on: { click: () => help() } }, "?"))),
-    places.tour, places.help,
+    places.tour, places.help, places.failure,
     h("main", { class: "nw-main" },
       h("section", { class: "nw-card nw-inputcard", "aria-label": "What the network is shown" }, places.input),
       h("section", { class: "nw-card nw-networkcard", "aria-label": "The network" }, places.network),
@@ -96,6 +97,8 @@ export function render({ model: host, el, signal: outer, address = false }) {
     ["answer", new PredictionView(places.panel, model, store, theme, signal)],
     ["about", new AboutView(places.panel, model)],
   ]);
+  const changes = new ChangesView(places.changes, model, store, signal);
+  time.also = () => [input.said, model.isChanged ? `${changesInWords(model)} by hand.` : ""].filter(Boolean).join(" ");
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
 
   let resting = 0;
@@ -108,8 +111,8 @@ export function render({ model: host, el, signal: outer, address = false }) {
       tab.setAttribute("tabindex", isChosen ? "0" : "-1");
     }
     places.panel.setAttribute("aria-labelledby", `nw-tab-${view}`);
-    panels.get(view)?.update();
-    refill(places.changes, model.isChanged ? h("p", { class: "nw-warning" }, `${changesInWords(model)} by hand. `, h("button", { type: "button", signal, on: { click: () => { model.restore(); store.set({ focus: `restored ${model.changes}` }); } } }, "Restore the network")) : null);
+    refilled(places.panel, () => panels.get(view)?.update());
+    refilled(places.changes, () => changes.update());
   };
   const everything = () => {
     network.update();
@@ -121,19 +124,34 @@ export function render({ model: host, el, signal: outer, address = false }) {
 
   let due = 0;
   let asked = -1;
+  /** Ask for the weights of a step, once the slider rests on it. @param {number} step */
+  function askFor(step) {
+    if (!host.askStep || asked === step) return;
+    asked = step;
+    window.setTimeout(async () => {
+      if (store.now.step !== step || signal.aborted) return;
+      try {
+        const found = await host.askStep(step);
+        model.take(step, found.parameters, found.buffers);
+        model.changed();
+        refill(places.failure);
+        if (store.now.step === step && !signal.aborted) everything();
+      } catch (error) {
+        asked = -1;
+        if (store.now.step === step && !signal.aborted) fail(`Step ${whole(step)} cannot be shown`, error, () => askFor(step));
+      }
+    }, 60);
+  }
+
+  /** Say what went wrong, and offer to try it again. @param {string} what @param {unknown} error @param {() => void} again */
+  function fail(what, error, again) {
+    const reason = error instanceof TypeError ? "the command neuronwise ui does not answer; is it still running?" : visible(error instanceof Error ? error.message : error, 300);
+    refill(places.failure, h("p", { class: "nw-warning" }, `⚠ ${what}: ${reason} `, h("button", { type: "button", signal, on: { click: () => { refill(places.failure); again(); } } }, "Try again")));
+  }
+
   store.listen((now, before) => {
     if (address) history.replaceState(null, "", `#${toAddress(now)}`);
-    if (now.step !== before.step && !model.has(now.step) && host.askStep && asked !== now.step) {
-      asked = now.step;
-      window.setTimeout(() => {
-        if (store.now.step !== now.step) return;
-        host.askStep(now.step).then((/** @type {any} */ found) => {
-          model.take(now.step, found.parameters, found.buffers);
-          model.changed();
-          if (store.now.step === now.step && !signal.aborted) everything();
-        }).catch((/** @type {Error} */ error) => { places.help.textContent = `Step ${now.step} cannot be shown: ${error.message}`; });
-      }, 60);
-    }
+    if (now.step !== before.step && !model.has(now.step)) askFor(now.step);
     // Many changes within a frame are drawn once. Where the panel is dear, as it asks for all examples, it waits until
     // the slider rests.
     const isDear = now.step !== before.step && model.work * model.answered > 1e7;
@@ -165,6 +183,12 @@ export function render({ model: host, el, signal: outer, address = false }) {
     event.stopPropagation();
   }
 
+  function back() {
+    tour.end();
+    refill(places.help);
+    network.canvas.focus({ preventScroll: true });
+  }
+
   function help() {
     const open = places.help.childElementCount > 0;
     refill(places.help, open ? null : h("section", { class: "nw-card" }, h("h3", {}, "Keys"), h("dl", { class: "nw-keys" }, ...KEYS.flatMap(([key, words]) => [h("dt", {}, key), h("dd", {}, words)]))));
@@ -172,7 +196,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
 
   el.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
-    const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName);
+    const typing = ["SELECT", "TEXTAREA"].includes(target.tagName) || (target.tagName === "INPUT" && !["range", "radio"].includes(/** @type {HTMLInputElement} */ (target).type));
     if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       /** @type {Record<string, () => void>} */
       const acts = {
@@ -180,7 +204,9 @@ export function render({ model: host, el, signal: outer, address = false }) {
         "[": () => time.go(time.at() - 1), "]": () => time.go(time.at() + 1),
         n: () => model.examples.count && input.move(1), p: () => model.examples.count && input.move(-1),
         1: () => store.set({ view: "neuron" }), 2: () => store.set({ view: "layer" }), 3: () => store.set({ view: "answer" }),
-        Escape: () => { tour.end(); refill(places.help); network.canvas.focus(); },
+        s: () => { if (store.now.layer >= 0) { model.toggleSilence(store.now.layer, store.now.neuron); store.set({ focus: `silence ${model.changes}` }); } },
+        r: () => { if (model.isChanged) { model.restore(); store.set({ focus: `restored ${model.changes}` }); } },
+        Escape: back,
       };
       if (!["BUTTON", "SUMMARY"].includes(target.tagName)) acts[" "] = () => time.play();
       const act = Object.hasOwn(acts, event.key) ? acts[event.key] : undefined;
@@ -188,7 +214,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
         act();
         event.preventDefault();
       }
-    }
+    } else if (typing && event.key === "Escape") back();
     event.stopPropagation(); // a notebook around it has keys of its own
   }, { signal });
   /** Ask every two seconds what came of a training that runs; who looks at the newest state goes on to the next. */
@@ -205,11 +231,12 @@ export function render({ model: host, el, signal: outer, address = false }) {
         if (isNewest && !time.isPlaying) store.set({ step: model.delivered });
         time.update();
         if (!news.live) {
-          refill(places.help, h("p", { class: "nw-warning" }, "The training has ended. ", h("button", { type: "button", signal, on: { click: () => location.reload() } }, "Show the finished run")));
+          refill(places.failure, h("p", { class: "nw-warning" }, "The training has ended. ", h("button", { type: "button", signal, on: { click: () => location.reload() } }, "Show the finished run")));
           return;
         }
       } catch (error) {
-        places.help.textContent = `The training cannot be followed: ${error instanceof Error ? error.message : error}`;
+        if (!signal.aborted) fail("The training cannot be followed", error, follow);
+        return;
       }
       follow();
     }, 2000);

@@ -1,12 +1,13 @@
 // One neuron: its sum on the example term by term, its curve, its past, what it likes, and what breaks without it.
 
-import { barList, curveChart, lineChart, signedBar } from "./charts.js";
+import { barCell, barList, curveChart, lineChart } from "./charts.js";
 import { copyText, dataTable, h, openable, refill } from "./dom.js";
 import { activation, pictureStrides, unitsOf } from "./forward.js";
 import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
 import { picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
 import { brightestPlace, formatOf, neuronSum, outputIndex, patchIndex, sumAsText, topTerms } from "./sums.js";
+import { withoutNeuron } from "./without.js";
 
 const TOP = 8;
 
@@ -50,8 +51,7 @@ export class NeuronView {
         sum ? this.terms(sum, layer, index, neuron) : null,
         this.curve(layer, trace, at, sum)),
       place ? this.placePicker(layer, trace.a, neuron, place) : null,
-      h("div", { class: "nw-columns" }, this.likes(index, neuron, layer), this.classes(index, neuron)),
-      h("div", { class: "nw-columns" }, this.without(index, neuron), this.twins(index, neuron)),
+      h("div", { class: "nw-columns" }, this.likes(index, neuron, layer), this.classes(index, neuron), this.without(index, neuron), this.twins(index, neuron)),
       this.past(index, neuron),
     );
   }
@@ -112,7 +112,8 @@ export class NeuronView {
       product[k] = term.product;
     }
     const ink = grid.isInput;
-    const side = grid.rows * grid.columns > 100 ? 150 : 120;
+    // All three stand in one line, also on a narrow page.
+    const side = Math.max(64, Math.min(190, Math.floor((this.root.clientWidth - 84) / 3)));
     return h("div", { class: "nw-three" },
       picture(w, grid, { side, mode: "signed", theme, title: `Weights of the neuron, largest ${figure(largestSize(w))}`, caption: `weights w, to ±${figure(largestSize(w))}` }),
       h("span", { class: "nw-op", "aria-hidden": "true" }, "×"),
@@ -136,8 +137,12 @@ export class NeuronView {
     const first = this.model.net.layers.slice(0, index).every((one) => ["Flatten", "Dropout"].includes(one.kind));
     if (layer.kind !== "Dense" || !first || this.model.inputs.kind !== "picture") return null;
     const [rows, columns, channels = 1] = this.model.inputs.shape;
-    if (channels !== 1) return null;
-    return { rows, columns, size: rows * columns, isInput: true, words: "the picture x", of: (/** @type {number} */ input) => input };
+    if (channels > 4) return null;
+    // The channels of a colour picture stand one below the other.
+    return {
+      rows: rows * channels, columns, size: rows * columns * channels, isInput: true, words: channels > 1 ? "the picture x: red, green, blue" : "the picture x",
+      of: (/** @type {number} */ input) => (input % channels) * rows * columns + Math.floor(input / channels),
+    };
   }
 
   /** @param {import("./sums.js").Sum} sum @param {import("./forward.js").Layer} layer @param {number} index @param {number} neuron */
@@ -147,48 +152,64 @@ export class NeuronView {
     const sources = index === 0 || this.model.net.layers.slice(0, index).every((one) => ["Flatten", "Dropout"].includes(one.kind));
     const rows = top.map((term) => {
       const original = sources ? this.model.inputWords(term.input, term.x) : null;
-      return [this.model.sourceName(index, term.input), original === null ? figure(term.x) : `${original} (scaled ${figure(term.x)})`, signed(term.w),
-        h("span", { class: "nw-cellbar" }, signedBar(term.product, limit), signed(term.product))];
+      const source = this.model.sourceName(index, term.input);
+      return [source, original === null ? figure(term.x) : `${original} (scaled ${figure(term.x)})`, this.editable(term.w, term.place, `the weight of ${source}`), barCell(term.product, limit)];
     });
-    if (others) rows.push([`the rest, ${counted(others, "term")}`, "", "", h("span", { class: "nw-cellbar" }, signedBar(rest, limit), signed(rest))]);
-    rows.push(["bias b", "", "", h("span", { class: "nw-cellbar" }, signedBar(sum.bias, limit), signed(sum.bias))]);
+    if (others) rows.push([`the rest, ${counted(others, "term")}`, "", "", barCell(rest, limit)]);
+    const biasPlace = layer.parameters.b ? layer.parameters.b.offset + neuron : -1;
+    rows.push(["bias b", "", this.editable(sum.bias, biasPlace, "the bias"), barCell(sum.bias, limit)]);
     rows.push(["sum z", "", "", h("b", {}, signed(sum.added, 5))]);
     const table = dataTable("The sum, largest terms first", ["input", "x", "w", "w·x"], rows);
     table.querySelector("table").classList.add("nw-terms");
     if (this.shown === TOP) table.classList.add("nw-tall"); // the sum in its last row must be seen
     const more = others > 0 || this.shown > TOP
-      ? h("button", { type: "button", class: "nw-small", signal: this.signal, on: { click: () => { this.shown = this.shown > TOP ? TOP : 60; this.update(); } } }, this.shown > TOP ? "Show fewer terms" : `Show ${Math.min(60, others + TOP)} terms`)
+      ? h("button", { type: "button", class: "nw-small", "data-key": "more terms", signal: this.signal, on: { click: () => { this.shown = this.shown > TOP ? TOP : 60; this.store.set({ focus: `terms ${this.shown}` }); } } }, this.shown > TOP ? "Show fewer terms" : `Show ${Math.min(60, others + TOP)} terms`)
       : null;
     const copy = h("button", { type: "button", class: "nw-small", signal: this.signal, on: { click: (/** @type {any} */ event) => {
       const text = sumAsText(this.model.neuronName(index, neuron), sum, (input) => this.model.sourceName(index, input));
       event.target.textContent = copyText(text, event.target.parentElement) ? "Copied" : "It could not be copied";
     } } }, "Copy all terms");
-    return h("section", {}, h("h3", {}, "Its sum, term by term"), table, h("div", { class: "nw-line" }, more, copy), this.editor(layer, sum, index, neuron, top));
+    return h("section", {}, h("h3", {}, "Its sum, term by term"), table,
+      biasPlace >= 0 ? h("p", { class: "nw-note" }, "Click a weight or the bias to change it, and see what moves.") : null, h("div", { class: "nw-line" }, more, copy));
   }
 
-  /** @param {import("./forward.js").Layer} layer @param {import("./sums.js").Sum} sum @param {number} index @param {number} neuron @param {import("./sums.js").Term[]} top */
-  editor(layer, sum, index, neuron, top) {
-    if (layer.kind !== "Dense") return null;
-    const { W, b } = layer.parameters;
-    const places = [{ words: "bias b", place: b.offset + neuron, value: sum.bias },
-      ...top.slice(0, 6).map((term) => ({ words: `weight of ${this.model.sourceName(index, term.input)}`, place: W.offset + neuron * W.shape[1] + term.input, value: term.w }))];
-    return openable("Change a weight or the bias, and see what moves", () => h("div", { class: "nw-form" },
-      ...places.map(({ words, place, value }) => h("label", {}, `${words} `, h("input", {
-        type: "number", step: "any", value: String(Number(value.toPrecision(4))), signal: this.signal,
-        on: { change: (/** @type {any} */ event) => {
-          const given = Number(event.target.value);
-          if (event.target.value === "" || !Number.isFinite(given)) return;
-          this.model.edit(place, given);
-          this.store.set({ focus: `edit ${this.model.changes}` });
-        } },
-      })))));
+  /** A weight that can be changed where it stands. @param {number} value @param {number} place in the flat parameters @param {string} words */
+  editable(value, place, words) {
+    if (place < 0) return signed(value);
+    const { signal, model } = this;
+    const isChanged = model.edits.has(place);
+    const button = h("button", { type: "button", class: isChanged ? "nw-edit nw-changed" : "nw-edit", "data-key": `edit ${place}`, "aria-label": `Change ${words}, now ${signed(value)}`, title: isChanged ? "changed by hand" : "Change it", signal, on: { click: () => open() } }, signed(value));
+    const open = () => {
+      const field = h("input", { type: "number", step: "any", class: "nw-editing", "aria-label": `New value for ${words}`, value: String(Number(value.toPrecision(4))), signal });
+      let isDone = false;
+      const end = (/** @type {boolean} */ taken) => {
+        if (isDone) return;
+        isDone = true;
+        const given = Number(field.value);
+        const isNew = taken && field.value !== "" && Number.isFinite(given) && field.value !== String(Number(value.toPrecision(4)));
+        field.replaceWith(button);
+        if (document.activeElement === document.body) button.focus({ preventScroll: true });
+        if (!isNew) return;
+        model.edit(place, given);
+        this.store.set({ focus: `edit ${model.changes}` });
+      };
+      field.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        event.preventDefault();
+        event.stopPropagation();
+        end(event.key === "Enter");
+      }, { signal });
+      field.addEventListener("blur", () => end(true), { signal });
+      button.replaceWith(field);
+      field.select();
+    };
+    return button;
   }
 
   /** @param {import("./forward.js").Layer} layer @param {import("./forward.js").LayerTrace} trace @param {number} at @param {import("./sums.js").Sum | null} sum */
   curve(layer, trace, at, sum) {
     if (!trace.z || !layer.activation) return null;
     const z = trace.z[at];
-    const width = 300;
     if (layer.activation === "softmax") {
       const rows = Array.from(trace.a, (value, i) => ({ name: this.model.outputName(i), value, words: percent(value), strong: i === at })).sort((p, q) => q.value - p.value).slice(0, 12);
       return h("section", {}, h("h3", {}, "Softmax: all outputs share 100 %"), h("p", { class: "nw-note" }, layer.activation_formula ?? ""), barList(rows, 1));
@@ -198,7 +219,7 @@ export class NeuronView {
       ? `The bias is its threshold: it fires where Σ w·x is above ${signed(-sum.bias)}; here it is ${signed(sum.added - sum.bias)}.`
       : sum && ["sigmoid", "tanh"].includes(f) ? `The bias moves the curve: its middle is where Σ w·x is ${signed(-sum.bias)}; here it is ${signed(sum.added - sum.bias)}.` : "";
     return h("section", {}, h("h3", {}, `From z to the activation: ${f}`),
-      curveChart((value) => activation(f, value), z, { title: `${f} at z = ${figure(z)} is ${figure(trace.a[at])}`, width, height: 150 }),
+      curveChart((value) => activation(f, value), z, { title: `${f} at z = ${figure(z)} is ${figure(trace.a[at])}`, width: Math.min(380, Math.max(280, this.root.clientWidth - 8)), height: 170, threshold: threshold ? `Σ w·x = ${signed(-(/** @type {import("./sums.js").Sum} */ (sum)).bias)}` : "" }),
       h("p", { class: "nw-note" }, `${layer.activation_formula ?? ""}. z = ${signed(z)} gives a = ${figure(trace.a[at])}. ${threshold}`));
   }
 
@@ -266,18 +287,26 @@ export class NeuronView {
     return h("section", {}, h("h3", {}, "Its mean activation on each class"), barList(shown));
   }
 
-  /** @param {number} index @param {number} neuron */
+  /** What breaks without it. @param {number} index @param {number} neuron */
   without(index, neuron) {
+    const { model } = this;
     const { step } = this.store.now;
-    const isOutput = index === this.model.net.layers.length - 1;
-    const before = isOutput ? null : this.model.quality(step);
-    if (before === null) return null;
-    const found = this.model.cached(`trace without ${this.model.changes} ${step} ${index} ${neuron}`, () => this.model.quality(step, new Map([[index, new Set([neuron])]]), index));
-    const regression = this.model.outputs.task === "regression";
-    const words = regression
-      ? `Silenced, the mean absolute error on ${whole(this.model.answered)} examples goes from ${figure(before, 4)} to ${figure(/** @type {number} */ (found), 4)}.`
-      : `Silenced, ${figure(100 * /** @type {number} */ (found), 4)} % of ${whole(this.model.answered)} examples are answered rightly, instead of ${figure(100 * before, 4)} %.`;
-    return h("section", {}, h("h3", {}, "Without it"), h("p", {}, words));
+    if (index === model.net.layers.length - 1 || !model.answered || !model.outputs.task) return null;
+    const found = model.cached(`trace without ${model.changes} ${step} ${index} ${neuron}`, () => withoutNeuron(model, step, index, neuron));
+    const count = counted(model.answered, "example");
+    const open = (/** @type {number} */ e, /** @type {string} */ words) => h("button", { type: "button", class: "nw-like", "aria-label": `Example ${model.examples.rows[e]}: ${words}`, signal: this.signal, on: { click: () => this.store.set({ example: e }) } }, this.thumbnail(e), h("small", {}, words));
+    if (model.outputs.task === "regression") {
+      const shown = found.moved.slice(0, 5);
+      return h("section", {}, h("h3", {}, "Without it"),
+        h("p", {}, `Silenced, the mean absolute error on ${count} goes from ${figure(found.before, 4)} to ${figure(found.after, 4)}.`),
+        shown.length ? h("p", { class: "nw-note" }, "What moves most:") : null, h("div", { class: "nw-likes" }, ...shown.map(({ e, was, is }) => open(e, `${figure(was, 4)} → ${figure(is, 4)}`))));
+    }
+    const worst = found.classes.filter(({ before, after }) => before !== after).sort((p, q) => q.before - q.after - (p.before - p.after)).slice(0, 4);
+    return h("section", {}, h("h3", {}, "Without it"),
+      h("p", {}, `Silenced, ${whole(found.after)} of ${count} are answered rightly, instead of ${whole(found.before)}.`),
+      worst.length ? h("ul", { class: "nw-plain" }, ...worst.map(({ id, before, after, of }) => h("li", {}, `${model.className(id)}: ${whole(after)} of ${whole(of)} right, instead of ${whole(before)}`))) : null,
+      found.moved.length ? h("p", { class: "nw-note" }, `${counted(found.moved.length, "answer")} change${found.moved.length === 1 ? "s" : ""}:`) : null,
+      h("div", { class: "nw-likes" }, ...found.moved.slice(0, 6).map(({ e, was, is }) => open(e, `${model.className(was)} → ${model.className(is)}`))));
   }
 
   /** @param {number} index @param {number} neuron */

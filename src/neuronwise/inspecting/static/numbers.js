@@ -67,9 +67,10 @@ export function rounded(value) {
  * Return the name of a thing and its count: "1 neuron", "12 neurons".
  * @param {number} count
  * @param {string} word
+ * @param {string} [many] of several, where an s will not do
  */
-export function counted(count, word) {
-  return `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
+export function counted(count, word, many) {
+  return `${whole(count)} ${count === 1 ? word : many ?? `${word}s`}`;
 }
 
 /**

@@ -51,6 +51,7 @@ export function paint(context, values, grid, how) {
   inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(small, how.x, how.y, how.w, how.h);
+  if (how.mode === "signed") dashNegatives(context, values, grid, how);
   // What is not finite has a mark, not a colour of the scale: a cross for NaN, a bar for infinity.
   context.strokeStyle = css(how.dark ? [0, 0, 0] : [255, 255, 255]);
   const [cw, ch] = [how.w / columns, how.h / rows];
@@ -64,6 +65,28 @@ export function paint(context, values, grid, how) {
       context.lineTo(x, y + ch);
     }
     context.stroke();
+  }
+}
+
+/**
+ * Put a dash on each negative cell that is large enough for one, so that the sign is seen without colour.
+ * @param {CanvasRenderingContext2D} context
+ * @param {ArrayLike<number>} values
+ * @param {Grid} grid
+ * @param {{x: number, y: number, w: number, h: number, limit: number, palette: import("./scales.js").Palette, dark: boolean}} how
+ */
+function dashNegatives(context, values, grid, how) {
+  const { rows, columns, channels = 1 } = grid;
+  const at = grid.at ?? ((r, c, k) => (r * columns + c) * channels + k);
+  const [cw, ch] = [how.w / columns, how.h / rows];
+  if (Math.min(cw, ch) < 5 || rows * columns > 4000) return;
+  context.fillStyle = css(how.dark ? [16, 18, 22] : [255, 255, 255], 0.75);
+  const [wide, thick] = [cw * 0.44, Math.max(1, Math.min(2, ch * 0.1))];
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) {
+      // What is nearly zero is nearly the ground's colour, where a dash would say more than the value.
+      if (values[at(r, c, 0)] < -0.02 * how.limit) context.fillRect(how.x + (c + 0.5) * cw - wide / 2, how.y + (r + 0.5) * ch - thick / 2, wide, thick);
+    }
   }
 }
 
@@ -122,7 +145,7 @@ export function sharpen(element, width, height) {
 /**
  * Return the scale of signed values with its numbers.
  * @param {number} limit
- * @param {{palette: import("./scales.js").Palette}} theme
+ * @param {{palette: import("./scales.js").Palette, dark: boolean}} theme
  * @param {string} words
  */
 export function legend(limit, theme, words) {
@@ -131,6 +154,8 @@ export function legend(limit, theme, words) {
     canvas.context.fillStyle = css(signedColour(((x - 59.5) / 60) * limit, limit, theme.palette));
     canvas.context.fillRect(x, 0, 1, 10);
   }
+  canvas.context.fillStyle = css(theme.dark ? [16, 18, 22] : [255, 255, 255], 0.75);
+  for (let x = 5; x < 54; x += 9) canvas.context.fillRect(x, 4.25, 4, 1.5);
   canvas.element.setAttribute("aria-hidden", "true");
   return h("span", { class: "nw-legend" }, `${words} `, h("b", {}, `−${figure(limit)}`), canvas.element, h("b", {}, `+${figure(limit)}`));
 }

@@ -1,11 +1,16 @@
-// The answer and why: what each input and each hidden neuron adds to it, and how it moved.
+// The answer and why: what each input and each hidden neuron adds to it, in sums that are checked.
 
 import { barList } from "./charts.js";
+import { sumOf, contributions } from "./contributions.js";
 import { dataTable, h, openable, refill } from "./dom.js";
 import { drawnLayers, strongest } from "./layout.js";
 import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
 import { legend, picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
+import { unitsOf } from "./forward.js";
+
+const TOP_COLUMNS = 12;
+const TOP_NEURONS = 8;
 
 export class PredictionView {
   /**
@@ -31,87 +36,139 @@ export class PredictionView {
     const trace = model.trace(step, example);
     const last = trace[trace.length - 1];
     const output = this.output ?? (last.a.length > 1 ? model.chosen(last.a) : 0);
-    const right = model.right(example);
-    const answer = model.answer(last.a);
+    const { parameters, buffers } = model.at(step);
+    // From the average row, where there is one: a house is explained by how it differs from the usual one.
+    const base = model.inputs.kind === "picture" ? null : model.meanInput;
+    const found = contributions(model.net, parameters, buffers, model.input(example), base, output, { silenced: model.silenced, work: model.work });
     refill(this.root,
-      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `The answer: ${answer.name}`), last.a.length > 1 ? h("label", {}, "Explain ", h("select", { signal: this.signal, on: { change: (/** @type {any} */ event) => { this.output = event.target.value === "" ? null : Number(event.target.value); this.update(); } } },
-        h("option", { value: "", selected: this.output === null }, "the answer"), ...Array.from(last.a, (_, i) => h("option", { value: i, selected: this.output === i }, model.outputName(i))))) : null),
-      h("p", { class: "nw-lead" }, `${answer.detail}.`, right === null ? (example < 0 ? " What is right, only you know." : "") : ` Right is ${right}.`),
-      this.moved(step, example),
-      h("div", { class: "nw-columns" }, this.outputs(last, output), this.inputs(step, example, output, last)),
-      this.layers(step, example, output));
+      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `The answer: ${model.answer(last.a).name}`), this.chooser(last)),
+      this.lead(last, example),
+      h("div", { class: "nw-columns" }, this.outputs(last, output, example), this.inputs(found, example, output, Boolean(base))),
+      this.layers(found, output, trace));
   }
 
-  /** @param {import("./forward.js").LayerTrace} last @param {number} output */
-  outputs(last, output) {
+  /** Which output is explained. @param {import("./forward.js").LayerTrace} last */
+  chooser(last) {
+    if (last.a.length < 2) return null;
+    const choose = (/** @type {any} */ event) => { this.output = event.target.value === "" ? null : Number(event.target.value); this.update(); };
+    return h("label", {}, "Explain ", h("select", { signal: this.signal, "aria-label": "Which output is explained", on: { change: choose } },
+      h("option", { value: "", selected: this.output === null }, "the answer"), ...Array.from(last.a, (_, i) => h("option", { value: i, selected: this.output === i }, this.model.outputName(i)))));
+  }
+
+  /** @param {import("./forward.js").LayerTrace} last @param {number} example */
+  lead(last, example) {
     const { model } = this;
-    if (last.a.length === 1 && model.outputs.task === "regression") return null;
+    const right = model.right(example);
+    const { detail } = model.answer(last.a);
+    if (right === null) return h("p", { class: "nw-lead" }, `${detail}.${example < 0 ? " What is right, only you know." : ""}`);
+    if (model.outputs.task !== "regression") {
+      const isRight = model.isRight(this.store.now.step, example);
+      return h("p", { class: "nw-lead" }, `${detail}. `, isRight ? `✓ ${right} is right.` : `✗ Right is ${right}.`);
+    }
+    const [is, should] = [model.unit(last.a[0]), model.unit(model.examples.y[example * model.outputsPerRow])];
+    const off = is - should;
+    const share = should ? ` (${figure(Math.abs(100 * off / should), 2)} %)` : "";
+    return h("p", { class: "nw-lead" }, `${detail}. Right is ${right}; the answer is ${figure(Math.abs(off), 3)}${share} ${off < 0 ? "too low" : "too high"}.`);
+  }
+
+  /** @param {import("./forward.js").LayerTrace} last @param {number} output @param {number} example */
+  outputs(last, output, example) {
+    const { model } = this;
+    if (last.a.length === 1 && model.outputs.task === "regression") return this.amounts(last, example);
     const rows = last.a.length === 1 && model.outputs.task === "binary" ? [{ name: model.className(1), value: last.a[0] }, { name: model.className(0), value: 1 - last.a[0] }] : Array.from(last.a, (value, i) => ({ name: model.outputName(i), value, strong: i === output }));
     const shown = rows.length > 14 ? rows.slice().sort((p, q) => q.value - p.value).slice(0, 14) : rows;
     const share = model.outputs.task !== null && model.outputs.task !== "regression";
-    return h("section", {}, h("h3", {}, "All outputs"), barList(shown.map((row) => ({ ...row, words: share ? percent(row.value) : figure(row.value) })), share ? 1 : undefined));
+    return h("section", {}, h("h3", {}, rows.length > shown.length ? `The largest ${shown.length} of ${whole(rows.length)} outputs` : "All outputs"), barList(shown.map((row) => ({ ...row, words: share ? percent(row.value) : figure(row.value) })), share ? 1 : undefined));
   }
 
-  /** @param {number} step @param {number} example @param {number} output @param {import("./forward.js").LayerTrace} last */
-  inputs(step, example, output, last) {
+  /** The answer beside what is right and what is usual. @param {import("./forward.js").LayerTrace} last @param {number} example */
+  amounts(last, example) {
     const { model } = this;
-    const [dx] = model.gradients(step, example, output);
+    const rows = [{ name: "the answer", value: model.unit(last.a[0]), strong: true }];
+    if (example >= 0 && model.examples.count) rows.push({ name: "right", value: model.unit(model.examples.y[example * model.outputsPerRow]), strong: false });
+    if (model.examples.count) {
+      const all = Array.from({ length: model.examples.count }, (_, e) => model.unit(model.examples.y[e * model.outputsPerRow])).sort((p, q) => p - q);
+      rows.push({ name: `usual (median of ${whole(all.length)} rows)`, value: all[Math.floor(all.length / 2)], strong: false });
+    }
+    return h("section", {}, h("h3", {}, visible(model.outputs.target, 40)), barList(rows.map((row) => ({ ...row, words: figure(row.value, 5) }))));
+  }
+
+  /** What a contribution comes to, in the unit of the target; of classes in z. @param {number} value */
+  words(value) {
+    const { task, log, scale } = this.model.outputs;
+    if (task !== "regression") return signed(value);
+    return log ? `× ${figure(Math.exp(value * scale))}` : signed(value * scale);
+  }
+
+  /** The sum, checked. @param {string} first what is there before @param {number} start @param {number} sum @param {number} value @param {import("./contributions.js").Contributions} found */
+  check(first, start, sum, value, found) {
+    const { model } = this;
+    const { task, log } = model.outputs;
+    const gap = value - start - sum;
+    const fits = Math.abs(gap) <= 1e-4 * (Math.abs(start) + Math.abs(sum) + Math.abs(value)) + 1e-6 || !Number.isFinite(value);
+    const told = task === "regression"
+      ? `${first} ${figure(model.unit(start), 5)}${log ? `; times all of these, ${this.words(sum)},` : `, and all of these, ${this.words(sum)},`} ${log ? "is" : "come to"} ${figure(model.unit(start + sum), 5)}, the answer ${figure(model.unit(value), 5)}.`
+      : `${first} z = ${signed(start, 4)}; with all of these, ${signed(sum, 4)}, that is ${signed(start + sum, 5)}; the network computed ${signed(value, 5)}.`;
+    const miss = fits ? (gap === 0 ? " They are the same." : ` They differ by ${figure(Math.abs(gap), 2)}, which is ${found.steps ? "what the steps miss" : "rounding"}.`) : ` They miss by ${figure(Math.abs(gap), 2)}.`;
+    return h("p", { class: fits ? "nw-check" : "nw-check nw-bad" }, h("span", { "aria-hidden": "true" }, fits ? "✓ " : "✗ "), told, miss);
+  }
+
+  /** @param {import("./contributions.js").Contributions} found @param {number} example @param {number} output @param {boolean} isAverage */
+  inputs(found, example, output, isAverage) {
+    const { model } = this;
     const x = model.input(example);
-    // From the average row, where there is one: a house is explained by how it differs from the usual one.
-    const base = model.inputs.kind === "picture" ? null : model.meanInput;
-    const added = Float64Array.from(x, (value, i) => dx[i] * (value - (base ? base[i] : 0)));
-    const total = added.reduce((sum, value) => sum + value, 0);
-    const z = last.z ? last.z[output] : last.a[output];
     const name = model.outputs.task === "regression" ? visible(model.outputs.target, 30) : model.outputName(output);
-    const words = `Added up they come to ${signed(total, 4)}; z of the output is ${signed(z, 4)}, so ${signed(z - total, 4)} is there ${base ? "of the average row and the biases" : "without any input: the biases"}. Input × gradient; for ReLU networks it is exact here, elsewhere a local approximation.`;
-    if (model.inputs.kind === "picture" && (model.inputs.shape[2] ?? 1) === 1) {
-      const [rows, columns] = model.inputs.shape;
-      return h("section", {}, h("h3", {}, `What each pixel adds to ${name}`), picture(added, { rows, columns }, { side: 170, mode: "signed", theme: this.theme, title: `What each pixel adds to ${name}`, caption: "for it blue, against it orange" }),
-        legend(largestSize(added), this.theme, "added to z"), h("p", { class: "nw-note" }, words),
-        openable("As a table", () => dataTable("The pixels that add most", ["pixel", "value", "adds to z"], strongest(added, 40).map((i) => [model.inputName(i), figure(x[i]), signed(added[i])]))));
+    const start = model.inputs.kind === "picture" ? "An empty picture gives" : isAverage ? (found.steps ? "The average row gives" : "From the average row and the biases come") : "The biases alone give";
+    const check = this.check(start, found.start, sumOf(found.inputs), found.value, found);
+    const how = h("p", { class: "nw-note" }, found.steps
+      ? `Integrated gradients in ${whole(found.steps)} steps ${model.inputs.kind === "picture" ? "from an empty picture" : isAverage ? "from the average row" : "from all inputs 0"}, as ${found.curved.map((layer) => visible(layer, 20)).slice(0, 4).join(", ")} ${found.curved.length > 1 ? "are" : "is"} curved.`
+      : `Slope × ${isAverage ? "difference from the average row" : "input"}: exact, as every function here is made of straight pieces.`);
+    if (model.inputs.kind === "picture") {
+      const [rows, columns, channels = 1] = model.inputs.shape;
+      const perPixel = new Float64Array(rows * columns);
+      found.inputs.forEach((value, i) => { perPixel[Math.floor(i / channels)] += value; });
+      const side = 190;
+      return h("section", {}, h("h3", {}, `What each pixel adds to ${name}`),
+        h("div", { class: "nw-pair" }, picture(x, { rows, columns, channels }, { side, mode: "ink", theme: this.theme, limit: 1, title: "The picture", caption: "what it is shown" }),
+          picture(perPixel, { rows, columns }, { side, mode: "signed", theme: this.theme, title: `What each pixel adds to ${name}`, caption: "blue speaks for it, orange (−) against" })),
+        legend(largestSize(perPixel), this.theme, "added to z"), check, how,
+        openable("As a table", () => dataTable("The inputs that add most", ["pixel", "value", "adds to z"], strongest(found.inputs, 40).map((i) => [model.inputName(i), figure(x[i]), signed(found.inputs[i])]))));
     }
     let rows;
     if (model.inputs.kind === "table") {
       rows = model.inputs.columns.map((/** @type {import("./encode.js").Column} */ column) => ({
-        name: `${visible(column.name, 26)} ${model.cellWords(column, x)}`, value: column.inputs.reduce((sum, input) => sum + added[input.place], 0),
+        name: `${visible(column.name, 26)} ${model.cellWords(column, x)}`, value: column.inputs.reduce((sum, input) => sum + found.inputs[input.place], 0),
       }));
-    } else rows = Array.from(added, (value, i) => ({ name: `${model.inputName(i)} ${figure(x[i])}`, value }));
-    rows.sort((/** @type {any} */ p, /** @type {any} */ q) => Math.abs(q.value) - Math.abs(p.value));
-    const rest = rows.slice(12);
-    const shown = rows.slice(0, 12);
-    if (rest.length) shown.push({ name: `the rest, ${counted(rest.length, "column")}`, value: rest.reduce((/** @type {number} */ sum, /** @type {any} */ row) => sum + row.value, 0) });
-    return h("section", {}, h("h3", {}, `What each column adds to ${name}`), barList(shown), h("p", { class: "nw-note" }, words));
+    } else rows = Array.from(found.inputs, (value, i) => ({ name: `${model.inputName(i)} ${figure(x[i])}`, value }));
+    const shown = this.largest(rows, TOP_COLUMNS, "column");
+    return h("section", {}, h("h3", {}, `What each column adds to ${name}`), barList(shown.map((/** @type {any} */ row) => ({ ...row, words: this.words(row.value) }))), check, how);
   }
 
-  /** @param {number} step @param {number} example @param {number} output */
-  layers(step, example, output) {
+  /** The largest of some rows, and the rest in one. @param {any[]} rows @param {number} most @param {string} word */
+  largest(rows, most, word) {
+    const sorted = rows.slice().sort((p, q) => (Number.isFinite(q.value) ? Math.abs(q.value) : Infinity) - (Number.isFinite(p.value) ? Math.abs(p.value) : Infinity));
+    const shown = sorted.slice(0, most);
+    const rest = sorted.slice(most);
+    if (rest.length) shown.push({ name: `the rest, ${counted(rest.length, word)}`, value: rest.reduce((sum, row) => sum + row.value, 0) });
+    return shown;
+  }
+
+  /** @param {import("./contributions.js").Contributions} found @param {number} output @param {import("./forward.js").LayerTrace[]} trace */
+  layers(found, output, trace) {
     const { model } = this;
-    const found = model.gradients(step, example, output);
-    const trace = model.trace(step, example);
-    const parts = drawnLayers(model.net).filter(({ layer, index }) => index < model.net.layers.length - 1 && layer.output_shape.length === 1 && layer.activation !== "softmax").map(({ layer, index }) => {
-      const a = trace[index].a;
-      const added = Float64Array.from(a, (value, i) => value * found[index + 1][i]);
-      const top = strongest(added, 6);
-      return h("section", {}, h("h3", {}, `Through ${layer.name}`), h("ul", { class: "nw-plain" }, ...top.map((k) => h("li", {},
-        h("button", { type: "button", class: "nw-link", signal: this.signal, on: { click: () => this.store.set({ layer: index, neuron: k, row: -1, column: -1, view: "neuron" }) } }, model.neuronName(index, k)),
-        ` a = ${figure(a[k])} adds ${signed(added[k])}`))), top.length ? null : h("p", {}, "No neuron is active."));
+    const last = model.net.layers.length - 1;
+    const parts = drawnLayers(model.net).filter(({ layer, index }) => index < last && layer.kind !== "Dropout" && layer.kind !== "Flatten").map(({ layer, index }) => {
+      const { count, neuron } = unitsOf(layer);
+      const sums = new Float64Array(count);
+      found.layers[index].forEach((value, i) => { sums[neuron(i)] += value; });
+      const isPicture = layer.output_shape.length > 1;
+      const link = (/** @type {number} */ k) => h("button", { type: "button", class: "nw-link", signal: this.signal, on: { click: () => this.store.set({ layer: index, neuron: k, row: -1, column: -1, view: "neuron" }) } },
+        `${model.neuronName(index, k)}${isPicture ? "" : ` a = ${figure(trace[index].a[k])}`}`);
+      const rows = this.largest(Array.from(sums, (value, k) => ({ k, value })).filter(({ value }) => value !== 0), TOP_NEURONS, "neuron");
+      const shown = rows.map((/** @type {any} */ row) => ({ name: row.name ?? link(row.k), value: row.value, words: this.words(row.value) }));
+      return h("section", {}, h("h3", {}, `Through ${visible(layer.name, 24)}`), shown.length ? barList(shown) : h("p", {}, "No neuron adds anything."),
+        this.check(found.steps ? "Where the way begins there is" : "The biases above give", found.below[index], sumOf(sums), found.value, found));
     });
     return parts.length ? h("div", { class: "nw-columns" }, ...parts) : null;
   }
-
-  /** What was changed by hand, and what it did. @param {number} step @param {number} example */
-  moved(step, example) {
-    const { model } = this;
-    if (!model.isChanged) return null;
-    const before = model.trace(step, example, true);
-    const was = model.answer(before[before.length - 1].a);
-    const is = model.answer(model.trace(step, example)[before.length - 1].a);
-    return h("p", { class: "nw-warning" }, `Changed by hand: without your changes the answer was ${was.name} (${was.detail}), now it is ${is.name} (${is.detail}).`);
-  }
-}
-
-/** @param {import("./model.js").Model} model */
-export function changesInWords(model) {
-  const silenced = [...model.silenced].reduce((sum, [, set]) => sum + set.size, 0);
-  return [silenced ? `${counted(silenced, "neuron")} silenced` : "", model.edits.size ? `${counted(model.edits.size, "weight")} changed` : ""].filter(Boolean).join(", ") || whole(0);
 }

@@ -3,8 +3,8 @@
 import { normalFactors, pictureStrides, unitsOf } from "./forward.js";
 
 /**
- * @typedef {{input: number, w: number, x: number, product: number}} Term an input of the layer (its index in the flat
- *   input), the weight, the value, and weight × value
+ * @typedef {{input: number, w: number, x: number, product: number, place: number}} Term an input of the layer (its index
+ *   in the flat input), the weight, the value, weight × value, and where the weight lies (−1: it is none of its own)
  * @typedef {{terms: Term[], bias: number, z: number, a: number, added: number, gap: number, tolerance: number}} Sum
  */
 
@@ -68,13 +68,13 @@ export function neuronSum(layer, parameters, buffers, trace, neuron, place) {
   /** @type {Term[]} */
   const terms = [];
   let bias = 0;
-  const add = (/** @type {number} */ input, /** @type {number} */ w) => {
-    terms.push({ input, w, x: trace.x[input], product: w * trace.x[input] });
+  const add = (/** @type {number} */ input, /** @type {number} */ w, place = -1) => {
+    terms.push({ input, w, x: trace.x[input], product: w * trace.x[input], place });
   };
   if (layer.kind === "Dense") {
     const { W, b } = layer.parameters;
     const n = W.shape[1];
-    for (let i = 0; i < n; i++) add(i, parameters[W.offset + neuron * n + i]);
+    for (let i = 0, at = W.offset + neuron * n; i < n; i++, at++) add(i, parameters[at], at);
     bias = parameters[b.offset + neuron];
   } else if (layer.kind === "Conv2D") {
     const { W, b } = layer.parameters;
@@ -90,7 +90,7 @@ export function neuronSum(layer, parameters, buffers, trace, neuron, place) {
           const column = c * columns.stride + j - columns.before;
           if (row < 0 || row >= rows.size || column < 0 || column >= columns.size) continue;
           const at = W.offset + ((neuron * channels + k) * kernelRows + i) * kernelColumns + j;
-          add(row * from.row + column * from.column + k * from.channel, parameters[at]);
+          add(row * from.row + column * from.column + k * from.channel, parameters[at], at);
         }
       }
     }

@@ -19,6 +19,8 @@ export class TimeView {
     this.store = store;
     this.theme = theme;
     this.signal = signal;
+    /** What else is to be said, beside the step. @type {() => string} */
+    this.also = () => "";
     this.read();
     const { steps } = model;
     this.slider = h("input", { type: "range", min: 0, max: Math.max(steps.length - 1, 0), value: String(this.at()), "aria-label": "Step of the training", disabled: steps.length < 2, signal, on: { input: (/** @type {any} */ event) => this.go(Number(event.target.value)), keydown: (/** @type {KeyboardEvent} */ event) => this.key(event) } });
@@ -141,7 +143,7 @@ export class TimeView {
     const trace = this.model.trace(step, example);
     const answer = this.model.answer(trace[trace.length - 1].a);
     const at = layer >= 0 && this.model.net.layers[layer].output_shape.length === 1 ? `, ${this.model.neuronName(layer, neuron)} has activation ${figure(trace[layer].a[neuron])}` : "";
-    return `Step ${whole(step)}${at}; the answer is ${answer.name}, ${answer.detail}.`;
+    return `Step ${whole(step)}${at}; the answer is ${answer.name}, ${answer.detail}. ${this.also()}`.trim();
   }
 
   drawLoss() {
@@ -158,7 +160,7 @@ export class TimeView {
     if (best !== null && best !== undefined) bars.push({ at: best, words: `best validation loss, at step ${best}` });
     for (const gap of gaps) if (gap.from !== null) bars.push({ at: gap.from, words: `not recorded from ${gap.from} to ${gap.to}: ${gap.reason}` });
     this.last = last;
-    refill(this.plot, lineChart(series, { title: `Loss over the training, ${series.length > 1 ? "thin on the batches, thick on validation rows" : "on the batches"}`, width, height: width < 860 ? 48 : 74, mark: this.store.now.step, from: 0, to: last, bars }),
+    refill(this.plot, lineChart(series, { title: `Loss over the training, ${series.length > 1 ? "thin on the batches, thick on validation rows" : "on the batches"}`, width, height: width < 860 ? 52 : 80, log: true, mark: this.store.now.step, from: 0, to: last, bars }),
       h("p", { class: "nw-note" }, "Loss: thin on each batch", series.length > 1 ? ", thick on validation rows" : "", best ? `; dashed, the best, step ${whole(best)}` : "", this.training.status === "early_stopped" ? " (stopped early)" : "", gaps.length ? `; ${gaps.length} gaps in the recording` : "", "."));
   }
 }
