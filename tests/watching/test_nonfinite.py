@@ -103,7 +103,7 @@ def train(
     changing = optimizer.register_step_post_hook  # before the watcher's own is called it must have happened
     optimizer._optimizer_step_post_hooks.clear()
     changing(lambda *_: faulty.in_optimizer())
-    watcher._handles.optimizer(optimizer, lambda *_: None, watcher._after)
+    watcher._steps._handles.after_steps(optimizer, watcher._steps._after)
     for step in range(1, steps + 1):
         if step == at:
             getattr(faulty, fault)()

@@ -123,6 +123,7 @@ class WatchedTraining(TorchWatcher):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._sender: WatchedSender | None = None
         self._held = contextlib.ExitStack()
+        self._pid = os.getpid()
         super().__init__(*arguments, **named)
 
     def _begin_run(self, folder: Path | None, tracking: bool, name: str | None, experiment: str | None) -> None:
@@ -160,8 +161,8 @@ class WatchedTraining(TorchWatcher):
                 ) from None
             raise
         self._sender = WatchedSender(kept, run)
-        self._listeners = (self._sender,)
-        self._began = time.perf_counter()  # opening the store was no part of the training
+        self._listeners.append(self._sender)
+        self._steps.began = time.perf_counter()  # opening the store was no part of the training
         if tracking and not kept.is_online:
             warnings.warn(
                 f"{'; '.join(kept.not_logged)}. The training is recorded in {self.run_folder}, and neuronwise sync "
@@ -223,7 +224,7 @@ class WatchedTraining(TorchWatcher):
             self._close("finished", wait=False)
 
     def _is_in_own_process(self) -> bool:
-        return os.getpid() == self._process
+        return os.getpid() == self._pid
 
     def _note_table(self) -> None:
         """Write down how many parameters there are, where that was not known at the beginning: of lazy modules."""

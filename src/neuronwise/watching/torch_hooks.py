@@ -68,20 +68,28 @@ class Handles:
         """Have `action` called with module and arguments before each forward pass."""
         self._handles.append(module.register_forward_pre_hook(ModuleHook(action)))
 
-    def optimizer(self, optimizer: Optimizer, before: Callable[..., None], after: Callable[..., None]) -> None:
-        """Have both called around each step of the optimizer: with it, the arguments of the step, and those by name.
+    def before_steps(self, optimizer: Optimizer, action: Callable[..., Any]) -> None:
+        """Have `action` called before each step of the optimizer: with it, the step's arguments, and those by name.
 
-        What `before` returns, unless None, are other arguments.
+        What it returns, unless None, are other arguments.
         """
-        self._handles.append(optimizer.register_step_pre_hook(Hook(before)))
-        self._handles.append(optimizer.register_step_post_hook(Hook(after)))
+        self._handles.append(optimizer.register_step_pre_hook(Hook(action)))
 
-    def every_optimizer(self, before: Callable[..., None], after: Callable[..., None]) -> None:
-        """Likewise, of any optimizer."""
+    def after_steps(self, optimizer: Optimizer, action: Callable[..., None]) -> None:
+        """Have `action` called after each step of the optimizer, likewise."""
+        self._handles.append(optimizer.register_step_post_hook(Hook(action)))
+
+    def before_every_step(self, action: Callable[..., Any]) -> None:
+        """Have `action` called before each step of any optimizer."""
         from torch.optim import optimizer
 
-        self._handles.append(optimizer.register_optimizer_step_pre_hook(Hook(before)))
-        self._handles.append(optimizer.register_optimizer_step_post_hook(Hook(after)))
+        self._handles.append(optimizer.register_optimizer_step_pre_hook(Hook(action)))
+
+    def after_every_step(self, action: Callable[..., None]) -> None:
+        """Have `action` called after each step of any optimizer."""
+        from torch.optim import optimizer
+
+        self._handles.append(optimizer.register_optimizer_step_post_hook(Hook(action)))
 
     def accumulated(self, parameters: Iterable[Any], action: Callable[[Any], None]) -> None:
         """Have `action` called with a parameter after each time that a gradient was added to its own."""

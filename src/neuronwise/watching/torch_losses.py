@@ -56,6 +56,8 @@ class LossSeen:
         values, self._values, self.is_final = self._values, [], False
         if not values:
             return None
+        if len(values) == 1 and isinstance(values[0], float):  # as nearly always
+            return values[0]
         means = [value if isinstance(value, float) else _mean(value) for value in values]
         return means[0] if len(means) == 1 else sum(means[1:], means[0]) / len(means)
 

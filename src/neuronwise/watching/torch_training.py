@@ -108,7 +108,7 @@ class TrainingSeen:
         if inputs is None:
             return
         if not torch.is_grad_enabled():
-            self._modes["evaluated_in_train_mode" if self._model.training else "evaluated_in_eval_mode"] += 1
+            self._evaluated()
             return
         first = next((one for one in tensors_in(output) if one.grad_fn is not None), None)
         if first is None:
@@ -122,6 +122,17 @@ class TrainingSeen:
             if not first.is_leaf and first.requires_grad:
                 first.register_hook(_Once(self))  # type: ignore[no-untyped-call]
         self._passes += 1
+
+    @_tried
+    def evaluated(self, given: Any) -> None:
+        """Take in a forward pass of a step of which nothing else is looked at, if it is none of the training."""
+        import torch
+
+        if not torch.is_grad_enabled() and next(tensors_in(given), None) is not None:
+            self._evaluated()
+
+    def _evaluated(self) -> None:
+        self._modes["evaluated_in_train_mode" if self._model.training else "evaluated_in_eval_mode"] += 1
 
     def backward_begins(self) -> None:
         """Note whether gradients of the step before are still there, now that new ones are to be added to them."""
