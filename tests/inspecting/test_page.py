@@ -17,7 +17,7 @@ from neuronwise.errors import UsageError
 from neuronwise.explaining import Meaning
 from neuronwise.inspecting import build_payload, page
 from neuronwise.inspecting.familiar import find_familiar
-from neuronwise.inspecting.history_data import spread_evenly, states_part
+from neuronwise.inspecting.history_data import Part, spread_evenly, states_part
 from neuronwise.inspecting.meaning_data import drawn_like
 from neuronwise.network import Network
 from neuronwise.running import Run
@@ -104,10 +104,15 @@ def test_hostile_names_are_inert_and_whole() -> None:
 def test_weights_are_thinned_to_their_room_and_it_is_said(runs: dict[str, Run]) -> None:
     history, network = runs["digits"].history_on_disk, runs["digits"].network
     delivered = int(history.delivered_step or 0)
-    everything = states_part(network, history, delivered, 10**8)
+    own = (network.parameters, network.buffers)
+
+    def states(room: int) -> Part:
+        return states_part(delivered, own, history.steps, lambda step: (history.parameters(step), own[1]), room)
+
+    everything = states(10**8)
     assert (len(everything.content["states"]), everything.notes) == (len(history.steps), [])
     one = len(json.dumps(everything.content["states"][0]))
-    small = states_part(network, history, delivered, one * 4)
+    small = states(one * 4)
     assert small.content["states"][0]["parameters"]["dtype"] == "float16"
     assert len(json.dumps(small.content)) <= one * 4.2
     kept = [state["step"] for state in small.content["states"]]
@@ -118,7 +123,7 @@ def test_weights_are_thinned_to_their_room_and_it_is_said(runs: dict[str, Run]) 
     assert f"at {len(kept)} of the {len(history.steps)} stored steps" in small.notes[0]
     assert "rounded to 11 binary digits" in small.notes[1]
     with pytest.raises(ValueError, match="of the page are left"):
-        states_part(network, history, delivered, 100)
+        states(100)
 
 
 def test_a_network_too_large_for_a_page_is_refused_with_a_way_on(runs: dict[str, Run]) -> None:

@@ -4,6 +4,6 @@
 """
 
 from neuronwise.inspecting.page import page
-from neuronwise.inspecting.payload import MOST_BYTES, ShownExamples, build_payload
+from neuronwise.inspecting.payload import MOST_BYTES, ShownExamples, build_module_payload, build_payload
 
-__all__ = ["MOST_BYTES", "ShownExamples", "build_payload", "page"]
+__all__ = ["MOST_BYTES", "ShownExamples", "build_module_payload", "build_payload", "page"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from neuronwise.network import AveragePool2D, BatchNorm, Conv2D, MaxPool2D, Network
@@ -10,8 +11,12 @@ from neuronwise.network.layers.base import type_name
 from neuronwise.network.layers.images import Axis
 
 
-def describe_network(network: Network) -> dict[str, Any]:
+def describe_network(network: Network, names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the layers in order, each with its shapes, settings and the places of its parameters in the flat array.
+
+    Args:
+        network: The network.
+        names: What layers are called instead: by the paths of their modules in the model they were made of.
 
     Windows of convolutions and pooling are resolved: ``{"size", "window", "stride", "before", "places"}`` for rows and
     for columns, so that padding has one meaning in the page.
@@ -22,7 +27,7 @@ def describe_network(network: Network) -> dict[str, Any]:
     for layer, axis, neurons in zip(network.layers, axes, counts, strict=True):
         entry: dict[str, Any] = {
             "kind": type_name(type(layer)),
-            "name": layer.name,
+            "name": (names or {}).get(layer.name, layer.name),
             "input_shape": list(layer.input_shape),
             "output_shape": list(layer.output_shape),
             "activation": layer.activation.name if layer.activation is not None else None,
@@ -42,6 +47,7 @@ def describe_network(network: Network) -> dict[str, Any]:
             entry |= {"epsilon": layer.epsilon, "data_format": layer.data_format}
         layers.append(entry)
     return {
+        "answers": True,
         "input_shape": list(network.input_shape),
         "layers": layers,
         "parameter_count": network.parameter_count,

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, UsageError
 from neuronwise.explaining.meaning import Meaning
-from neuronwise.files import format_bytes, write_atomically
-from neuronwise.inspecting import MOST_BYTES, ShownExamples, build_payload, page
+from neuronwise.files import write_atomically
+from neuronwise.inspecting import MOST_BYTES, ShownExamples, build_payload
 from neuronwise.network import read_json
 from neuronwise.recording import RecordedHistory
 from neuronwise.running.fitted import FittedNetwork
+from neuronwise.running.inspector_page import PAGE_BYTES, as_page
+from neuronwise.running.kept_rows import FILE as ROWS
+from neuronwise.running.kept_rows import find_rows, keep_rows, rows_in
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run
 from neuronwise.running.shown_files import INSPECTOR
@@ -24,8 +27,6 @@ DIAGNOSIS = "diagnosis.json"
 """In the folder of a run: what `Diagnosis.to_dict` said when it ended."""
 
 _SHOWN, _LEARNED = 240, 2_000
-# Bytes of a page beside its data: script and style.
-_PAGE_BYTES = 400_000
 
 
 def inspector_page(
@@ -49,10 +50,8 @@ def inspector_page(
         NotFoundError: There is no such run.
         UsageError: The network is too large for one page.
     """
-    payload, said = inspector_payload(
-        run, data, redact=redact, diagnosis=diagnosis, room_bytes=most_bytes - _PAGE_BYTES
-    )
-    return _as_page(payload, said), said
+    payload, said = inspector_payload(run, data, redact=redact, diagnosis=diagnosis, room_bytes=most_bytes - PAGE_BYTES)
+    return as_page(payload, said), said
 
 
 def inspector_payload(
@@ -80,6 +79,11 @@ def inspector_payload(
 
     if not isinstance(run, Run) and (begun := unfinished_folder(run)) is not None:
         return _unfinished_payload(begun, data, redact, diagnosis, room_bytes)
+    if not isinstance(run, Run) and (watched := watched_folder(run)) is not None:
+        from neuronwise.running.watched_inspector import watched_payload
+
+        known = diagnosis if diagnosis is not None else kept_diagnosis(watched)
+        return watched_payload(watched, redact=redact, diagnosis=known, room_bytes=room_bytes)
     subject = Subject(run, data)
     said: list[str] = []
     prepared: Prepared | None = None
@@ -87,7 +91,8 @@ def inspector_payload(
         try:
             prepared = subject.prepared
         except NeuronwiseError as error:
-            said.append(f"The page shows no examples: {error.message}")
+            if not (subject.folder / ROWS).is_file():
+                said.append(f"The page shows no examples: {error.message}")
     history: RecordedHistory | None = None
     try:
         history = subject.recording.stored
@@ -95,6 +100,18 @@ def inspector_payload(
         said.append(f"The page shows the network as it was delivered, without its past: {error.message}")
     payload = _payload(subject.folder, subject.fitted, history, prepared, redact, diagnosis, said, room_bytes)
     return payload, said
+
+
+def watched_folder(run: str | Path) -> Path | None:
+    """Return the folder of the watched run that `run` names, fetched if it is not here; None if it names none."""
+    from neuronwise.running.locating import find_any, folder_with_recording
+    from neuronwise.running.watched_run import WatchedRun
+
+    try:
+        found = find_any(run)
+    except NotFoundError:  # what is wrong is said where it is looked for again
+        return None
+    return folder_with_recording(found.folder) if isinstance(found, WatchedRun) else None
 
 
 def unfinished_folder(run: str | Path) -> Path | None:
@@ -172,23 +189,24 @@ def keep_inspector(
         path.unlink(missing_ok=True)  # of a training that went on
         history = run.history_on_disk
         shown = None if redact else data
-        payload = _payload(run.folder, run.model, history, shown, redact, diagnosis, said, MOST_BYTES - _PAGE_BYTES)
-        write_atomically(path, _as_page(payload, said))
+        payload = _payload(run.folder, run.model, history, shown, redact, diagnosis, said, MOST_BYTES - PAGE_BYTES)
+        if shown is not None and not _is_found_again(run.folder):
+            keep_rows(run.folder, rows_in(payload))
+        write_atomically(path, as_page(payload, said))
     except Exception as error:  # noqa: BLE001 - the training is over and kept; nothing here may end it
         told(f"the inspector could not be made: {type(error).__name__}: {error!s:.300}")
         return None
     return path
 
 
-def _as_page(payload: dict[str, Any], said: list[str]) -> str:
-    payload["notes"] = list(dict.fromkeys(said))
-    shown = payload["examples"]
-    if shown is not None:
-        said.append(
-            f"{len(shown['rows']):,} rows of the data ({shown['part']}, {format_bytes(shown['bytes'])}) are in the "
-            "page; redacting leaves them out."
-        )
-    return page(payload, title=f"{payload['run']['name']}: inspector")
+def _is_found_again(folder: Path) -> bool:
+    """Return whether the data of a run is found when it is asked for again: not if a program handed it in."""
+    from neuronwise.running.checkpointing import SavedTraining
+
+    try:
+        return SavedTraining.load(folder).source is not None
+    except (FormatError, NotFoundError):
+        return False
 
 
 def _rows(data: Prepared, network_shape: tuple[int, ...]) -> tuple[ShownExamples, NDArray[Any]]:
@@ -227,6 +245,7 @@ def _payload(
             delivered=delivered if delivered is not None else _last_step(described, history),
             examples=examples,
             learned=learned,
+            kept_rows=find_rows(folder, int(np.prod(network.input_shape))) if data is None and not redact else None,
             redacted=redact,
             diagnosis=diagnosis if diagnosis is not None else kept_diagnosis(folder),
             room_bytes=room_bytes,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neuronwise.errors import NeuronwiseError, NotFoundError
-from neuronwise.inspecting.history_data import losses_part, spread_evenly, state_entry
+from neuronwise.inspecting.history_data import WEIGHTS_ARE_HERE, losses_part, spread_evenly, state_entry
 from neuronwise.inspecting.server import free_socket, make_app, new_token, serve
 from neuronwise.recording import Recording
 from neuronwise.running.find import Listed, list_runs
@@ -79,7 +79,10 @@ class LocalRuns:
             opened.recording = opened.recording.refresh()
             history = opened.recording.stored
         steps = history.steps[history.steps > since]
-        states = [state_entry(history, step) for step in spread_evenly(steps, _MOST_NEW).tolist()]
+        states = [
+            state_entry(step, (history.parameters(step), history.buffers(step)))
+            for step in spread_evenly(steps, _MOST_NEW).tolist()
+        ]
         is_live = unfinished_folder(run) is not None
         if not is_live:
             with self._lock:
@@ -101,7 +104,7 @@ class LocalRuns:
                 steps = recording.keyframes if payload["live"] else recording.steps
                 if isinstance(steps, range) and 1 < len(steps) <= _MOST_STEPS:
                     payload["weights"]["every"] = {"first": steps[0], "last": steps[-1]}
-                    payload["notes"] = [note for note in payload["notes"] if not note.startswith("Weights are here at")]
+                    payload["notes"] = [note for note in payload["notes"] if not note.startswith(WEIGHTS_ARE_HERE)]
                 elif not payload["live"] and recording.why_not_replayed:
                     payload["notes"].append(f"Only stored steps can be looked at: {recording.why_not_replayed}"[:400])
             except NeuronwiseError as error:

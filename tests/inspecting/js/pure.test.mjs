@@ -277,7 +277,7 @@ test("panels do not overlap", () => {
 });
 
 test("a selection comes back from its address, and nonsense is left out", () => {
-  const selection = { step: 40, example: -1, layer: 2, neuron: 7, row: -1, column: 3, view: "layer", links: "signals", focus: "x" };
+  const selection = { step: 40, example: -1, layer: 2, neuron: 7, row: -1, column: 3, view: "layer", links: "signals", show: "grad_norm", focus: "x" };
   const { focus, ...kept } = selection;
   assert.deepEqual(fromAddress(`#${toAddress(selection)}`), kept);
   assert.equal(focus, "x");

@@ -7,7 +7,7 @@
  * @typedef {{kind: string, name: string, input_shape: number[], output_shape: number[], activation: string | null,
  *   activation_formula: string | null, algebra: string, formula: string, parameter_count: number, neurons: number,
  *   channel_axis: number | null, parameters: Record<string, Place>, buffers: Record<string, Place>, rows?: Axis,
- *   columns?: Axis, data_format?: string, epsilon?: number}} Layer
+ *   columns?: Axis, data_format?: string, epsilon?: number, every?: number}} Layer
  * @typedef {{input_shape: number[], layers: Layer[], parameter_count: number, buffer_count: number, sizes: string}} Net
  * @typedef {{x: Float32Array, z: Float32Array | null, a: Float32Array}} LayerTrace
  * @typedef {Map<number, Set<number>>} Silenced neurons that are silenced, by the index of their layer

@@ -6,20 +6,26 @@ import { Model } from "./model.js";
 import { counted, figure, visible, whole } from "./numbers.js";
 import { PALETTES } from "./scales.js";
 import { fromAddress, Store, toAddress } from "./state.js";
+import { AboutView } from "./about_view.js";
+import { DiagnosisView } from "./diagnosis_view.js";
 import { InputView } from "./input_view.js";
 import { LayerView } from "./layer_view.js";
+import { ModuleNeuronView } from "./module_neuron_view.js";
+import { ModuleSide, noForwardPass } from "./module_side.js";
+import { ModulesView } from "./modules_view.js";
 import { NetworkView } from "./network_view.js";
 import { NeuronView } from "./neuron_view.js";
 import { PredictionView } from "./prediction_view.js";
 import { ChangesView, changesInWords } from "./changes_view.js";
 import { showRuns } from "./runs_view.js";
+import { servedHost } from "./served.js";
 import { TimeView } from "./time_view.js";
 import { Tour } from "./tour.js";
 
 const KEYS = [
   ["arrows", "in the picture: move between neurons and layers"], ["Enter", "open the neuron that is framed"], ["Esc", "back to the picture"],
   ["Home, End", "first and last step"], ["Page Up, Page Down", "ten steps back, ten on"], ["[ and ]", "one step back, one on"], ["Space", "play the training, stop"],
-  ["n and p", "next and previous example"], ["1, 2, 3", "neuron, layer, answer"], ["s", "silence the neuron, or let it speak"], ["r", "restore what was changed by hand"], ["?", "this list"],
+  ["n and p", "next and previous example"], ["1, 2, 3, 4", "neuron, layer, answer, diagnosis"], ["s", "silence the neuron, or let it speak"], ["r", "restore what was changed by hand"], ["?", "this list"],
 ];
 
 /**
@@ -42,11 +48,10 @@ export function render({ model: host, el, signal: outer, address = false }) {
     return () => control.abort();
   }
   el.classList.add("nw-root");
-  const first = drawnLayers(model.net).find(({ layer }) => layer.parameters.W) ?? drawnLayers(model.net)[0];
-  const start = { step: model.delivered, example: model.examples.count ? 0 : -1, layer: first.index, neuron: 0, row: -1, column: -1, view: "neuron", links: "weights", focus: "" };
+  const first = drawnLayers(model.net).find(({ layer }) => (model.answers ? layer.parameters.W : layer.neurons > 1)) ?? drawnLayers(model.net)[0];
+  const start = { step: model.delivered, example: model.examples.count ? 0 : -1, layer: first.index, neuron: 0, row: -1, column: -1, view: "neuron", links: "weights", show: model.answers ? "mean" : bestQuantity(model), focus: "" };
   if (model.meanInput && !model.examples.count) model.make(Float32Array.from(model.meanInput));
-  const { a } = model.trace(start.step, start.example)[first.index];
-  if (first.layer.output_shape.length === 1) start.neuron = strongest(a, 1)[0] ?? 0; // one that says something here
+  if (model.answers && first.layer.output_shape.length === 1) start.neuron = strongest(model.trace(start.step, start.example)[first.index].a, 1)[0] ?? 0; // one that says something here
   if (address) Object.assign(start, checked(fromAddress(location.hash), model));
   const store = new Store(start);
 
@@ -65,7 +70,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
 
   const { run } = model.payload;
   const places = Object.fromEntries(["input", "network", "panel", "time", "tour", "help", "failure", "changes"].map((name) => [name, h("div", { class: `nw-${name}` })]));
-  const tabs = [["neuron", "Neuron"], ["layer", "Layer"], ["answer", "Answer"], ["about", "About"]];
+  const tabs = [["neuron", "Neuron"], ["layer", "Layer"], ["answer", "Answer"], ["diagnosis", "Diagnosis"], ["about", "About"]];
   const tabList = h("div", { class: "nw-tabs", role: "tablist", "aria-label": "What is shown below" }, ...tabs.map(([view, words]) => h("button", {
     type: "button", role: "tab", id: `nw-tab-${view}`, "aria-controls": "nw-panel", signal, on: { click: () => store.set({ view }), keydown: (/** @type {KeyboardEvent} */ event) => tabKey(event, view) },
   }, words)));
@@ -77,26 +82,29 @@ export function render({ model: host, el, signal: outer, address = false }) {
       h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${model.payload.live ? "not ended: this page follows it" : run.status.replaceAll("_", " ")}` : ""}`)),
       h("div", { class: "nw-line" },
         address ? h("a", { href: "/", class: "nw-link" }, "All runs") : null,
-        h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour"),
+        model.answers ? h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour") : null,
         h("button", { type: "button", "aria-label": "Light or dark", signal, on: { click: () => { forced = theme.dark ? "light" : "dark"; choose(); everything(); } } }, "◐"),
         h("button", { type: "button", "aria-label": "Keys", signal, on: { click: () => help() } }, "?"))),
     places.tour, places.help, places.failure,
     h("main", { class: "nw-main" },
-      h("section", { class: "nw-card nw-inputcard", "aria-label": "What the network is shown" }, places.input),
+      h("section", { class: "nw-card nw-inputcard", "aria-label": model.answers ? "What the network is shown" : "What the cells show" }, places.input),
       h("section", { class: "nw-card nw-networkcard", "aria-label": "The network" }, places.network),
       h("section", { class: "nw-card nw-panelcard" }, tabList, places.changes, places.panel)),
     h("footer", { class: "nw-card nw-footer", "aria-label": "Time" }, places.time));
 
-  const tour = new Tour(places.tour, model, store, signal);
+  const tour = model.answers ? new Tour(places.tour, model, store, signal) : { start() {}, end() {} };
   const time = new TimeView(places.time, model, store, theme, signal);
-  const network = new NetworkView(places.network, model, store, theme, signal);
-  const input = new InputView(places.input, model, store, theme, signal);
-  const panels = new Map([
-    ["neuron", new NeuronView(places.panel, model, store, theme, signal)],
+  const network = new (model.answers ? NetworkView : ModulesView)(places.network, model, store, theme, signal);
+  const input = new (model.answers ? InputView : ModuleSide)(places.input, model, store, theme, signal);
+  /** @type {Map<string, {update: () => void}>} */
+  const panels = new Map();
+  for (const [view, panel] of /** @type {[string, {update: () => void}][]} */ ([
+    ["neuron", new (model.answers ? NeuronView : ModuleNeuronView)(places.panel, model, store, theme, signal)],
     ["layer", new LayerView(places.panel, model, store, theme, signal)],
-    ["answer", new PredictionView(places.panel, model, store, theme, signal)],
+    ["answer", model.answers ? new PredictionView(places.panel, model, store, theme, signal) : { update: () => refill(places.panel, h("h2", { tabindex: "-1" }, "No answer is shown"), h("p", { class: "nw-empty" }, noForwardPass(model))) }],
+    ["diagnosis", new DiagnosisView(places.panel, model, store, theme, signal, host)],
     ["about", new AboutView(places.panel, model)],
-  ]);
+  ])) panels.set(view, panel);
   const changes = new ChangesView(places.changes, model, store, signal);
   time.also = () => [input.said, model.isChanged ? `${changesInWords(model)} by hand.` : ""].filter(Boolean).join(" ");
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
@@ -203,8 +211,8 @@ export function render({ model: host, el, signal: outer, address = false }) {
         "?": help, Home: () => time.go(0), End: () => time.go(model.steps.length - 1), PageUp: () => time.go(time.at() - 10), PageDown: () => time.go(time.at() + 10),
         "[": () => time.go(time.at() - 1), "]": () => time.go(time.at() + 1),
         n: () => model.examples.count && input.move(1), p: () => model.examples.count && input.move(-1),
-        1: () => store.set({ view: "neuron" }), 2: () => store.set({ view: "layer" }), 3: () => store.set({ view: "answer" }),
-        s: () => { if (store.now.layer >= 0) { model.toggleSilence(store.now.layer, store.now.neuron); store.set({ focus: `silence ${model.changes}` }); } },
+        1: () => store.set({ view: "neuron" }), 2: () => store.set({ view: "layer" }), 3: () => store.set({ view: "answer" }), 4: () => store.set({ view: "diagnosis" }),
+        s: () => { if (model.answers && store.now.layer >= 0) { model.toggleSilence(store.now.layer, store.now.neuron); store.set({ focus: `silence ${model.changes}` }); } },
         r: () => { if (model.isChanged) { model.restore(); store.set({ focus: `restored ${model.changes}` }); } },
         Escape: back,
       };
@@ -270,26 +278,11 @@ function checked(found, model) {
   return found;
 }
 
-/** What is in the page, and what is not. */
-class AboutView {
-  /** @param {Element} root @param {Model} model */
-  constructor(root, model) {
-    this.root = root;
-    this.model = model;
-  }
-
-  update() {
-    const { payload, examples } = this.model;
-    const shown = payload.examples;
-    refill(this.root, h("h2", { tabindex: "-1" }, "What is in this page"),
-      h("ul", {},
-        h("li", {}, `Weights at ${counted(this.model.steps.length, "step")}${this.model.steps.length > 1 ? `, ${whole(this.model.steps[0])} to ${whole(this.model.steps[this.model.steps.length - 1])}` : ""}; delivered is that of step ${whole(this.model.delivered)}.`),
-        h("li", {}, shown ? `${whole(examples.count)} of ${whole(shown.of)} ${({ test: "held-out", validation: "validation", train: "training" })[/** @type {"test"} */ (shown.part)] ?? shown.part} rows of the data, ${whole(shown.bytes)} bytes.` : payload.redacted ? "No rows of the data: the page was made with --redact." : "No rows of the data."),
-        ...(payload.notes ?? []).map((/** @type {string} */ note) => h("li", {}, visible(note, 400))),
-        ...((payload.training?.problems ?? []).map((/** @type {string} */ problem) => h("li", {}, `The recording: ${visible(problem, 400)}`))),
-        h("li", {}, "Nothing is loaded from anywhere, and nothing you draw or type leaves this page.")),
-      h("p", { class: "nw-note" }, "Answers, sums and contributions are computed here, by the same forward pass as in Python."));
-  }
+/** What is shown of the modules at first: activations, if any were seen. @param {Model} model */
+function bestQuantity(model) {
+  const frame = (model.statistics?.steps.length ?? 0) - 1;
+  const has = (/** @type {string} */ name) => model.net.layers.some((_, index) => model.atFrame(index, name, frame)?.values.some((value) => Number.isFinite(value)));
+  return ["mean", "grad_norm", "weight_norm"].find(has) ?? "weight_norm";
 }
 
 /** Show the data that stands in the page itself. */
@@ -301,26 +294,8 @@ export function startPage() {
     showRuns(place, payload);
     return;
   }
-  const values = new Map([["payload", payload]]);
-  /** @type {any} */
-  const host = { get: (/** @type {string} */ key) => values.get(key) };
   const isServed = Boolean(payload?.served);
-  if (isServed) {
-    host.askStep = async (/** @type {number} */ step) => {
-      const answer = await fetch(`${location.pathname}/step/${step}`);
-      if (!answer.ok) throw new Error(await answer.text());
-      const numbers = new Float32Array(await answer.arrayBuffer());
-      const count = payload.network.parameter_count;
-      return { parameters: numbers.subarray(0, count), buffers: numbers.subarray(count) };
-    };
-  }
-  if (isServed) {
-    host.askNews = async (/** @type {number} */ since) => {
-      const answer = await fetch(`${location.pathname}/since/${since}`);
-      if (!answer.ok) throw new Error(await answer.text());
-      return answer.json();
-    };
-  }
+  const host = isServed ? servedHost(payload) : { get: () => payload };
   render({ model: host, el: place, address: isServed });
   // So that its keys work at once, before anything in it is chosen.
   place.setAttribute("tabindex", "-1");

@@ -2,36 +2,18 @@
 
 import { gradients } from "./backward.js";
 import { unpack } from "./decode.js";
-import { decodeCell, unscaleInput } from "./encode.js";
 import { forward, product, unitsOf } from "./forward.js";
-import { figure, percent, rounded, visible } from "./numbers.js";
-import { Memory } from "./memory.js";
-import { formatOf } from "./sums.js";
+import { NamedRun } from "./naming.js";
+import { figure, percent, visible } from "./numbers.js";
+import { MOST_KEPT_NUMBERS } from "./run_data.js";
 
 /** Multiplications that answering for all examples at once may take. */
 const MOST_WORK = 250e6;
-/** Numbers of traces and the like that are kept. */
-const MOST_KEPT_NUMBERS = 40e6;
-/** Numbers of states of the network that are kept. */
-const MOST_STATE_NUMBERS = 30e6;
 
-export class Model {
+export class Model extends NamedRun {
   /** @param {any} payload what Python's build_payload made */
   constructor(payload) {
-    if (!payload || payload.format !== "neuronwise-inspector") throw new Error("this is no data of the inspector");
-    this.payload = payload;
-    /** @type {import("./forward.js").Net} */
-    this.net = payload.network;
-    this.inputs = payload.inputs;
-    this.outputs = payload.outputs;
-    this.inputSize = product(this.net.input_shape);
-    /** @type {number} */
-    this.delivered = payload.weights.delivered;
-    /** @type {Map<number, {parameters: Float32Array, buffers: Float32Array}>} */
-    this.states = new Map();
-    this.packed = new Map(payload.weights.states.map((/** @type {any} */ state) => [state.step, state]));
-    /** Steps that can be looked at. @type {number[]} */
-    this.steps = payload.weights.every ? range(payload.weights.every) : [...this.packed.keys()].sort((p, q) => p - q);
+    super(payload);
     /** Changed parameters, by their place in the flat array. @type {Map<number, number>} */
     this.edits = new Map();
     /** @type {import("./forward.js").Silenced} */
@@ -46,66 +28,9 @@ export class Model {
       : { X: new Float32Array(0), y: new Float64Array(0), rows: [], count: 0, part: "", of: 0 };
     this.outputsPerRow = this.examples.count ? this.examples.y.length / this.examples.count : 1;
     this.meanInput = payload.mean_input ? unpack(payload.mean_input) : null;
-    this.memory = new Memory(MOST_KEPT_NUMBERS);
     this.work = this.net.layers.reduce((all, layer) => all + workOf(layer), 0);
     /** How many numbers a trace holds. */
     this.traceSize = this.net.layers.reduce((all, layer) => all + 2 * product(layer.output_shape), 0);
-    const stats = payload.statistics;
-    this.statistics = stats && stats.values ? { ...stats, values: unpack(stats.values) } : null;
-  }
-
-  /** Whether the network at a step is here, or must be asked for. @param {number} step */
-  has(step) {
-    return this.packed.has(step) || this.states.has(step);
-  }
-
-  /**
-   * Take in the weights of a step that a server sent.
-   * @param {number} step
-   * @param {Float32Array} parameters
-   * @param {Float32Array} buffers
-   */
-  take(step, parameters, buffers) {
-    this.states.set(step, { parameters, buffers });
-    this.memory.forgetAll(); // what was shown of this step was that of another
-    const most = Math.max(8, Math.floor(MOST_STATE_NUMBERS / (parameters.length + buffers.length + 1)));
-    for (const known of this.states.keys()) {
-      if (this.states.size <= most) break;
-      if (known !== step) this.states.delete(known);
-    }
-  }
-
-  /**
-   * Take in what came of a training that runs; the newest state counts as the delivered one.
-   * @param {{states: any[], training: any}} news
-   */
-  extend(news) {
-    for (const state of news.states) {
-      if (!this.packed.has(state.step)) this.steps.push(state.step);
-      this.packed.set(state.step, state);
-    }
-    this.steps.sort((p, q) => p - q);
-    this.delivered = this.steps[this.steps.length - 1];
-    this.payload.training = news.training;
-    // A page that follows for hours keeps the first, the last and some between: where they stand closest, one goes.
-    while (this.packed.size * this.net.parameter_count > MOST_STATE_NUMBERS && this.steps.length > 24) {
-      let closest = 1;
-      for (let i = 2; i < this.steps.length - 1; i++) {
-        if (this.steps[i + 1] - this.steps[i - 1] < this.steps[closest + 1] - this.steps[closest - 1]) closest = i;
-      }
-      const [gone] = this.steps.splice(closest, 1);
-      this.packed.delete(gone);
-      this.states.delete(gone);
-    }
-  }
-
-  /** Return the step nearest to one whose weights are here. @param {number} step */
-  nearest(step) {
-    let best = this.delivered;
-    for (const known of [...this.packed.keys(), ...this.states.keys()]) {
-      if (Math.abs(known - step) < Math.abs(best - step)) best = known;
-    }
-    return best;
   }
 
   /**
@@ -115,16 +40,7 @@ export class Model {
    * @returns {{parameters: Float32Array, buffers: Float32Array}}
    */
   at(step, untouched = false) {
-    let state = this.states.get(step);
-    if (!state) {
-      const packed = this.packed.get(step);
-      if (!packed) return this.at(this.nearest(step), untouched);
-      state = {
-        parameters: /** @type {Float32Array} */ (unpack(packed.parameters)),
-        buffers: /** @type {Float32Array} */ (unpack(packed.buffers)),
-      };
-      this.states.set(step, state);
-    }
+    const state = this.recorded(step);
     if (untouched || !this.edits.size) return state;
     return this.cached(`edited ${step}`, () => {
       const parameters = state.parameters.slice();
@@ -220,20 +136,6 @@ export class Model {
     return sum / this.answered;
   }
 
-  /** Return the class that is answered. @param {ArrayLike<number>} a */
-  chosen(a) {
-    if (this.outputs.task === "binary") return a[0] >= 0.5 ? 1 : 0;
-    let best = 0;
-    for (let i = 1; i < a.length; i++) if (a[i] > a[best]) best = i;
-    return best;
-  }
-
-  /** Return an output of a regression in the unit of the target. @param {number} value */
-  unit(value) {
-    const learned = value * this.outputs.scale + this.outputs.mean;
-    return this.outputs.log ? Math.exp(learned) : learned;
-  }
-
   /**
    * Return an answer in words, and how sure it is.
    * @param {ArrayLike<number>} a
@@ -249,16 +151,6 @@ export class Model {
     return { name: this.className(best), detail: percent(share) };
   }
 
-  /** @param {number} id */
-  className(id) {
-    return this.outputs.classes.length ? visible(this.outputs.classes[id]) : this.outputName(id);
-  }
-
-  /** @param {number} output */
-  outputName(output) {
-    return visible(this.outputs.names[output] ?? `output ${output}`);
-  }
-
   /** Return what is right for an example, in words; null where it is not known. @param {number} example */
   right(example) {
     if (example < 0 || example >= this.examples.count || !this.outputs.task) return null;
@@ -271,79 +163,6 @@ export class Model {
     if (example < 0 || !this.outputs.task || this.outputs.task === "regression") return null;
     const trace = this.trace(step, example);
     return this.chosen(trace[trace.length - 1].a) === this.examples.y[example * this.outputsPerRow];
-  }
-
-  /** Return the name of an input of the network. @param {number} i */
-  inputName(i) {
-    if (this.inputs.kind === "picture") {
-      const [, columns, channels = 1] = this.inputs.shape;
-      const pixel = Math.floor(i / channels);
-      const end = this.inputs.shape.length > 2 && channels > 1 ? ` ${channels === 3 ? ["red", "green", "blue"][i % 3] : `channel ${i % channels}`}` : "";
-      return `pixel (${Math.floor(pixel / columns)}, ${pixel % columns})${end}`;
-    }
-    return visible(this.inputs.names[i] ?? `x[${i}]`);
-  }
-
-  /** Return an input's value in its original unit; null where it is seen as it is. @param {number} i @param {number} value */
-  inputWords(i, value) {
-    if (this.inputs.kind === "table") {
-      const known = this.inputOf(i);
-      return known && known.scaled ? figure(rounded(unscaleInput(known, value)), 6) : null;
-    }
-    if (this.inputs.means) {
-      const [mean, scale] = [this.inputs.means[i], this.inputs.scales[i]];
-      return mean === 0 && scale === 1 ? null : figure(rounded(value * scale + mean), 6);
-    }
-    return null;
-  }
-
-  /** @param {number} i @returns {import("./encode.js").Input | undefined} */
-  inputOf(i) {
-    const all = this.cached("inputs by place", () => {
-      /** @type {Map<number, any>} */
-      const found = new Map();
-      for (const column of this.inputs.columns) for (const input of column.inputs) found.set(input.place, input);
-      return found;
-    });
-    return all.get(i);
-  }
-
-  /**
-   * Return what one row has in a column, in words.
-   * @param {import("./encode.js").Column} column
-   * @param {ArrayLike<number>} x
-   */
-  cellWords(column, x) {
-    const cell = decodeCell(column, x);
-    if (cell.missing) return "missing";
-    if (cell.value === null) return "none seen";
-    if (column.kind === "yes/no") return cell.value === 1 ? "yes" : cell.value === 0 ? "no" : figure(Number(cell.value));
-    return typeof cell.value === "number" ? figure(cell.value, 6) : visible(cell.value, 24);
-  }
-
-  /** Return the name of an input of a layer: of the data, or of a neuron below. @param {number} index @param {number} i */
-  sourceName(index, i) {
-    for (let below = index - 1; below >= 0; below--) {
-      const layer = this.net.layers[below];
-      if (layer.kind === "Flatten" || layer.kind === "Dropout") continue;
-      return this.unitName(below, i);
-    }
-    return this.inputName(i);
-  }
-
-  /** Return the name of an output of a layer, `conv1[7] @ (3, 4)`. @param {number} index @param {number} i */
-  unitName(index, i) {
-    const layer = this.net.layers[index];
-    const { neuron } = unitsOf(layer);
-    const name = this.neuronName(index, neuron(i));
-    if (layer.output_shape.length === 1) return name;
-    const [row, column] = placeOf(layer, i);
-    return `${name} @ (${row}, ${column})`;
-  }
-
-  /** @param {number} index @param {number} neuron */
-  neuronName(index, neuron) {
-    return `${visible(this.net.layers[index].name, 30)}[${neuron}]`;
   }
 
   /** @param {number} index @param {number} neuron */
@@ -380,51 +199,6 @@ export class Model {
     this.changes += 1;
     this.memory.forgetAll((key) => /^(trace \d|edited|across)/.test(key));
   }
-
-  /**
-   * Return how a statistic of a neuron went: steps and values, or null where it is not here.
-   * @param {number} index
-   * @param {number} neuron
-   * @param {string} name
-   */
-  history(index, neuron, name) {
-    if (!this.statistics) return null;
-    const { fields, layers, steps, values } = this.statistics;
-    const total = values.length / (steps.length * fields.length);
-    const layer = layers.find((/** @type {any} */ one) => one.name === this.net.layers[index].name);
-    const field = fields.indexOf(name);
-    if (!layer || field < 0 || neuron >= layer.neurons) return null;
-    const at = layer.first + neuron;
-    return { steps, values: steps.map((/** @type {number} */ _, /** @type {number} */ k) => values[(k * fields.length + field) * total + at]) };
-  }
-
-  /**
-   * @template T
-   * @param {string} key
-   * @param {() => T} make
-   * @param {number} [size] about how many numbers it holds
-   * @returns {T}
-   */
-  cached(key, make, size) {
-    return this.memory.get(key, make, size);
-  }
-}
-
-/**
- * Return row and column of an output of a layer of pictures.
- * @param {import("./forward.js").Layer} layer
- * @param {number} i
- * @returns {[number, number]}
- */
-export function placeOf(layer, i) {
-  if (layer.output_shape.length === 2) return [Math.floor(i / layer.output_shape[1]), i % layer.output_shape[1]];
-  const [first, second, third] = layer.output_shape;
-  if (formatOf(layer) === "channels_last") {
-    const place = Math.floor(i / third);
-    return [Math.floor(place / second), place % second];
-  }
-  const place = i % (second * third);
-  return [Math.floor(place / third), place % third];
 }
 
 /** @param {import("./forward.js").Layer} layer */
@@ -448,7 +222,3 @@ function merge(first, second) {
   return both;
 }
 
-/** @param {{first: number, last: number}} ends */
-function range(ends) {
-  return Array.from({ length: ends.last - ends.first + 1 }, (_, i) => ends.first + i);
-}

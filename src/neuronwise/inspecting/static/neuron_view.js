@@ -1,9 +1,11 @@
 // One neuron: its sum on the example term by term, its curve, its past, what it likes, and what breaks without it.
 
-import { barCell, barList, curveChart, lineChart } from "./charts.js";
+import { barCell, barList, curveChart } from "./charts.js";
+import { correlation } from "./correlation.js";
 import { copyText, dataTable, h, openable, refill } from "./dom.js";
 import { activation, pictureStrides, unitsOf } from "./forward.js";
 import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
+import { pastOf } from "./past_view.js";
 import { picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
 import { brightestPlace, formatOf, neuronSum, outputIndex, patchIndex, sumAsText, topTerms } from "./sums.js";
@@ -52,7 +54,7 @@ export class NeuronView {
         this.curve(layer, trace, at, sum)),
       place ? this.placePicker(layer, trace.a, neuron, place) : null,
       h("div", { class: "nw-columns" }, this.likes(index, neuron, layer), this.classes(index, neuron), this.without(index, neuron), this.twins(index, neuron)),
-      this.past(index, neuron),
+      pastOf(this.model, index, neuron, step, ["weight_norm", "bias", "grad_norm", "update_norm", "mean", "inactive", "saturated"]),
     );
   }
 
@@ -323,40 +325,4 @@ export class NeuronView {
     return h("section", {}, h("h3", {}, "Neurons most like it"), h("ul", { class: "nw-plain" }, ...like.map(({ k, r }) => h("li", {},
       h("button", { type: "button", class: "nw-link", signal: this.signal, on: { click: () => this.store.set({ neuron: k, row: -1, column: -1 }) } }, this.model.neuronName(index, k)), ` correlation ${signed(r, 2)}${r > 0.98 ? ", a twin" : ""}`))));
   }
-
-  /** @param {number} index @param {number} neuron */
-  past(index, neuron) {
-    const charts = [
-      ["weight_norm", "length of its weights ‖w‖"], ["bias", "bias b"], ["grad_norm", "gradient ‖dL/dw‖"], ["mean", "mean activation"], ["inactive", "share of inputs on which it is silent"],
-    ].map(([key, words]) => {
-      const found = this.model.history(index, neuron, key);
-      return found && found.values.some((/** @type {number} */ value) => !Number.isNaN(value)) ? { key, words, ...found } : null;
-    }).filter((found) => found !== null);
-    if (!charts.length) return h("section", {}, h("h3", {}, "How it came to be so"), h("p", { class: "nw-empty" }, "Its statistics over the training are not in this page."));
-    return h("section", {}, h("h3", {}, "How it came to be so"),
-      h("div", { class: "nw-charts" }, ...charts.map(({ words, steps, values }) => {
-        const from = steps[0] === 0 && Number.isNaN(values[0]) ? 1 : 0; // before the first step there are no gradients yet
-        return h("figure", {}, lineChart([{ name: words, xs: steps.slice(from), ys: values.slice(from) }], { title: `${words} over the steps`, width: 250, height: 110, mark: this.store.now.step }), h("figcaption", {}, words));
-      })),
-      openable("Its past as a table", () => dataTable(`${this.model.neuronName(index, neuron)} over the training`, ["step", ...charts.map((chart) => chart.words)],
-        charts[0].steps.map((/** @type {number} */ step, /** @type {number} */ k) => [whole(step), ...charts.map((chart) => figure(chart.values[k], 4))]))));
-  }
-}
-
-/**
- * Return Pearson's correlation; NaN where one does not vary.
- * @param {number[]} p
- * @param {number[]} q
- */
-export function correlation(p, q) {
-  const n = p.length;
-  const mean = (/** @type {number[]} */ values) => values.reduce((sum, value) => sum + value, 0) / n;
-  const [mp, mq] = [mean(p), mean(q)];
-  let [pp, qq, pq] = [0, 0, 0];
-  for (let i = 0; i < n; i++) {
-    pp += (p[i] - mp) ** 2;
-    qq += (q[i] - mq) ** 2;
-    pq += (p[i] - mp) * (q[i] - mq);
-  }
-  return pp > 1e-18 && qq > 1e-18 ? pq / Math.sqrt(pp * qq) : NaN;
 }

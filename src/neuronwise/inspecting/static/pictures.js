@@ -14,11 +14,12 @@ import { css, largestSize, mix, signedColour } from "./scales.js";
  * @param {CanvasRenderingContext2D} context
  * @param {ArrayLike<number>} values
  * @param {Grid} grid
- * @param {{x: number, y: number, w: number, h: number, limit: number, mode: "signed" | "ink", palette: import("./scales.js").Palette,
- *   dark: boolean}} how `ink`: 0 is the ground, `limit` is full; `signed`: see scales
+ * @param {{x: number, y: number, w: number, h: number, limit: number, low?: number, mode: "signed" | "ink", palette: import("./scales.js").Palette,
+ *   dark: boolean}} how `ink`: `low` (0) is the ground, `limit` is full; `signed`: see scales
  */
 export function paint(context, values, grid, how) {
   const { rows, columns, channels = 1 } = grid;
+  const { low = 0 } = how;
   const at = grid.at ?? ((r, c, k) => (r * columns + c) * channels + k);
   const small = document.createElement("canvas");
   small.width = columns;
@@ -36,11 +37,11 @@ export function paint(context, values, grid, how) {
       const place = 4 * (r * columns + c);
       let colour;
       if (how.mode === "ink" && channels === 3) {
-        colour = [0, 1, 2].map((k) => 255 * clamp(values[at(r, c, k)] / how.limit));
+        colour = [0, 1, 2].map((k) => 255 * clamp((values[at(r, c, k)] - low) / (how.limit - low)));
       } else {
         const value = values[at(r, c, 0)];
         if (!Number.isFinite(value)) odd.push([r, c, Number.isNaN(value)]);
-        colour = how.mode === "ink" ? mix(ground, ink, clamp(value / (how.limit || 1))) : signedColour(value, how.limit, how.palette);
+        colour = how.mode === "ink" ? mix(ground, ink, clamp((value - low) / (how.limit - low || 1))) : signedColour(value, how.limit, how.palette);
       }
       image.data[place] = colour[0];
       image.data[place + 1] = colour[1];

@@ -2,14 +2,14 @@
 
 /**
  * @typedef {{step: number, example: number, layer: number, neuron: number, row: number, column: number,
- *   view: string, links: string, focus: string}} Selection layer −1 is the input; row and column are −1 where the
+ *   view: string, links: string, show: string, focus: string}} Selection `show`: a statistic of neurons; layer −1 is the input; row and column are −1 where the
  *   brightest place is meant; example −1 is what the user made
  */
 
 /** @type {[keyof Selection, "number" | "text"][]} */
 const IN_ADDRESS = [
   ["step", "number"], ["example", "number"], ["layer", "number"], ["neuron", "number"], ["row", "number"],
-  ["column", "number"], ["view", "text"], ["links", "text"],
+  ["column", "number"], ["view", "text"], ["links", "text"], ["show", "text"],
 ];
 
 export class Store {
@@ -70,7 +70,7 @@ export function fromAddress(text) {
     if (word === undefined) continue;
     if (kind === "number") {
       if (/^-?\d{1,9}$/.test(word)) /** @type {any} */ (found)[key] = Number(word);
-    } else if (/^[a-z]{1,20}$/.test(word)) /** @type {any} */ (found)[key] = word;
+    } else if (/^[a-z_]{1,24}$/.test(word)) /** @type {any} */ (found)[key] = word;
   }
   return found;
 }

@@ -140,6 +140,7 @@ export class TimeView {
 
   sentence() {
     const { step, example, layer, neuron } = this.store.now;
+    if (!this.model.answers) return `Step ${whole(step)}. ${layer >= 0 ? this.model.neuronName(layer, neuron) : ""}`.trim();
     const trace = this.model.trace(step, example);
     const answer = this.model.answer(trace[trace.length - 1].a);
     const at = layer >= 0 && this.model.net.layers[layer].output_shape.length === 1 ? `, ${this.model.neuronName(layer, neuron)} has activation ${figure(trace[layer].a[neuron])}` : "";
