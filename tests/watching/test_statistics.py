@@ -205,6 +205,15 @@ def test_each_kind_of_layer(name: str, on_host: bool, tmp_path: Path, monkeypatc
     check(watcher, kept, case)
 
 
+@pytest.mark.parametrize("name", ["linear", "conv 2d", "embedding", "own"])
+@pytest.mark.parametrize("size", [1, 60])
+def test_large_weights_are_worked_through_in_blocks(
+    name: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neuronwise.watching.host_statistics._BLOCK_BYTES", size)
+    test_each_kind_of_layer(name, True, tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("name", ["linear", "linear, more axes", "conv 2d", "batch norm 2d", "layer norm", "own"])
 def test_activations_after_the_function_that_follows(name: str, function: str, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def watch(
         probe: A few inputs; a copy of the model answers them, where its own activations cannot be seen
             (`torch.compile`).
         folder: Folder of the run, which must not hold one; default a new one beside the other runs.
-        time_budget: Share of the steps' time that watching may take, beyond 20 µs a step and half a second in all;
+        time_budget: Share of the time that watching may take, beyond 20 µs a step, steps 0 to 50 and half a second;
             what exceeds it doubles the distance of what is recorded.
         bytes_budget: Bytes that the recording may take.
         statistics_every: Steps between statistics, whatever they cost; default every step to 50, then ever fewer.

@@ -6,7 +6,7 @@ On small layers its calls take a fraction of the time of torch's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import torch
 
 _WEIGHTS, _GRADIENTS, _UPDATES = range(3)
+# So many bytes of large weights are worked through at a time, so that they are read from memory once.
+_BLOCK_BYTES = 1 << 18
 
 
 class HostStatistics(TorchStatistics):
@@ -79,16 +81,22 @@ class HostStatistics(TorchStatistics):
         updates = []
         for layer in self.weighted:
             weight, bias = on_host(layer.weight), layer.bias
-            self._take_norms(layer, weight, _WEIGHTS)
             if bias is not None:
                 self._biases[_WEIGHTS][layer.place] = on_host(bias)
             before = self._before.get(layer)
-            if with_update and before is not None and before.shape == weight.shape:
-                with np.errstate(all="ignore"):
-                    updates.append((layer, np.subtract(before, weight, out=before)))
+            if not with_update or before is None or before.shape != weight.shape:
+                self._take_norms(layer, weight, _WEIGHTS)
+                continue
+            rows, update = (one.reshape(layer.layout.neurons, -1) for one in (weight, before))
+            with np.errstate(all="ignore"):
+                for block in _blocks(rows):
+                    self._squares(layer, block, rows[block], _WEIGHTS)
+                    np.subtract(update[block], rows[block], out=update[block])
+                    self._squares(layer, block, update[block], _UPDATES)
+            self._rows.append((layer, rows))
+            updates.append((layer, update))
         self._finish(_WEIGHTS)
-        for layer, update in updates:
-            self._take_norms(layer, update, _UPDATES)
+        self._rows = updates
         self._finish(_UPDATES)
         for layer, fields in zip(self.layers, self._activations, strict=True):
             seen = self.seen.get(layer) if with_activations else None
@@ -113,11 +121,15 @@ class HostStatistics(TorchStatistics):
         """Compute the squares of the norms of a layer's rows, of weights, gradients or updates."""
         rows = values.reshape(layer.layout.neurons, -1)
         with np.errstate(all="ignore"):
-            if values.dtype == self.values.dtype:
-                np.vecdot(rows, rows, self._norms[kind][layer.place])
-            else:
-                self._norms[kind][layer.place] = np.vecdot(rows, rows)
+            self._squares(layer, slice(None), rows, kind)
         self._rows.append((layer, rows))
+
+    def _squares(self, layer: WatchedLayer, block: slice, rows: NDArray[Any], kind: int) -> None:
+        out = self._norms[kind][layer.place][block]
+        if rows.dtype == out.dtype:
+            np.vecdot(rows, rows, out)
+        else:
+            out[...] = np.vecdot(rows, rows)
 
     def _finish(self, kind: int) -> None:
         """Take the roots; compute those again in float64 that are not certain, and count what is not finite."""
@@ -212,6 +224,16 @@ class HostStatistics(TorchStatistics):
         nonfinite = np.zeros(len(mean))
         nonfinite[doubtful] = np.count_nonzero(~np.isfinite(few), axis=(0, 2))
         return mean, squares, nonfinite if nonfinite.any() else None
+
+
+def _blocks(rows: NDArray[Any]) -> Iterator[slice]:
+    """Return slices of some rows each, all of them if they take few bytes."""
+    if rows.nbytes <= 2 * _BLOCK_BYTES:
+        yield slice(None)
+        return
+    step = max(1, _BLOCK_BYTES // (rows.nbytes // len(rows)))
+    for first in range(0, len(rows), step):
+        yield slice(first, first + step)
 
 
 def _counts_of(array: NDArray[Any], activation: str | None) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:

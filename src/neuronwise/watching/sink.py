@@ -32,7 +32,7 @@ from neuronwise.recording.segments import Sealer, SegmentWriter, append_state
 from neuronwise.watching.moments import Moments
 
 # Shares of the bytes allowed: of states, and of statistics; what is left is for the loss of every step and events.
-STATES_SHARE, FRAMES_SHARE = 0.6, 0.25
+STATES_SHARE, FRAMES_SHARE = 0.6, 0.3
 _SCALARS_AT_ONCE, _FLUSH_AFTER_S, _SEAL_AFTER_S = 1024, 0.5, 300.0
 # Statistics are written so many steps at a time, where they are short: a write takes as long as ten copies.
 _FRAMES_AT_ONCE, _FRAMES_BYTES = 16, 500_000
@@ -163,8 +163,8 @@ class FrameSink:
         is_full = len(self._frames["neurons"]) >= self._frames_at_once
         if is_full or time.monotonic() - self._flushed_at > _FLUSH_AFTER_S:
             self.flush()
-        # With each doubling half of the bytes that are left are for as many steps again.
-        allowed = self._bytes_budget * FRAMES_SHARE * (1 - 0.5 ** self.moments.thinning.bit_length())
+        # With each doubling three quarters of the bytes that are left may be taken.
+        allowed = self._bytes_budget * FRAMES_SHARE * (1 - 0.25 ** self.moments.thinning.bit_length())
         if self._frame_bytes > allowed and self.moments.every is None:
             self.thin(step, f"statistics have taken {self._frame_bytes:,} of {self._bytes_budget:,} bytes")
 

@@ -51,7 +51,7 @@ class TorchWatcher:
         exclude: Patterns not to watch.
         probe: A few inputs; a copy of the model answers them, where its own activations cannot be seen
             (`torch.compile`).
-        time_budget: Share of the steps' time that watching may take, beyond 20 µs a step and half a second in all;
+        time_budget: Share of the time that watching may take, beyond 20 µs a step, steps 0 to 50 and half a second;
             what exceeds it doubles the distance of what is recorded.
         bytes_budget: Bytes that the recording may take.
         statistics_every: Steps between statistics, whatever they cost; default the series of `watching.moments`.

@@ -368,7 +368,9 @@ class StepHooks:
             self._extra_steps -= 1
         elapsed = time.perf_counter() - self.began
         allowed = self._time_budget * elapsed + _ALLOWED_PER_STEP_S * step
-        if step > DENSE_STEPS and moments.every is None and self.overhead_s > max(self._checked_cost, allowed):
+        if step <= DENSE_STEPS:  # which are all recorded, whatever they cost
+            self._checked_cost = self.overhead_s + _FREE_S
+        elif moments.every is None and self.overhead_s > max(self._checked_cost, allowed):
             frames.thin(step, f"watching has taken {self.overhead_s:.2f} of {elapsed:.2f} s")
             self._checked_cost = self.overhead_s + _FREE_S
         self._due = moments.next_frame(step)
