@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import neuronwise.recording.writer as writer_module
+import neuronwise.recording.open_files as files_module
 from neuronwise.learning import FitResult, Observer, TrainingState, fit
 from neuronwise.network import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, Network
 from neuronwise.recording import RecordingWriter, TrainingData
@@ -100,12 +100,12 @@ def small_segments(rows: int) -> Iterator[None]:
         def __init__(self, folder: Path, stream: str, dtype: np.dtype[Any], sealer: Any) -> None:
             super().__init__(folder, stream, dtype, sealer, segment_bytes=HEADER_BYTES + rows * dtype.itemsize)
 
-    real = writer_module.SegmentWriter
-    writer_module.SegmentWriter = Small  # type: ignore[misc]
+    real = files_module.SegmentWriter
+    files_module.SegmentWriter = Small  # type: ignore[misc]
     try:
         yield
     finally:
-        writer_module.SegmentWriter = real  # type: ignore[misc]
+        files_module.SegmentWriter = real  # type: ignore[misc]
 
 
 def files_of(folder: Path) -> list[str]:

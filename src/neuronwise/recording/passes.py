@@ -203,7 +203,7 @@ class PassRecorder(RecordingWriter):
         self._passes += 1
         if self._passes <= self.plan.max_passes:
             steps, first = state.steps_per_epoch, state.step + 1
-            self._event(
+            self._files.event(
                 "pass", number=state.epoch, first_step=first, steps=steps, batch_size=batch_size, data=dict(data)
             )  # fmt: skip
         elif self._passes == self.plan.max_passes + 1:
@@ -225,7 +225,7 @@ class PassRecorder(RecordingWriter):
             self.summaries = layer_summaries(state.network, self._layout, self._measure(state)[0], state.passes)
             self._frame(state)
         if plan.events.stores(self._ended):
-            self._event(
+            self._files.event(
                 "epoch",
                 epoch=state.epoch,
                 step=step,
@@ -240,4 +240,4 @@ class PassRecorder(RecordingWriter):
 
     def _break_off(self, state: TrainingState) -> None:
         self._flush(state)
-        self._event("end", status="interrupted", step=state.step, epoch=state.epoch, delivered_step=None)
+        self._files.event("end", status="interrupted", step=state.step, epoch=state.epoch, delivered_step=None)

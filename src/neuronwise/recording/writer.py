@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,12 +18,12 @@ from neuronwise.errors import NeuronwiseError, UsageError
 from neuronwise.files import folder_size_bytes
 from neuronwise.learning.observers import Observer
 from neuronwise.recording.description import begin_attempt, describe, npy_bytes, write_beside, write_description
-from neuronwise.recording.events import EventWriter
 from neuronwise.recording.layout import Layout
+from neuronwise.recording.open_files import OpenFiles
 from neuronwise.recording.quantities import layer_summaries
-from neuronwise.recording.rows import SCALARS_DTYPE, stream_dtypes, write_checksums
+from neuronwise.recording.rows import SCALARS_DTYPE, stream_dtypes
 from neuronwise.recording.schedule import DEFAULT_MAX_BYTES, Plan, plan_recording
-from neuronwise.recording.segments import Sealer, SegmentWriter, read_stream
+from neuronwise.recording.segments import read_stream
 from neuronwise.recording.states import StateWriter
 from neuronwise.recording.statistics import Measured, Statistics
 
@@ -39,8 +38,6 @@ _log = logging.getLogger("neuronwise")
 _STEPS_PER_FLUSH, _FLUSH_AFTER_S = 4000, 0.5
 # Statistics that were asked for at short distances are worked out so many steps at a time, and of so many bytes.
 _SERIES_STEPS, _SERIES_BYTES = 64, 4_000_000
-# Segments are completed at least this often while rows come, so that they can be sent to a store.
-_SEAL_AFTER_S = 300.0
 # After a failure (a full disk) writing is tried again, ever later.
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -107,17 +104,13 @@ class RecordingWriter(Observer):
         self.summaries: dict[str, dict[str, float]] = {}
         self._split = {name: np.asarray(rows, dtype=np.int64) for name, rows in (split or {}).items()}
         self._data, self._probe = dict(data or {}), probe
-        self._streams: dict[str, SegmentWriter] = {}
-        self._sealer: Sealer | None = None
-        self._events: EventWriter | None = None
-        self._event_count = 0
+        self._opened: OpenFiles | None = None
         self._active = False
         self._due = 0.0  # the next step at which more is due than a row of the statistics that were asked for
         self._every = 0
         self._series: Statistics | None = None
         self._failures = 0
         self._retry_at = 0.0
-        self._process = os.getpid()
         self._hole: int | None = None  # the last step that was recorded before writing failed
 
     def on_fit_begin(self, state: TrainingState) -> None:
@@ -176,7 +169,7 @@ class RecordingWriter(Observer):
             ends_hole = self._hole is not None and step > self._hole
             if ends_hole:  # first, so that nothing stands behind a hole of which nothing is said
                 assert self._hole is not None
-                self._event("gap", from_step=self._hole + 1, to_step=step, reason=self.problems[-1])
+                self._files.event("gap", from_step=self._hole + 1, to_step=step, reason=self.problems[-1])
             action()
             if ends_hole:
                 self.problems[-1] += f"; it goes on from step {step:,}"
@@ -214,7 +207,7 @@ class RecordingWriter(Observer):
     def _give_up(self) -> None:
         """Write no more, and complete what can be completed."""
         self._active = False
-        if os.getpid() != self._process:  # a copy (fork) of the process: the files are the original's
+        if self._opened is not None and not self._opened.are_ours:
             return
         try:
             self._close()
@@ -225,7 +218,6 @@ class RecordingWriter(Observer):
         network = state.network
         self._layout = layout = Layout.of(network, list(state.optimizer_state))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._place, self._process = os.stat(self.folder), os.getpid()
         resumed = self._resume and (self.folder / "recording.json").exists()
         files = {f"split-{name}.npy": npy_bytes(rows) for name, rows in self._split.items()}
         if self._probe is not None:
@@ -236,20 +228,18 @@ class RecordingWriter(Observer):
             write_beside(self.folder, name, content)
         self.attempt = begin_attempt(self.folder, state.step, description)
         self.plan = self._make_plan(state, folder_size_bytes(self.folder))
-        dtypes, self._sealer = stream_dtypes(layout), (sealer := Sealer())
-        self._streams = {stream: SegmentWriter(self.folder, stream, dtype, sealer) for stream, dtype in dtypes.items()}
-        self._states = StateWriter(self._streams["keyframes"], self.attempt)
+        self._opened = opened = OpenFiles(self.folder, stream_dtypes(layout), self.attempt)
+        self._states = StateWriter(opened.streams["keyframes"], self.attempt)
         self._statistics = Statistics(network, layout)
         self._framed: set[int] = set()
         self._measured: NDArray[np.void] | None = None
         self._every = self.plan.statistics_every
         self._series = _series(network, layout, _batch_size(state)) if self._every else None
-        self._sealed_at = self._flushed_at = time.monotonic()
+        self._flushed_at = time.monotonic()
         self._schedule_state = dict(state.schedule_state)
-        self._events = EventWriter(self.folder)
         self._flushed, self._active = state.step, True
         kind = "resume" if resumed else "begin"
-        self._event(kind, step=state.step, epochs=state.epochs, plan=_summary(self.plan), notes=list(self.plan.notes))
+        opened.event(kind, step=state.step, epochs=state.epochs, plan=_summary(self.plan), notes=list(self.plan.notes))
         if resumed or self.attempt > 1:  # of one that ended at once not even its number may be known
             self._note_lost(state.step)
         self._keyframe(state.step, state.epoch, network.parameters, network.buffers, state.optimizer_state)
@@ -264,7 +254,7 @@ class RecordingWriter(Observer):
         steps = [rows["step"][rows["step"] <= step] for rows in read_stream(self.folder, "scalars", SCALARS_DTYPE, [])]
         last = max((int(one.max(initial=0)) for one in steps), default=0)
         if self.plan.scalars.count(step) > self.plan.scalars.count(last):
-            self._event(
+            self._files.event(
                 "gap", from_step=last and last + 1, to_step=step, reason="the attempt that took them ended before"
             )
 
@@ -283,11 +273,10 @@ class RecordingWriter(Observer):
             used_bytes=used_bytes,
         )
 
-    def _event(self, kind: str, **content: Any) -> None:
-        assert self._events is not None
-        self._check_place()
-        index, self._event_count = self._event_count, self._event_count + 1
-        self._events.write({"kind": kind, "attempt": self.attempt, "index": index, **content})
+    @property
+    def _files(self) -> OpenFiles:
+        assert self._opened is not None
+        return self._opened
 
     def _attend(self, state: TrainingState) -> None:
         assert self.plan is not None
@@ -295,12 +284,11 @@ class RecordingWriter(Observer):
             self._store(state)
         if self.plan.is_frame(state.step):
             self._frame(state)
-        now = time.monotonic()
+        is_late = time.monotonic() - self._flushed_at > _FLUSH_AFTER_S
         # At the end: of a step that has scalars nothing else is missing.
-        if not state.step % _STEPS_PER_FLUSH or self._hole is not None or now - self._flushed_at > _FLUSH_AFTER_S:
+        if not state.step % _STEPS_PER_FLUSH or self._hole is not None or is_late:
             self._flush(state)
-        if now - self._sealed_at > _SEAL_AFTER_S:
-            self._seal()
+        self._files.seal(if_due=True)
 
     def _flush(self, state: TrainingState) -> None:
         """Write the scalars of the steps since the last time, as far as they are of this epoch."""
@@ -320,24 +308,8 @@ class RecordingWriter(Observer):
             rows = np.zeros(len(steps), SCALARS_DTYPE)
             rows["step"], rows["attempt"], rows["epoch"] = steps, self.attempt, state.epoch
             rows["loss"], rows["learning_rate"] = losses, rates
-            self._append("scalars", rows)
+            self._files.append("scalars", rows)
         self._flushed, self._flushed_at = state.step, time.monotonic()
-
-    def _check_place(self) -> None:
-        """Refuse to write to a folder that lies elsewhere by now, and in a copy of the process.
-
-        The system would write to the files as long as they are open, whatever became of their names. It is looked at
-        with every write: a segment that is begun later would lie in a folder that took the place.
-        """
-        if os.getpid() != self._process:
-            raise UsageError("this process is a copy (fork) of the one that records, which goes on recording")
-        if not os.path.samestat(os.stat(self.folder), self._place):
-            raise FileNotFoundError(f"{self.folder} is not the folder it was")
-
-    def _append(self, stream: str, rows: NDArray[np.void]) -> None:
-        self._check_place()
-        write_checksums(rows)
-        self._streams[stream].append(rows.view(np.uint8).data)
 
     def _store(self, state: TrainingState) -> None:
         """Store the present state, unless the places that are left are for the last and the delivered one."""
@@ -362,7 +334,7 @@ class RecordingWriter(Observer):
         values = [parameters, *([buffers] if self._layout.buffer_count else [])]
         for name in self._layout.optimizer_names:
             values.append(np.full_like(parameters, np.nan) if optimizer_state is None else optimizer_state[name])
-        self._check_place()
+        self._files.check_place()
         self._states.add(step, epoch, values, whole=optimizer_state is not None)
 
     def _measure(self, state: TrainingState) -> NDArray[np.void]:
@@ -376,7 +348,7 @@ class RecordingWriter(Observer):
         if self._series is not None and self._series.count:
             rows = self._series.finish()
             rows["attempt"] = self.attempt
-            self._append("neurons", rows)
+            self._files.append("neurons", rows)
 
     def _frame(self, state: TrainingState) -> None:
         """Store the statistics and histograms of the present step, unless another process took it."""
@@ -387,7 +359,7 @@ class RecordingWriter(Observer):
             rows["neurons"] = self._measure(state)
         for stream, row in rows.items():
             row["step"], row["attempt"] = state.step, self.attempt
-            self._append(stream, row)
+            self._files.append(stream, row)
         self._framed.add(state.step)
 
     def _end_epoch(self, state: TrainingState) -> None:
@@ -397,17 +369,17 @@ class RecordingWriter(Observer):
         if state.epoch % self.plan.summaries_every == 0 or state.epoch in (1, state.epochs):
             self.summaries = layer_summaries(state.network, self._layout, self._measure(state)[0], state.passes)
         if self.plan.events.stores(state.epoch) or state.epoch == state.epochs:
-            self._event(
+            self._files.event(
                 "epoch",
                 epoch=state.epoch,
                 step=state.step,
                 elapsed_s=state.elapsed_s,
                 metrics=state.metrics,
                 layers=self.summaries,
-                rows=self._rows_written(),
+                rows=self._files.rows_written(),
             )
         if state.schedule_state != self._schedule_state:
-            self._event("schedule", step=state.step, state=state.schedule_state)
+            self._files.event("schedule", step=state.step, state=state.schedule_state)
             self._schedule_state = dict(state.schedule_state)
         if self.plan.epoch_ends:
             self._store(state)
@@ -425,7 +397,7 @@ class RecordingWriter(Observer):
         if last is not None:
             self._keyframe(last.step, last.epoch, last.parameters, last.buffers, last.optimizer_state)
         self._states.flush()
-        self._event(
+        self._files.event(
             "end",
             status=state.status,
             step=state.step,
@@ -435,29 +407,16 @@ class RecordingWriter(Observer):
             best_epoch=state.best_epoch,
             delivered_step=delivered[0] if delivered is not None else None,
             divergence=None if state.divergence is None else asdict(state.divergence),
-            rows=self._rows_written(),
+            rows=self._files.rows_written(),
         )
 
-    def _rows_written(self) -> dict[str, int]:
-        """Return how many rows of each stream this attempt has on disk, so that a reader knows what is missing."""
-        return {name: stream.written for name, stream in self._streams.items()}
-
-    def _seal(self) -> None:
-        for stream in self._streams.values():
-            stream.seal()
-        self._sealed_at = time.monotonic()
-
     def _close(self) -> None:
+        if self._opened is None:
+            return
         try:
             self._states.flush()
-            self._seal()
         finally:
-            try:
-                if self._sealer is not None:
-                    self._sealer.close()
-            finally:
-                if self._events is not None:
-                    self._events.close()
+            self._opened.close()
 
 
 def _batch_size(state: TrainingState) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,20 +19,19 @@ from neuronwise.recording.description import (
     write_beside,
     write_description,
 )
-from neuronwise.recording.events import EventWriter
+from neuronwise.recording.open_files import OpenFiles
 from neuronwise.recording.rows import (
     SCALARS_DTYPE,
     head_dtype,
     holds_values,
     stream_dtypes,
-    write_checksums,
 )
-from neuronwise.recording.segments import Sealer, SegmentWriter, append_state
+from neuronwise.recording.segments import append_state
 from neuronwise.watching.moments import Moments
 
 # Shares of the bytes allowed: of states, and of statistics; what is left is for the loss of every step and events.
 STATES_SHARE, FRAMES_SHARE = 0.6, 0.3
-_SCALARS_AT_ONCE, _FLUSH_AFTER_S, _SEAL_AFTER_S = 1024, 0.5, 300.0
+_SCALARS_AT_ONCE, _FLUSH_AFTER_S = 1024, 0.5
 # Statistics are written so many steps at a time, where they are short: a write takes as long as ten copies.
 _FRAMES_AT_ONCE, _FRAMES_BYTES = 16, 500_000
 
@@ -84,8 +82,7 @@ class FrameSink:
         refuse_recorded(folder)
         self.folder, self.layout, self.moments = folder, layout, moments
         self._bytes_budget, self._frame_bytes, self._state_bytes = bytes_budget, 0, 0
-        self.attempt, self.step = 0, -1
-        self._pid = os.getpid()
+        self.step = -1
         dtypes = stream_dtypes(layout)
         self._head = np.zeros(1, head_dtype(dtypes["keyframes"]))
         notes = list(notes)
@@ -98,24 +95,20 @@ class FrameSink:
             )
         folder.mkdir(parents=True, exist_ok=True)
         description = describe_model(layout, None) | dict(extra) | {"data": {}, "files": describe_files(files)}
-        self.attempt = begin_attempt(folder, 0, description)
+        attempt = begin_attempt(folder, 0, description)
         write_description(folder, description)
         for name, content in files.items():
             write_beside(folder, name, content)
-        self._sealer = Sealer()
-        self._streams = {name: SegmentWriter(folder, name, dtype, self._sealer) for name, dtype in dtypes.items()}
+        self._files = OpenFiles(folder, dtypes, attempt)
         self._scalars: list[tuple[int, float, float]] = []
         self._frames: dict[str, list[NDArray[np.void]]] = {"neurons": [], "layers": []}
         self._frames_at_once = min(_FRAMES_AT_ONCE, _FRAMES_BYTES // dtypes["neurons"].itemsize)
-        self._flushed_at = self._sealed_at = time.monotonic()
-        self._events = EventWriter(folder)
-        self._event_count = 0
+        self._flushed_at = time.monotonic()
         self.event("begin", step=0, notes=notes)
 
     def event(self, kind: str, **content: Any) -> None:
         """Write a line of events.jsonl."""
-        index, self._event_count = self._event_count, self._event_count + 1
-        self._events.write({"kind": kind, "attempt": self.attempt, "index": index, **content})
+        self._files.event(kind, **content)
 
     def scalar(self, step: int, loss: float, learning_rate: float) -> None:
         """Note the loss and the learning rate of a step; they are written some at a time."""
@@ -129,22 +122,15 @@ class FrameSink:
         for name, frames in self._frames.items():
             if frames:
                 self._frames[name] = []
-                self._append(name, np.concatenate(frames))
+                self._files.append(name, np.concatenate(frames))
         if self._scalars:
             noted, self._scalars = self._scalars, []
             rows = np.zeros(len(noted), SCALARS_DTYPE)
-            rows["attempt"] = self.attempt
+            rows["attempt"] = self._files.attempt
             rows["step"], rows["loss"], rows["learning_rate"] = zip(*noted, strict=True)
-            self._append("scalars", rows)
+            self._files.append("scalars", rows)
         self._flushed_at = time.monotonic()
-        if self._flushed_at - self._sealed_at > _SEAL_AFTER_S:
-            self.seal()
-
-    def seal(self) -> None:
-        """Complete the segments that are open, so that they can be sent to a store."""
-        for stream in self._streams.values():
-            stream.seal()
-        self._sealed_at = time.monotonic()
+        self._files.seal(if_due=True)
 
     def frame(self, step: int, neurons: NDArray[np.void], layers: NDArray[np.void] | None = None) -> None:
         """Note a row of statistics, (1,), and one of histograms, to be written with others half a second later at most.
@@ -156,7 +142,7 @@ class FrameSink:
         """
         rows = {"neurons": neurons} | ({} if layers is None else {"layers": layers})
         for name, row in rows.items():
-            row["step"], row["attempt"] = step, self.attempt
+            row["step"], row["attempt"] = step, self._files.attempt
             self._frames[name].append(row.copy())
             self._frame_bytes += row.nbytes
         self.step = max(self.step, step)
@@ -175,33 +161,24 @@ class FrameSink:
 
     def state(self, step: int, parameters: Sequence[NDArray[Any]], buffers: Sequence[NDArray[Any]]) -> bool:
         """Write all parameters and buffers, in the order of the layout; return whether there was room."""
-        size = self._streams["keyframes"].dtype.itemsize
+        stream = self._files.streams["keyframes"]
+        size = stream.dtype.itemsize
         if not self._stores_states or self._state_bytes + size > self._bytes_budget * STATES_SHARE:
             return False
         row = self._head[0]
-        row["step"], row["attempt"], row["whole"] = step, self.attempt, 0  # no step can be taken again from it
-        append_state(self._streams["keyframes"], self._head, [*parameters, *buffers])
+        row["step"], row["attempt"], row["whole"] = step, self._files.attempt, 0  # no step can be taken again from it
+        self._files.check_place()
+        append_state(stream, self._head, [*parameters, *buffers])
         self._state_bytes += size
         self.step = max(self.step, step)
         return True
 
-    def _append(self, stream: str, rows: NDArray[np.void]) -> None:
-        write_checksums(rows)
-        self._streams[stream].append(rows.view(np.uint8).data)
-
     def close(self, status: str, **content: Any) -> None:
         """Complete the files."""
-        if os.getpid() != self._pid:  # a copy (fork) of the process: the files are the original's
+        if not self._files.are_ours:
             return
         try:
             self.flush()
-            rows = {name: stream.written for name, stream in self._streams.items()}
-            self.event("end", status=status, step=max(self.step, 0), rows=rows, **content)
+            self.event("end", status=status, step=max(self.step, 0), rows=self._files.rows_written(), **content)
         finally:
-            try:
-                self.seal()
-            finally:
-                try:
-                    self._sealer.close()
-                finally:
-                    self._events.close()
+            self._files.close()
