@@ -9,7 +9,7 @@ import click
 
 from neuronwise.cli.neuron import show_neuron
 from neuronwise.cli.train import _columns, console
-from neuronwise.cli.watched import show_watched
+from neuronwise.cli.watched import print_diagnosis, show_watched
 
 if TYPE_CHECKING:
     from neuronwise.running import Run
@@ -72,6 +72,7 @@ def show(run: str, neuron: str | None, step: int | None, as_json: bool) -> None:
     """
     from neuronwise.errors import UsageError
     from neuronwise.running import Run, find_any
+    from neuronwise.running.findings import kept_diagnosis
 
     if neuron is not None:
         show_neuron(run, neuron, step, as_json)
@@ -83,7 +84,10 @@ def show(run: str, neuron: str | None, step: int | None, as_json: bool) -> None:
         show_watched(found, as_json)
         return
     if as_json:
-        click.echo(json.dumps(found.to_dict() | {"folder": str(found.folder)}, indent=1))
+        content = found.to_dict() | {"folder": str(found.folder)}
+        if (kept := kept_diagnosis(found.folder)) is not None:
+            content["findings"] = kept["findings"]
+        click.echo(json.dumps(content, indent=1))
         return
     _print_run(found)
 
@@ -112,6 +116,7 @@ def _print_run(run: Run) -> None:
         out.print(f"[bold]Result[/] on {run.data['test_rows']:,} held-out rows", highlight=False)
         out.print(scores_table([Score("network", run.metrics), *run.baselines], str(run.data["target"])))
         out.print()
+    print_diagnosis(run.folder)
     out.print("[bold]Over time[/]  from the first epoch to the last", highlight=False)
     out.print(courses_table(run))
 

@@ -75,6 +75,7 @@ _TASKS = ("regression", "binary", "multiclass", "classification")
     "--explain/--no-explain", default=True, show_default=True,
     help="Explain some held-out answers, and the first layer's neurons.",
 )  # fmt: skip
+@click.option("--diagnose/--no-diagnose", default=True, show_default=True, help="Say at the end why it went as it did.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, all else on stderr.")
 @click.option("--quiet", is_flag=True, help="No progress; only the result and what went wrong.")
 def train(
@@ -121,7 +122,10 @@ def train(
 def _told(run: Run, as_json: bool) -> int:
     """Print a run as JSON if asked for, and return the exit code."""
     if as_json:
-        click.echo(json.dumps(run.to_dict() | {"folder": str(run.folder), "not_logged": run.not_logged}, indent=1))
+        content = run.to_dict() | {"folder": str(run.folder), "not_logged": run.not_logged}
+        if run.diagnosis is not None:
+            content["findings"] = run.diagnosis.to_dict()["findings"]
+        click.echo(json.dumps(content, indent=1))
     return _INTERRUPTED if run.status == "interrupted" else 0
 
 
@@ -136,7 +140,7 @@ def _resume(run: str, data: str | None, reporter: Any, as_json: bool, options: d
     from neuronwise.errors import UsageError
     from neuronwise.running import resume
 
-    if wrong := _given() - {"data", "resume", "epochs", "patience", "explain", "as_json", "quiet"}:
+    if wrong := _given() - {"data", "resume", "epochs", "patience", "explain", "diagnose", "as_json", "quiet"}:
         name = min(wrong).replace("_run", "").replace("_", "-")
         if name == "track" and not options["track"]:
             name = "no-track"
@@ -145,7 +149,7 @@ def _resume(run: str, data: str | None, reporter: Any, as_json: bool, options: d
             where=f"--{name}",
             hint=f"leave out --{name}, or start anew from the weights: neuronwise train … --from {run}",
         )
-    kept = {name: options[name] for name in ("epochs", "patience", "explain")}
+    kept = {name: options[name] for name in ("epochs", "patience", "explain", "diagnose")}
     found = resume(run, data, **kept, reporter=reporter)
     return _told(found, as_json)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ def show_watched(run: WatchedRun, as_json: bool) -> None:
     """Print a watched run: what was watched, its layers, what was noticed, and how the loss went."""
     from neuronwise.errors import NotFoundError
     from neuronwise.running import layer_rows, noticed, open_recording, overhead
+    from neuronwise.running.findings import kept_diagnosis
 
     try:
         recording = open_recording(run.folder)
@@ -31,6 +33,8 @@ def show_watched(run: WatchedRun, as_json: bool) -> None:
         recording = None  # no step of the optimizer was taken, or none yet
     if as_json:
         content = run.to_dict() | {"folder": str(run.folder)}
+        if (kept := kept_diagnosis(run.folder)) is not None:
+            content["findings"] = kept["findings"]
         if recording is not None:
             cost = overhead(recording)
             content |= {
@@ -45,12 +49,28 @@ def show_watched(run: WatchedRun, as_json: bool) -> None:
         click.echo(json.dumps(finite(content), indent=1, ensure_ascii=False))
         return
     _print_head(run, recording)
+    print_diagnosis(run.folder)
     if recording is None:
         console().print("  nothing is recorded: no step of the optimizer was taken", highlight=False)
         return
     _print_layers(run, recording)
     _print_courses(recording)
     tell_problems(recording)
+
+
+def print_diagnosis(folder: Path) -> None:
+    """Print what a run's diagnosis found when it ended, if it was diagnosed."""
+    from neuronwise.running.findings import kept_diagnosis, told
+    from neuronwise.running.printable import escape
+
+    if (kept := kept_diagnosis(folder)) is None:
+        return
+    out = console()
+    for words, line in told(kept):
+        out.print(f"[bold]Diagnosis[/] {escape(words)}", highlight=False, soft_wrap=True)
+        if line:
+            out.print(f"  try  {escape(line)}", highlight=False, soft_wrap=True)
+    out.print()
 
 
 def _print_head(run: WatchedRun, recording: Recording | None) -> None:

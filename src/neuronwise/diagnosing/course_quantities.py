@@ -35,17 +35,23 @@ def train_skill(facts: Facts) -> float | None:
     name = facts.score_name
     if name is None or not len(facts.column(name)):
         return None
-    if name == "sse":
-        std = facts.number("targets", "std")
-        error = end_of(facts.column("sse"))
-        return None if not std or not len(error) else 1 - float(error.mean()) / std**2
-    right = end_of(facts.column(name))
+    found = end_of(facts.column(name))
+    if not len(found):
+        return None
+    score = float(found.mean())
     modal = [one for one in facts.eval_batches if isinstance(one, dict)]
-    share = float(right.mean()) if len(right) else None
-    if modal and isinstance(score := modal[-1].get(name), (int, float)) and share is not None:
-        share = max(share, float(score))
+    if name != "sse" and modal and isinstance(evaluated := modal[-1].get(name), (int, float)):
+        score = max(score, float(evaluated))
+    return score_to_skill(facts, score)
+
+
+def score_to_skill(facts: Facts, score: float) -> float | None:
+    """Return the skill that a batch's score means: a share of right answers, or of numbers a mean squared error."""
+    if facts.score_name == "sse":
+        std = facts.number("targets", "std")
+        return None if not std else 1 - score / std**2
     chance = _chance(facts.target_counts)
-    return None if share is None or chance is None or chance >= 1 else (share - chance) / (1 - chance)
+    return None if chance is None or chance >= 1 else (score - chance) / (1 - chance)
 
 
 @quantity
@@ -53,17 +59,18 @@ def validation_skill(facts: Facts) -> float | None:
     """The same on the rows held out, in evaluation mode, at the last stored state; of our own engine without its data
     as the training told it: val_r2, or of val_accuracy what lies above 1 / classes.
     """
-    return _skill_at(facts, -1) if facts.told_skill is None else facts.told_skill
+    return skill_at(facts, -1) if facts.told_skill is None else facts.told_skill
 
 
 @quantity
 def best_validation_skill(facts: Facts) -> float | None:
     """The greatest of it at any stored state."""
-    found = [one for place in range(len(facts.validated)) if (one := _skill_at(facts, place)) is not None]
+    found = [one for place in range(len(facts.validated)) if (one := skill_at(facts, place)) is not None]
     return max(found, default=None)
 
 
-def _skill_at(facts: Facts, place: int) -> float | None:
+def skill_at(facts: Facts, place: int) -> float | None:
+    """Return the skill on the rows held out at one of the states that were asked."""
     name = facts.score_name
     if not facts.validated or name is None:
         return None

@@ -97,13 +97,13 @@ def imbalanced(facts: Facts) -> Suspect | None:
 def generalisation(facts: Facts) -> Suspect | None:
     """Suspect that the rows were learned by heart, or are too few."""
     gap = over(facts, "gap", 0.25)
-    rise = over(facts, "validation_loss_rise", 1.2, "Prechelt (1998): rising validation loss", "val_loss")
+    rise = over(facts, "validation_loss_rise", 1.2, "Prechelt (1998): rising validation loss")
     few = under(facts, "rows_seen", 120)
     rows, per_row = facts["rows_seen"], facts["parameters_per_row"]
     if few and rows is not None and rows < 60:
         return Suspect("too_few_data", 0.8 if gap else 0.5, told(gap, few))
     if gap is None:  # the loss may tell of it before the answers do
-        apart, much = over(facts, "gap", 0.1), over(facts, "validation_loss_rise", 1.5, "Prechelt (1998)", "val_loss")
+        apart, much = over(facts, "gap", 0.1), over(facts, "validation_loss_rise", 1.5, "Prechelt (1998)")
         return Suspect("overfitting", 0.7, (apart, much)) if apart and much and facts.below("loss_ratio", 0.5) else None
     if facts.below("train_skill", 0.5):
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.diagnosing.causes import CAUSES, SYMPTOMS
@@ -11,6 +11,11 @@ from neuronwise.explaining.result import Block, Explanation, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from neuronwise.diagnosing.series import Series
+
+FORMAT, VERSION = "neuronwise-diagnosis", 1
+"""What ``diagnosis.json`` says that it is."""
 
 CRITICAL = 0.5
 """A finding of at least this confidence is critical: `neuronwise diagnose` ends with exit code 3."""
@@ -26,7 +31,7 @@ class Evidence:
         threshold: The limit.
         is_above: Whether it lies above the limit; else below.
         source: Where the limit comes from.
-        series: What to draw: ``"loss"``, or a name for `Recording.history`; ``""`` for nothing.
+        series: What to draw beside the limit, a name of `Diagnosis.series`; ``""`` for nothing.
     """
 
     quantity: str
@@ -90,6 +95,7 @@ class Finding:
         layers: Where, by name; empty where it is of the whole training.
         neurons: Which neurons.
         first_step: Since which step; None where it holds for all.
+        steps: Recorded steps to look at, from the first on: at most 20, the last one among them.
         evidence: Numbers, with the limits that they crossed.
         student: A sentence for a student.
         expert: A sentence for an expert.
@@ -103,6 +109,7 @@ class Finding:
     layers: tuple[str, ...]
     neurons: tuple[str, ...]
     first_step: int | None
+    steps: tuple[int, ...]
     evidence: tuple[Evidence, ...]
     student: str
     expert: str
@@ -137,6 +144,7 @@ class Diagnosis(Explanation):
         missing: What could not be looked at, and why: sentences.
         skill: How much of what can be learned was, 0 (a constant guess) to 1; None where that is not known.
         steps: Steps of the training.
+        series: What the evidence names to be drawn, and the loss, by name.
     """
 
     findings: tuple[Finding, ...]
@@ -146,7 +154,7 @@ class Diagnosis(Explanation):
     missing: tuple[str, ...]
     skill: float | None
     steps: int
-    losses: tuple[tuple[int, float], ...] = ()
+    series: Mapping[str, Series] = field(default_factory=dict)
 
     @property
     def is_critical(self) -> bool:
@@ -190,19 +198,18 @@ class Diagnosis(Explanation):
 
     def figure(self) -> Figure | None:
         """Return the loss over the training, with the first step of each finding."""
-        if len(self.losses) < 2:
+        loss = self.series.get("loss")
+        if loss is None or len(loss.steps) < 2:
             return None
         from neuronwise.diagnosing.loss_picture import loss_picture
 
         words = [", ".join(one.symptoms[:1]) or one.title for one in self.findings]
-        return loss_picture(
-            self.losses, [(word, one.first_step) for word, one in zip(words, self.findings, strict=True)]
-        )
+        marks = [(word, one.first_step) for word, one in zip(words, self.findings, strict=True)]
+        return loss_picture(list(zip(loss.steps, loss.values, strict=True)), marks)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON's types; each finding with its page, and whether it is critical."""
-        found = super().to_dict()
+        found: dict[str, Any] = {"format": FORMAT, "version": VERSION} | super().to_dict()
         for content, one in zip(found["findings"], self.findings, strict=True):
             content |= {"title": one.title, "page": one.page, "critical": one.is_critical}
-        del found["losses"]
         return found

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 import neuronwise.diagnosing.quantities  # noqa: F401 - registers the quantities
 from neuronwise.diagnosing.causes import CAUSES, OWN_LINES
 from neuronwise.diagnosing.data_rules import DATA_RULES
 from neuronwise.diagnosing.diagnosis import Diagnosis, Finding, Symptom, Treatment
 from neuronwise.diagnosing.facts import Facts
+from neuronwise.diagnosing.series import drawn
 from neuronwise.diagnosing.setup_rules import SETUP_RULES
 from neuronwise.diagnosing.suspects import Suspect, harm, over, told, under
 from neuronwise.diagnosing.symptoms import symptoms_of
@@ -30,6 +34,7 @@ _COURSE = frozenset({"lr_too_high", "lr_too_low", "too_few_epochs", "batch_too_l
 GAP_ROOT_FROM = 0.65
 _GENERAL = frozenset({"overfitting", "too_few_data"})
 _SETTINGS = frozenset({"wrong_optimizer", "excessive_regularisation", "network_too_deep"})
+_MOST_STEPS = 20
 # From this share of dead neurons in a layer on they may be why it does not learn.
 DEAD_HARMS = 0.4
 _BESIDE_CAUSES = frozenset(
@@ -73,17 +78,20 @@ def reason(facts: Facts) -> Diagnosis:
     if not chosen and hurt >= 0.8:
         chosen = [(_last_resort(facts), 0.4)]
     findings = tuple(_finding(facts, one, confidence, symptoms) for one, confidence in chosen)
-    steps, losses = facts.losses
-    apart = max(1, len(steps) // 500)
+    shown = tuple(symptoms) if findings else ()
+    remarks = (*(one for one in every if not findings or one not in symptoms), *table_remarks(facts))
+    numbers = [each for found in findings for each in found.evidence]
+    numbers += [each for seen in (*shown, *remarks) for each in seen.evidence]
+    named = dict.fromkeys(each.series for each in numbers if each.series)
     return Diagnosis(
         findings,
-        tuple(symptoms) if findings else (),
-        (*(one for one in every if not findings or one not in symptoms), *table_remarks(facts)),
+        shown,
+        remarks,
         tuple(_checked(facts)),
         tuple(_missing(facts)),
         facts["skill"],
         facts.last_step,
-        tuple(zip(steps[::apart].tolist(), losses[::apart].tolist(), strict=True)),
+        {name: series for name in ("loss", *named) if (series := drawn(facts, name)) is not None},
     )
 
 
@@ -95,7 +103,7 @@ def _harms(one: Symptom) -> bool:
 def _last_resort(facts: Facts) -> Suspect:
     """Name what is most probable where a training did not learn and no rule says why."""
     if facts.above("loss_still_falling", 0.02):
-        return Suspect("too_few_epochs", 0.4, told(over(facts, "loss_still_falling", 0.02, series="loss")))
+        return Suspect("too_few_epochs", 0.4, told(over(facts, "loss_still_falling", 0.02)))
     if facts.below("moved", 0.3):
         return Suspect("lr_too_low", 0.4, told(under(facts, "moved", 0.3)))
     if facts.above("gap", 0.2):
@@ -107,8 +115,9 @@ def _last_resort(facts: Facts) -> Suspect:
 
 def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Symptom]) -> Finding:
     cause = CAUSES[one.cause]
-    words = _words(facts) | {"column": one.layers[0] if one.layers else "COLUMN"}
+    words = _words(facts) | {"column": shlex.quote(_column(facts, one)), "data": _data(facts)}
     line = cause.line if facts.stored.network_dict is None else OWN_LINES.get(one.cause, cause.line)
+    line = line.replace("DATA --target TARGET", "DATA").replace("DATA", "{data}")
     neurons = next((symptom.neurons for symptom in symptoms if symptom.neurons), ())
     first = one.first_step
     if first is None:
@@ -120,12 +129,23 @@ def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Sympt
         layers=one.layers or next((symptom.layers for symptom in symptoms if symptom.layers), ()),
         neurons=neurons,
         first_step=first,
+        steps=_steps(facts, first),
         evidence=one.evidence,
         student=" ".join([cause.why, *_detail(facts, one), *(symptom.sentence for symptom in symptoms[:2])]),
         expert=cause.mechanism,
         reference=cause.reference,
         treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), line.format(**words)),
     )
+
+
+def _steps(facts: Facts, first: int | None) -> tuple[int, ...]:
+    """Return recorded steps to look at, from the first on."""
+    frames = np.asarray(facts.recording.frames)
+    frames = frames if first is None else frames[frames >= first]
+    if not len(frames):
+        return ()
+    places = np.unique(np.linspace(0, len(frames) - 1, _MOST_STEPS).round().astype(int))
+    return tuple(frames[places].tolist())
 
 
 def _detail(facts: Facts, one: Suspect) -> list[str]:
@@ -172,6 +192,30 @@ def _words(facts: Facts) -> dict[str, Any]:
         "output_line": f"model = nn.Sequential(…, nn.Linear({fan_in}, {classes})); loss = {line}",
         "weights": f"torch.tensor({weights})",
     }  # fmt: skip
+
+
+def _column(facts: Facts, one: Suspect) -> str:
+    """Return the column of the table that is meant: of one of its values, ``zipcode=98103``, the whole column."""
+    if not one.layers:
+        return "COLUMN"
+    features = facts.stored.description.get("features")
+    every = [str(name) for name in features] if isinstance(features, list) else []
+    beginning = one.layers[0].partition("=")[0] + "="
+    is_value = beginning in one.layers[0] and sum(name.startswith(beginning) for name in every) > 1
+    return beginning[:-1] if is_value else one.layers[0]
+
+
+def _data(facts: Facts) -> str:
+    """Return how the data of a training of our own engine is named on the command line, with its target."""
+    said = facts.stored.description.get("data")
+    name, source, target = (str(said.get(key) or "") for key in ("name", "source", "target")) if isinstance(
+        said, dict
+    ) else ("", "", "")  # fmt: skip
+    if name in ("digits", "mnist"):
+        return name
+    if not name or "." not in name or not source.endswith(name):
+        return "DATA"
+    return f"{shlex.quote(name)} --target {shlex.quote(target)}"
 
 
 def _one_digit(value: float) -> float:

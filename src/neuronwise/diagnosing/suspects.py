@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from neuronwise.diagnosing.diagnosis import Evidence
 from neuronwise.diagnosing.facts import Facts
+from neuronwise.diagnosing.series import SERIES_OF
 
 # From this skill on a training counts as one that went well, and below the other as one that did not.
 GOOD_SKILL, POOR_SKILL = 0.8, 0.45
@@ -34,15 +35,17 @@ class Suspect:
     first_step: int | None = None
 
 
-def over(facts: Facts, name: str, limit: float, source: str = OURS, series: str = "") -> Evidence | None:
+def over(facts: Facts, name: str, limit: float, source: str = OURS) -> Evidence | None:
     """Return the evidence that a quantity is above a limit; None if it is not."""
     value = facts[name]
+    series = SERIES_OF.get(name, "")
     return Evidence(name, value, limit, True, source, series) if value is not None and value > limit else None
 
 
-def under(facts: Facts, name: str, limit: float, source: str = OURS, series: str = "") -> Evidence | None:
+def under(facts: Facts, name: str, limit: float, source: str = OURS) -> Evidence | None:
     """Return the evidence that a quantity is below a limit; None if it is not."""
     value = facts[name]
+    series = SERIES_OF.get(name, "")
     return Evidence(name, value, limit, False, source, series) if value is not None and value < limit else None
 
 

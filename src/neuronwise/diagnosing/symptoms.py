@@ -94,7 +94,7 @@ def _gradients(facts: Facts) -> Iterator[Symptom]:
 
 
 def _loss(facts: Facts) -> Iterator[Symptom]:
-    if seen := over(facts, "loss_rises", 0.3, OURS, "loss"):
+    if seen := over(facts, "loss_rises", 0.3, OURS):
         yield Symptom(
             "oscillating_loss",
             (),
@@ -103,7 +103,7 @@ def _loss(facts: Facts) -> Iterator[Symptom]:
             (seen,),
             f"The loss rises by over 5 % in {seen.value:.0%} of the training.",
         )
-    if seen := over(facts, "loss_ratio", 0.9, OURS, "loss"):
+    if seen := over(facts, "loss_ratio", 0.9, OURS):
         yield Symptom(
             "loss_plateau",
             (),

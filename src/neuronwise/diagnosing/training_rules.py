@@ -33,12 +33,12 @@ def too_high(facts: Facts) -> Suspect | None:
     """Suspect steps that are too long."""
     beyond = rate_beyond(facts)
     first = facts["nonfinite_step"]
-    wild = over(facts, "update_ratio", 0.08, "TheDeepChecker: 0.1", "loss")
+    wild = over(facts, "update_ratio", 0.08, "TheDeepChecker: 0.1")
     early = over(facts, "update_ratio_early", 0.5)
-    jumps = over(facts, "loss_rises", 0.25, series="loss")
-    worse = over(facts, "loss_beside_best", 1.5, series="loss")
-    grown = over(facts, "loss_ratio", 0.95, series="loss")
-    spike = over(facts, "loss_spike", 5, series="loss")
+    jumps = over(facts, "loss_rises", 0.25)
+    worse = over(facts, "loss_beside_best", 1.5)
+    grown = over(facts, "loss_ratio", 0.95)
+    spike = over(facts, "loss_spike", 5)
     if first is not None:
         value = 0.6 + 0.25 * min(1.0, max(0.0, beyond)) + (0.1 if wild or early else 0)
         seen = over(facts, "nonfinite_step", 0, "all is finite")
@@ -58,7 +58,7 @@ def too_high(facts: Facts) -> Suspect | None:
         value += 0.1
     if beyond < 0:
         value -= 0.3
-    at_rate = over(facts, "learning_rate", usual_high(facts), _DEFAULTS, "learning_rate")
+    at_rate = over(facts, "learning_rate", usual_high(facts), _DEFAULTS)
     return (
         Suspect("lr_too_high", min(0.93, value), told(at_rate, wild, early, jumps, worse, grown, spike))
         if value > 0.3
@@ -78,8 +78,8 @@ def too_low(facts: Facts) -> Suspect | None:
         return None  # whose rule is at fault, not its rate
     beyond = rate_beyond(facts)
     still = under(facts, "moved", 0.12)
-    falling = over(facts, "loss_still_falling", 0.03, series="loss")
-    small = under(facts, "update_ratio", 3e-4, "about 1e-3 is common", "loss")
+    falling = over(facts, "loss_still_falling", 0.03)
+    small = under(facts, "update_ratio", 3e-4, "about 1e-3 is common")
     value = 0.0
     if beyond < 0:
         value = 0.5 + 0.2 * min(1.5, -beyond)
@@ -92,13 +92,13 @@ def too_low(facts: Facts) -> Suspect | None:
     if facts.above("update_ratio", 3e-3):
         value -= 0.3
     low = USUAL_RATES.get(kind, (0.0, math.inf))[0]
-    at_rate = under(facts, "learning_rate", low, _DEFAULTS, "learning_rate")
+    at_rate = under(facts, "learning_rate", low, _DEFAULTS)
     return Suspect("lr_too_low", min(0.93, value), told(at_rate, still, small, falling)) if value > 0.3 else None
 
 
 def too_short(facts: Facts) -> Suspect | None:
     """Suspect a training that was stopped while it got better."""
-    falling = over(facts, "loss_still_falling", 0.06, series="loss")
+    falling = over(facts, "loss_still_falling", 0.06)
     few = under(facts, "steps", 400)
     hardly = under(facts, "steps", 150)
     epochs = facts["epochs_seen"]
@@ -123,7 +123,7 @@ def batch(facts: Facts) -> Suspect | None:
     if size is None:
         return None
     if size <= 3 and (small := under(facts, "batch_rows", 4)):
-        noisy = over(facts, "loss_rises", 0.25, series="loss")
+        noisy = over(facts, "loss_rises", 0.25)
         return Suspect("batch_too_small", 0.75 if noisy else 0.55, told(small, noisy))
     is_slow = not has_converged(facts) or facts.above("loss_ratio", 0.5)
     if rows is not None and rows >= 150 and size > 0.3 * rows and size >= 128 and is_slow:
@@ -161,7 +161,7 @@ def regularisation(facts: Facts) -> Suspect | None:
     """Suspect weight decay or dropout that is too strong."""
     kind, _ = facts.optimizer
     usual = 0.1 if kind == "AdamW" else 5e-3
-    decay = over(facts, "weight_decay", usual, "1e-4 is common; AdamW 1e-2", "")
+    decay = over(facts, "weight_decay", usual, "1e-4 is common; AdamW 1e-2")
     drop = over(facts, "dropout", 0.55, "Srivastava et al. (2014): at most 0.5")
     shrunk = under(facts, "weights_shrunk", 0.8)
     if decay:

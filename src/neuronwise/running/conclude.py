@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.learning import FitResult
 from neuronwise.network import Network
+from neuronwise.recording import TrainingData
 from neuronwise.running.checkpointing import can_resume
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run
 from neuronwise.running.scores import answers, baselines, score
+from neuronwise.running.shown_files import DIAGNOSIS, DIAGNOSIS_PAGE
 from neuronwise.running.tracked import Tracking
 
 
@@ -30,9 +32,10 @@ def conclude(
     *,
     with_baselines: bool = True,
     with_explanations: bool = False,
+    diagnosed_with: Callable[[], TrainingData] | None = None,
     redact: bool = False,
 ) -> Run:
-    """Return the run of a training that has ended, saved, evaluated and sent; a diverged one is kept too.
+    """Return the run of a training that has ended, saved, evaluated, diagnosed and sent; a diverged one is kept too.
 
     Args:
         plan: What was planned; its network is the one that learned.
@@ -43,6 +46,7 @@ def conclude(
         failure: The error of a diverged training: its weights are kept, but not evaluated.
         with_baselines: Whether to compare with simpler ways.
         with_explanations: Whether to explain some held-out answers and the first layer, and make the inspector.
+        diagnosed_with: Returns what it learned from, for saying why it went as it did; None: that is not said.
         redact: Whether no row of the data may be shown in them.
     """
     data, network = plan.data, plan.choice.network
@@ -55,18 +59,32 @@ def conclude(
             known = np.concatenate([data.train, data.validation])
             run.baselines = baselines(data.target, data.X, data.y, known, data.test, network.seed)
         _save(run)
-        if with_explanations and result.status != "interrupted":
-            reporter.working("explaining some answers")
-            from neuronwise.running.explained import explain_run
-            from neuronwise.running.inspector import keep_inspector
+    _diagnose(run, diagnosed_with, reporter)
+    if failure is None and with_explanations and result.status != "interrupted":
+        reporter.working("explaining some answers")
+        from neuronwise.running.explained import explain_run
+        from neuronwise.running.inspector import keep_inspector
 
-            run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
-            page = keep_inspector(run, data, redact=redact, told=reporter.warned)
-            run.explained += [page] if page is not None else []
+        run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
+        found = None if run.diagnosis is None else run.diagnosis.to_dict()
+        page = keep_inspector(run, data, redact=redact, diagnosis=found, told=reporter.warned)
+        run.explained += [page] if page is not None else []
     reporter.working("sending to MLflow" if tracking.uri else "saving")
     tracking.complete(run, data, failure)
     run.not_logged = tracking.not_logged
     return run
+
+
+def _diagnose(run: Run, data: Callable[[], TrainingData] | None, reporter: Reporter) -> None:
+    """Keep beside the run why it went as it did; of one that went on since it was diagnosed, nothing stale."""
+    if data is None:
+        for name in (DIAGNOSIS, DIAGNOSIS_PAGE):
+            (run.folder / name).unlink(missing_ok=True)
+        return
+    from neuronwise.running.diagnosed import keep_diagnosis
+
+    reporter.working("diagnosing")
+    run.diagnosis = keep_diagnosis(run.folder, run.name, data, told=reporter.warned)
 
 
 def _save(run: Run) -> None:

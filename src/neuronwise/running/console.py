@@ -12,6 +12,7 @@ from rich.table import Table
 
 from neuronwise.files import format_bytes
 from neuronwise.learning import Observer, TrainingState
+from neuronwise.running.findings import told
 from neuronwise.running.printable import escape
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.scores import METRICS, Score
@@ -137,9 +138,23 @@ class ConsoleReporter(Reporter):
         best = f", weights of epoch {run.best_epoch} kept" if run.best_epoch else ""
         out.print(f"  {run.steps:,} steps in {duration(run.duration_s)}{best}", highlight=False)
         out.print()
+        self.diagnosed(run)
         out.print(f"[bold]Run[/] {escape(run.name)} ({run.id})", highlight=False)
         if not self.quiet:
             self._next(run)
+
+    def diagnosed(self, run: Run) -> None:
+        """Print what was found, each with the line to type; if quiet only if there is anything."""
+        if run.diagnosis is None or (self.quiet and not run.diagnosis.findings):
+            return
+        for words, line in told(run.diagnosis.to_dict()):
+            self.console.print(f"[bold]Diagnosis[/] {escape(words)}", highlight=False, soft_wrap=True)
+            if line:
+                self.console.print("  try  ", end="", highlight=False)
+                self.console.print(escape(line), style="bold", highlight=False, soft_wrap=True)
+        if run.diagnosis.findings:
+            self.console.print(f"  why  [bold]neuronwise diagnose {run.id[:8]}[/]", highlight=False)
+        self.console.print()
 
     def _next(self, run: Run) -> None:
         lines = [

@@ -24,9 +24,10 @@ from neuronwise.learning import (
     fit,
     get_schedule,
 )
+from neuronwise.learning.rows import row_weights
 from neuronwise.learning.targets import example_weights, prepare_targets
 from neuronwise.network import Dense, Flatten
-from neuronwise.recording import RecordingWriter, expected_bytes, read_recording
+from neuronwise.recording import RecordingWriter, TrainingData, expected_bytes, read_recording
 from neuronwise.running.architecture import Choice, Lengths, check_batch_memory, make_optimizer
 from neuronwise.running.checkpointing import CheckpointKeeper, mark_concluded, save_checkpoint
 from neuronwise.running.conclude import conclude
@@ -150,10 +151,12 @@ class LearningTask:
         run = conclude(
             plan, result, folder, tracking, reporter, failure, with_baselines=with_baselines,
             with_explanations=self.options.explain, redact=self.options.redact,
+            diagnosed_with=self._training_data if self.options.diagnose else None,
         )  # fmt: skip
         mark_concluded(folder, True)
         if failure is not None:
             failure.run = run
+            reporter.diagnosed(run)
             raise failure
         reporter.finished(run)
         return run
@@ -228,6 +231,14 @@ class LearningTask:
         except OSError as error:  # a full disk: what was learned, which is smaller, may still be saved
             reporter.warned(f"the checkpoint was not written, so that the training cannot go on from its end: {error}")
         return result, None
+
+    def _training_data(self) -> TrainingData:
+        """Return what is learned from as `fit` has it."""
+        network, loss, data = self.choice.network, self.choice.loss, self.data
+        y = prepare_targets(network, targets_to_fit(data), loss, len(self.X))
+        return TrainingData(
+            self.X, y, data.train, row_weights(loss, network, self.options.class_weights, None, y, data.train)
+        )
 
     def _probe(self) -> NDArray[np.float32] | None:
         """Return some rows that nothing is learned from, evenly spread, as the recording's probe."""

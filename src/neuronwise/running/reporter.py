@@ -56,5 +56,8 @@ class Reporter:
     def warned(self, message: str) -> None:
         """Something is not as it should be, and the training goes on."""
 
+    def diagnosed(self, run: Run) -> None:
+        """The training of a run that failed was diagnosed; of one that is complete `finished` tells it."""
+
     def finished(self, run: Run) -> None:
         """The run is complete."""

@@ -39,6 +39,7 @@ def resume(
     epochs: int | None = None,
     patience: int | None = None,
     explain: bool = False,
+    diagnose: bool = True,
     observers: Sequence[Observer] = (),
     reporter: Reporter | None = None,
 ) -> Run:
@@ -55,6 +56,7 @@ def resume(
         epochs: Passes over the data in all, with those taken before; default as it was planned.
         patience: Epochs without a lower validation loss after which training ends; default as it was.
         explain: Write explanations, as for `train`.
+        diagnose: Say at the end why it went as it did, as for `train`.
         observers: Further listeners.
         reporter: Hears of every stage; default silent.
 
@@ -73,7 +75,7 @@ def resume(
         restore_recording(saved.folder)
         prepared = prepare_again(saved, data, reporter)
         reporter.understood(prepared)
-        task = _task(saved, prepared, checkpoint, epochs, patience, explain)
+        task = _task(saved, prepared, checkpoint, epochs, patience, explain, diagnose)
         if ended is None:
             _check_rate(task, checkpoint)
         return _go_on(saved, task, checkpoint, observers, reporter)
@@ -159,6 +161,7 @@ def _task(
     epochs: int | None,
     patience: int | None,
     explain: bool = False,
+    diagnose: bool = False,
 ) -> LearningTask:
     from neuronwise.running.training import TrainOptions
 
@@ -184,6 +187,7 @@ def _task(
             statistics_every=settings.get("statistics_every"),
             redact=settings.get("redact") is True,
             explain=explain,
+            diagnose=diagnose,
         )
         lengths = Lengths(
             settings["batch_size"],

@@ -19,6 +19,7 @@ from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.scores import Score
 
 if TYPE_CHECKING:
+    from neuronwise.diagnosing import Diagnosis
     from neuronwise.recording import RecordedHistory
 
 FORMAT = "neuronwise-run"
@@ -50,6 +51,7 @@ class Run:
         not_logged: What could not be sent to MLflow, in sentences.
         explained: Files that explain some held-out answers and the first layer, and the inspector's page, where this
             training made them.
+        diagnosis: Why this training went as it did; None where it was not diagnosed, and of a run that was loaded.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Run:
     run_url: str | None = None
     not_logged: list[str] = field(default_factory=list, repr=False)
     explained: list[Path] = field(default_factory=list, repr=False)
+    diagnosis: Diagnosis | None = field(default=None, repr=False)
 
     @property
     def network(self) -> Network:

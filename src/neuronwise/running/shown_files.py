@@ -7,6 +7,9 @@ PREDICTIONS, ATLAS = "predictions.html", "atlas.png"
 INSPECTOR = "inspector.html"
 """The inspector, in the run's folder and among its artifacts in MLflow."""
 
+DIAGNOSIS, DIAGNOSIS_PAGE = "diagnosis.json", "diagnosis.md"
+"""Why the training went as it did, for machines and for reading; likewise."""
+
 SHOWN = {
     PREDICTIONS: "why some held-out rows were answered so",
     ATLAS: "what the first layer's neurons look for",

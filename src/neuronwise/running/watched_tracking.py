@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import sys
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,18 +19,20 @@ from numpy.typing import NDArray
 from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError
 from neuronwise.recording import read_recording
 from neuronwise.recording.layout import LayerLayout
+from neuronwise.running.findings import closing_lines, described, findings_tags, kept_diagnosis
 from neuronwise.running.names import new_local_id
 from neuronwise.running.tracked import Tracking, send_kept
 from neuronwise.running.watched_points import FIELDS, is_sent, layer_values, sent_layers, spacing
-from neuronwise.tracking import LOCAL_ID_TAG, Tracker
+from neuronwise.tracking import LOCAL_ID_TAG, Tracker, stored_run
 from neuronwise.watching import WatchListener
 
 if TYPE_CHECKING:
+    from neuronwise.diagnosing import Diagnosis
     from neuronwise.running.watched_run import WatchedRun
 
 _log = logging.getLogger("neuronwise")
 
-WATCHED_TAG = "neuronwise.watched"
+WATCHED_TAG, DESCRIPTION_TAG = "neuronwise.watched", "mlflow.note.content"
 _STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 # How often the thread looks for what has come, and how many things may wait before it is woken.
 _EVERY_S, _WAITING = 1.0, 256
@@ -55,7 +59,7 @@ class WatchedTracking(Tracking):
         """
         local_id, began_ms = new_local_id(), int(time.time() * 1000)
         # A description that the user has written stays.
-        tags = {WATCHED_TAG: "torch", "mlflow.note.content": description, LOCAL_ID_TAG: local_id}
+        tags = {WATCHED_TAG: "torch", DESCRIPTION_TAG: description, LOCAL_ID_TAG: local_id}
         tracker = Tracker.start(experiment=experiment, name=name, params=params, tags=tags)
         if WATCHED_TAG in tracker.found_tags and tracker.run_id is not None:
             # The run that is open holds another watched training already, whose files have the same names.
@@ -84,7 +88,9 @@ class WatchedTracking(Tracking):
     def complete_watched(self, run: WatchedRun) -> None:
         """Send what is not there yet of a run that has ended, and end it; one that the user had opened goes on."""
         status = _STATUS.get(run.status, "FINISHED")
-        tags = {"neuronwise.status": run.status, "neuronwise.folder": str(run.folder)}
+        found = kept_diagnosis(run.folder)
+        tags = {"neuronwise.status": run.status, "neuronwise.folder": str(run.folder)} | findings_tags(found)
+        tags |= self._described(found)
         self._note(status, tags)
         tracker = self._tracker
         if tracker is not None and tracker.is_online:
@@ -100,6 +106,20 @@ class WatchedTracking(Tracking):
                 "what is missing there"
             )
 
+    def _described(self, found: dict[str, Any] | None) -> dict[str, str]:
+        """Return the description with what was found, unless the user has written another meanwhile."""
+        if self._state is None or not (paragraphs := described(found)):
+            return {}
+        written = str(self._state.tags.get(DESCRIPTION_TAG, ""))
+        if self._tracker is not None and self._tracker.is_online and self._tracker.run_id is not None:
+            try:
+                there = stored_run(self._tracker.store, self._tracker.run_id).tags
+            except NeuronwiseError:
+                return {}  # it is not known, and theirs must stay
+            if there.get(DESCRIPTION_TAG) != written:
+                return {}
+        return {DESCRIPTION_TAG: "\n\n".join([written, *paragraphs])}
+
 
 class WatchedSender(WatchListener):
     """Takes what a watcher recorded, on the training's thread, and sends it to MLflow from one of its own.
@@ -107,10 +127,18 @@ class WatchedSender(WatchListener):
     Args:
         tracking: Where to.
         run: What is kept beside the recording; written anew at the end.
+        diagnose: Whether to say at the end why the training went as it did.
+
+    Attributes:
+        diagnosis: What was found at the end; None where that was not wanted, or could not be made.
+        undiagnosed: Why it could not be made, in sentences.
     """
 
-    def __init__(self, tracking: WatchedTracking, run: WatchedRun) -> None:
-        self._tracking, self.run = tracking, run
+    def __init__(self, tracking: WatchedTracking, run: WatchedRun, *, diagnose: bool = False) -> None:
+        self._tracking, self.run, self._diagnose = tracking, run, diagnose
+        self.diagnosis: Diagnosis | None = None
+        self.undiagnosed: list[str] = []
+        self._tells = False
         self._queue: deque[tuple[str, int, Any, float]] = deque()
         self._wake, self._done = threading.Event(), threading.Event()
         self._status: str | None = None
@@ -159,10 +187,12 @@ class WatchedSender(WatchListener):
             return
         self._held = held
         self.run.steps = steps
+        self._tells = not wait
         self._status = status
         self._wake.set()
         if wait and threading.current_thread() is not self._thread:
             self._join()
+            self._tell()
         else:
             atexit.register(self._join)
 
@@ -188,7 +218,20 @@ class WatchedSender(WatchListener):
             self._tracking.give_up()
         finally:
             self._held.close()
+            if self._tells:
+                self._tell()
             self._done.set()
+
+    def _tell(self) -> None:
+        """Say in closing lines, once, what was found."""
+        found, problems = self.diagnosis, self.undiagnosed
+        if found is not None and sys.stderr is not None:
+            is_elsewhere = self.run.folder.name != self.run.id
+            lines = closing_lines(found.to_dict(), str(self.run.folder) if is_elsewhere else self.run.id[:8])
+            with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+                sys.stderr.write("".join(f"{line}\n" for line in lines))
+        for problem in problems:
+            warnings.warn(f"{problem}. The recording is complete: {self.run.folder}", RuntimeWarning, stacklevel=6)
 
     def _drain(self) -> None:
         while self._queue:
@@ -231,5 +274,9 @@ class WatchedSender(WatchListener):
             self.run.save()
         except OSError as error:
             self.problems.append(f"how the run ended was not written down: {error}")
+        if self._diagnose and (self.run.folder / "recording" / "recording.json").exists():
+            from neuronwise.running.diagnosed import keep_diagnosis
+
+            self.diagnosis = keep_diagnosis(self.run.folder, self.run.name, told=self.undiagnosed.append)
         self._tracking.complete_watched(self.run)
         self.problems += self._tracking.not_logged

@@ -47,6 +47,7 @@ def watch(
     bytes_budget: int = DEFAULT_MAX_BYTES,
     statistics_every: int | None = None,
     tracking: bool = True,
+    diagnose: bool = True,
     strict: bool = False,
     name: str | None = None,
     experiment: str | None = None,
@@ -74,6 +75,8 @@ def watch(
         bytes_budget: Bytes that the recording may take.
         statistics_every: Steps between statistics, whatever they cost; default every step to 50, then ever fewer.
         tracking: Whether to keep the run in MLflow: in the run that is open in this process, else in a new one.
+        diagnose: Say at the end why the training went as it did, in closing lines on stderr and as
+            `WatchedTraining.diagnosis`, and keep that beside the run and in MLflow.
         strict: Raise instead of going on: when a measurement fails, or something is not finite.
         name: Name of the run; default made up by MLflow.
         experiment: MLflow experiment; default the user's, else ``neuronwise``.
@@ -99,7 +102,7 @@ def watch(
         statistics_every=statistics_every, strict=strict,
     )  # fmt: skip
     try:
-        watcher._begin_run(None if folder is None else Path(folder), tracking, name, experiment)
+        watcher._begin_run(None if folder is None else Path(folder), tracking, name, experiment, diagnose)
     except BaseException:
         watcher.close("failed")
         raise
@@ -126,7 +129,9 @@ class WatchedTraining(TorchWatcher):
         self._pid = os.getpid()
         super().__init__(*arguments, **named)
 
-    def _begin_run(self, folder: Path | None, tracking: bool, name: str | None, experiment: str | None) -> None:
+    def _begin_run(
+        self, folder: Path | None, tracking: bool, name: str | None, experiment: str | None, diagnose: bool
+    ) -> None:
         """Make the run and its folder, and have what is recorded from now on sent to MLflow."""
         if folder is None:
             make_runs_folder()  # before a run is made in MLflow: it may not be writable
@@ -160,7 +165,7 @@ class WatchedTraining(TorchWatcher):
                     hint="name a folder that can be written: neuronwise.watch(…, folder=…)",
                 ) from None
             raise
-        self._sender = WatchedSender(kept, run)
+        self._sender = WatchedSender(kept, run, diagnose=diagnose)
         self._listeners.append(self._sender)
         self._steps.began = time.perf_counter()  # opening the store was no part of the training
         if tracking and not kept.is_online:
@@ -189,6 +194,11 @@ class WatchedTraining(TorchWatcher):
     def not_logged(self) -> list[str]:
         """See the class."""
         return [] if self._sender is None else list(self._sender.problems)
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """What was found when the watcher was closed; None before, and with ``diagnose=False``."""
+        return None if self._sender is None else self._sender.diagnosis
 
     def diagnose(self) -> Diagnosis:
         """Return why the training does not go well so far, as `neuronwise.diagnose` does.
