@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+import neuronwise
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.recording.segments import SegmentWriter
 from neuronwise.watching import TorchWatcher
@@ -334,6 +335,20 @@ def test_a_disk_that_is_full_does_not_end_the_training(tmp_path: Path, monkeypat
     watcher.close()
     assert all(torch.equal(*pair) for pair in zip(weights_of(loop), weights_of(bare), strict=True))
     assert not hooks_on(loop.model, *loop.optimizers)
+
+
+def test_a_folder_that_took_the_place_of_the_recording_stays_as_it_is(tmp_path: Path) -> None:
+    loop, watcher = watched(tmp_path, strict=False)
+    train(loop, 3)
+    folder = tmp_path / "recording"
+    assert watcher.recording.frames.tolist() == [0, 1, 2, 3]  # they are on the disk
+    folder.rename(tmp_path / "moved")
+    folder.mkdir()
+    with pytest.warns(RuntimeWarning, match="is not the folder it was"):
+        train(loop, 30)
+        watcher.close()
+    assert not list(folder.iterdir())
+    assert neuronwise.open(tmp_path / "moved").frames.tolist()[:4] == [0, 1, 2, 3]
 
 
 def test_before_the_first_step_there_is_no_recording(tmp_path: Path) -> None:
