@@ -346,7 +346,7 @@ def test_a_folder_that_took_the_place_of_the_recording_stays_as_it_is(tmp_path: 
     folder.mkdir()
     with pytest.warns(RuntimeWarning, match="is not the folder it was"):
         train(loop, 30)
-        watcher.close()
+    watcher.close()
     assert not list(folder.iterdir())
     assert neuronwise.open(tmp_path / "moved").frames.tolist()[:4] == [0, 1, 2, 3]
 
