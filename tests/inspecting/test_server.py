@@ -48,6 +48,14 @@ class Made:
         self.asked.append((run, "since", since))
         return {"states": [], "training": {}, "live": False}
 
+    def neuron(self, run: str, layer: int, neuron: int) -> dict[str, Any]:
+        self.asked.append((run, layer, neuron))
+        return {}
+
+    def diagnosis(self, run: str) -> dict[str, Any]:
+        self.asked.append((run, "diagnosis"))
+        return {"findings": []}
+
     def state(self, run: str, step: int) -> bytes:
         self.asked.append((run, step))
         return b"1234"
@@ -128,7 +136,10 @@ def test_who_has_the_key_may_read(known: Client) -> None:
     assert "access-control-allow-origin" not in index.headers
     assert json.loads(known.get("/runs.json").body)["everywhere"] is True
     assert known.get("/run/abcdef12/step/3").body == b"1234"
-    assert known.made.asked == ["listing", "listing", ("abcdef12", 3)]
+    assert known.get("/run/abcdef12/neuron/1/20").body == b"{}"
+    assert json.loads(known.get("/run/abcdef12/diagnosis").body) == {"findings": []}
+    asked = ["listing", "listing", ("abcdef12", 3), ("abcdef12", 1, 20), ("abcdef12", "diagnosis")]
+    assert known.made.asked == asked
 
 
 @pytest.mark.parametrize(
@@ -149,6 +160,9 @@ def test_who_has_the_key_may_read(known: Client) -> None:
         ("/run/abcdef12/step/-1", {}, 404),
         ("/run/abcdef12/step/nan", {}, 404),
         ("/run/abcdef12/since/x", {}, 404),
+        ("/run/abcdef12/neuron/0/-1", {}, 404),
+        ("/run/abcdef12/neuron/x/1", {}, 404),
+        ("/run/latest/diagnosis", {}, 404),
         ("/run/../since/1", {}, 400),
         ("/static/decode.js", {}, 404),
     ],
@@ -171,7 +185,9 @@ def test_an_unknown_run_is_told(known: Client) -> None:
 )
 def test_without_the_key_nothing_is_read(client: Client, given: str) -> None:
     assert client.get(f"/enter?{given}").status == 401
-    for path in ("/", "/runs.json", "/run/abcdef12", "/run/abcdef12/step/1"):
+    paths = ("/", "/runs.json", "/run/abcdef12", "/run/abcdef12/step/1", "/run/abcdef12/neuron/0/0",
+             "/run/abcdef12/diagnosis")  # fmt: skip
+    for path in paths:
         assert client.get(path).status == 401
         assert client.get(path, {"Cookie": f"neuronwise-{client.port}=wrong"}).status == 401
     assert client.made.asked == []

@@ -37,7 +37,10 @@ def diagnosis_part(found: Mapping[str, Any], history: RecordedHistory | None) ->
         content[key] = [_plain(one) for one in _items(found.get(key))[:_MOST_SENTENCES]]
     names = [one["series"] for key in _LISTS for entry in content[key] for one in entry.get("evidence", [])]
     names = [name for name in dict.fromkeys(names) if isinstance(name, str) and name]
-    content["series"] = _series(names[:_MOST_SERIES], history) if history is not None else {}
+    told = found.get("series")
+    known = _told(told, names) if isinstance(told, Mapping) else {}
+    others = [name for name in names if name not in known][:_MOST_SERIES]
+    content["series"] = known | (_series(others, history) if history is not None else {})
     return Part(content, notes)
 
 
@@ -55,6 +58,33 @@ def _entry(one: Mapping[str, Any]) -> dict[str, Any]:
         else:
             entry[key] = _plain(value)
     return entry
+
+
+def _told(series: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """Return the series that the diagnosis brings along, of those that are drawn."""
+    found = {}
+    for name in names[:_MOST_SERIES]:
+        one = series.get(name)
+        if not isinstance(one, Mapping):
+            continue
+        steps, values = _items(one.get("steps")), _items(one.get("values"))
+        if not steps or len(steps) != len(values) or not all(type(step) is int for step in steps):
+            continue
+        found[name] = {
+            "words": str(one.get("words") or "")[:_MOST_TEXT],
+            "steps": steps[: 10 * _MOST_POINTS],
+            "values": blob([_number(value) for value in values[: 10 * _MOST_POINTS]], "float64"),
+            "of": one["of"] if type(one.get("of")) is int else len(steps),
+        }
+    return found
+
+
+def _number(value: Any) -> float:
+    """Return a number of JSON, in which one that is not finite is a text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _series(names: list[str], history: RecordedHistory) -> dict[str, Any]:

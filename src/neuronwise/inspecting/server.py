@@ -60,6 +60,20 @@ class Runs(Protocol):
             NeuronwiseError: There is no such run.
         """
 
+    def neuron(self, run: str, layer: int, neuron: int) -> dict[str, Any]:
+        """Return the statistics of a neuron at every step at which they were recorded, by name.
+
+        Raises:
+            NeuronwiseError: There is no such neuron.
+        """
+
+    def diagnosis(self, run: str) -> dict[str, Any]:
+        """Return why the training went as it did, as `diagnosis_part` gives it.
+
+        Raises:
+            NeuronwiseError: It cannot be said.
+        """
+
     def state(self, run: str, step: int) -> bytes:
         """Return weights and buffers after a step: float32, little-endian, one after the other.
 
@@ -106,6 +120,13 @@ def make_app(runs: Runs, token: str, port: int) -> Any:
     def news(request: Request) -> Response:
         return JSONResponse(runs.news(_run_of(request), int(request.path_params["step"])))
 
+    def neuron(request: Request) -> Response:
+        place = request.path_params
+        return JSONResponse(runs.neuron(_run_of(request), int(place["layer"]), int(place["neuron"])))
+
+    def diagnosis(request: Request) -> Response:
+        return JSONResponse(runs.diagnosis(_run_of(request)))
+
     def failed(request: Request, error: Exception) -> Response:
         assert isinstance(error, NeuronwiseError)
         status = 404 if isinstance(error, NotFoundError) else 422
@@ -118,6 +139,8 @@ def make_app(runs: Runs, token: str, port: int) -> Any:
         Route("/run/{run:str}", show),
         Route("/run/{run:str}/step/{step:int}", state),
         Route("/run/{run:str}/since/{step:int}", news),
+        Route("/run/{run:str}/neuron/{layer:int}/{neuron:int}", neuron),
+        Route("/run/{run:str}/diagnosis", diagnosis),
     ]
     app: Starlette = Starlette(routes=routes, exception_handlers={NeuronwiseError: failed})
     return _Guard(app, token, cookie, {f"127.0.0.1:{port}", f"localhost:{port}"})

@@ -277,6 +277,22 @@ def training_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Return whether a process trains the run of a folder now."""
+    import filelock
+
+    place = folder / FOLDER / "lock"
+    if not place.exists():
+        return False
+    lock = filelock.FileLock(place, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except (filelock.Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
 class CheckpointKeeper(Observer):
     """Writes a checkpoint now and then: seldom enough to cost at most a hundredth of the time, at least 2 s apart.
 

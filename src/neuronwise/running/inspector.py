@@ -13,8 +13,8 @@ from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, Usage
 from neuronwise.explaining.meaning import Meaning
 from neuronwise.files import write_atomically
 from neuronwise.inspecting import MOST_BYTES, ShownExamples, build_payload
-from neuronwise.network import read_json
 from neuronwise.recording import RecordedHistory
+from neuronwise.running.findings import kept_diagnosis
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.inspector_page import PAGE_BYTES, as_page
 from neuronwise.running.kept_rows import FILE as ROWS
@@ -22,9 +22,6 @@ from neuronwise.running.kept_rows import find_rows, keep_rows, rows_in
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.run import Run
 from neuronwise.running.shown_files import INSPECTOR
-
-DIAGNOSIS = "diagnosis.json"
-"""In the folder of a run: what `Diagnosis.to_dict` said when it ended."""
 
 _SHOWN, _LEARNED = 240, 2_000
 
@@ -258,15 +255,6 @@ def _payload(
         ) from None
     said += payload["notes"]
     return payload
-
-
-def kept_diagnosis(folder: Path) -> dict[str, Any] | None:
-    """Return the diagnosis that stands in a run's folder; None where there is none, or it cannot be read."""
-    try:
-        content = read_json(folder / DIAGNOSIS, "diagnosis")
-    except (FormatError, NotFoundError):
-        return None
-    return content if isinstance(content, dict) and isinstance(content.get("findings"), list) else None
 
 
 def _last_step(described: dict[str, Any], history: RecordedHistory | None) -> int:

@@ -254,7 +254,7 @@ def send_kept(
     """
     problems = []
     places = recorded_places(folder)
-    places |= {f"neuronwise/{name}": folder / name for name in (DIAGNOSIS, DIAGNOSIS_PAGE)}
+    places |= {f"neuronwise/{name}": folder / name for name in (DIAGNOSIS, DIAGNOSIS_PAGE, INSPECTOR)}
     if run is not None:
         tracker.log_metrics(_results(run), run.steps)
         if with_pictures:
@@ -265,7 +265,7 @@ def send_kept(
             except (NeuronwiseError, OSError) as error:  # a recording that ended early, a full disk
                 problems.append(f"the pictures could not be drawn: {error}")
         places |= {"neuronwise/model": folder / "model", "neuronwise/run.json": folder / "run.json"}
-        places |= {"neuronwise/explanations": folder / EXPLANATIONS, f"neuronwise/{INSPECTOR}": folder / INSPECTOR}
+        places["neuronwise/explanations"] = folder / EXPLANATIONS
     tracker.log_places(places, unsealed=True)
     if run is not None and with_model:
         tracker.log_model(folder / "model", columns=columns, step=model_step(run))
@@ -318,6 +318,11 @@ def _dataset(data: Prepared) -> DatasetInfo:
     return DatasetInfo.from_arrays(data.X, data.y, name=data.name, digest=data.fingerprint, source=data.source)
 
 
+def inspector_line(place: tuple[str, str] | None) -> str:
+    """Return what a description says of the inspector: a link where the ids of experiment and run are known."""
+    return _UNLINKED if place is None else _linked_to(*place)
+
+
 _INSPECTOR_PLACE = f"neuronwise/{INSPECTOR}"
 # How each paragraph of `_description` begins: who finds others knows that the user wrote them.
 _OWN_PARAGRAPHS = (
@@ -352,7 +357,7 @@ def _description(run: Run, failure: TrainingDiverged | None, place: tuple[str, s
     """Return the run's description for MLflow's page, in Markdown."""
     lines = []
     if (run.folder / INSPECTOR).is_file():  # first, as MLflow covers the end of a long description
-        lines.append(_UNLINKED if place is None else _linked_to(*place))
+        lines.append(inspector_line(place))
     lines.append(f"Neuronwise: {run.network.sizes} network, {run.network.parameter_count:,} weights and biases.")
     if failure is not None:
         lines.append(f"**Diverged** at step {failure.step} in layer {failure.layer}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,28 +19,11 @@ from neuronwise.network import Network
 from neuronwise.network.activations import get_activation
 from neuronwise.recording import RecordedHistory, Recording, read_recording
 from neuronwise.recording.events import read_events
+from neuronwise.running.held_rows import HeldRows
 from neuronwise.running.inspector_page import PAGE_BYTES, as_page
 from neuronwise.running.kept_rows import find_rows, keep_rows, rows_in
 from neuronwise.running.shown_files import INSPECTOR
 from neuronwise.running.watched_run import WatchedRun
-
-
-@dataclass(frozen=True)
-class HeldRows:
-    """Rows that were held out, as the loop has them, or some of them.
-
-    Attributes:
-        X: Inputs, (rows, *shape).
-        y: Class ids (rows,), or targets (rows, outputs).
-        rows: Their places among all that were held out.
-        of: How many those are.
-    """
-
-    X: NDArray[np.float32]
-    y: NDArray[Any]
-    rows: NDArray[np.int64]
-    of: int
-
 
 # What the loss makes of logits, by the kinds of loss that were seen.
 _OF_LOGITS = {"ce": "softmax", "bce_logits": "sigmoid"}
@@ -165,7 +147,8 @@ def _as_network(
     notes: list[str] = []
     network, shown_as = _with_shares(network, kinds)
     notes += shown_as
-    meaning = Meaning.of(network, None, _target(network, kinds))
+    target = _target(network, kinds)
+    meaning = Meaning.of(network, None, target)
     recording = Recording(history)
 
     def read(step: int) -> State:
@@ -175,7 +158,7 @@ def _as_network(
     assert history.module_network is not None
     names = {layer: next(iter(own.values()))[0] for layer, own in history.module_network.arrays.items() if own}
     kept = None if redact or held is not None else find_rows(folder, int(np.prod(network.input_shape)))
-    examples, learned = held_examples(network, held) if held is not None and not redact else (None, None)
+    examples, learned = held_examples(network, held, target) if held is not None and not redact else (None, None)
     if examples is None and not redact and kept is None and (probe := _probe(history, network)) is not None:
         examples = ShownExamples(probe, np.zeros(len(probe)), np.arange(len(probe)), "probe", len(probe))
     payload = build_payload(
@@ -250,7 +233,9 @@ def _shown_inputs(network: Network, inputs: dict[str, Any], notes: list[str]) ->
     return {}
 
 
-def held_examples(network: Network, held: HeldRows) -> tuple[ShownExamples | None, NDArray[np.float32] | None]:
+def held_examples(
+    network: Network, held: HeldRows, target: TargetSpec | None
+) -> tuple[ShownExamples | None, NDArray[np.float32] | None]:
     """Return held-out rows as the page shows them, drawn evenly; None where they do not fit the network."""
     size = int(np.prod(network.input_shape))
     if not len(held.X) or held.X[0].size != size or len(held.X) != len(held.y):
@@ -259,7 +244,10 @@ def held_examples(network: Network, held: HeldRows) -> tuple[ShownExamples | Non
     chosen = np.arange(len(X))
     if len(X) > _SHOWN:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, _SHOWN, replace=False))
-    return ShownExamples(X[chosen], held.y[chosen], held.rows[chosen], "validation", held.of), X
+    y = held.y[chosen]
+    if target is not None and target.task == "multiclass" and y.ndim == 2 and y.shape[1] > 1:
+        y = y.argmax(axis=1)  # shares of classes, or one of them as a row of 0 and 1
+    return ShownExamples(X[chosen], y, held.rows[chosen], "validation", held.of), X
 
 
 def _probe(history: RecordedHistory, network: Network) -> NDArray[np.float32] | None:

@@ -21,13 +21,17 @@ from neuronwise.recording import read_recording
 from neuronwise.recording.layout import LayerLayout
 from neuronwise.running.findings import closing_lines, described, findings_tags, kept_diagnosis
 from neuronwise.running.names import new_local_id
-from neuronwise.running.tracked import Tracking, send_kept
+from neuronwise.running.shown_files import INSPECTOR
+from neuronwise.running.tracked import Tracking, inspector_line, send_kept
 from neuronwise.running.watched_points import FIELDS, is_sent, layer_values, sent_layers, spacing
 from neuronwise.tracking import LOCAL_ID_TAG, Tracker, stored_run
 from neuronwise.watching import WatchListener
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from neuronwise.diagnosing import Diagnosis
+    from neuronwise.running.held_rows import HeldRows
     from neuronwise.running.watched_run import WatchedRun
 
 _log = logging.getLogger("neuronwise")
@@ -90,7 +94,7 @@ class WatchedTracking(Tracking):
         status = _STATUS.get(run.status, "FINISHED")
         found = kept_diagnosis(run.folder)
         tags = {"neuronwise.status": run.status, "neuronwise.folder": str(run.folder)} | findings_tags(found)
-        tags |= self._described(found)
+        tags |= self._described(found, run.folder)
         self._note(status, tags)
         tracker = self._tracker
         if tracker is not None and tracker.is_online:
@@ -106,9 +110,11 @@ class WatchedTracking(Tracking):
                 "what is missing there"
             )
 
-    def _described(self, found: dict[str, Any] | None) -> dict[str, str]:
+    def _described(self, found: dict[str, Any] | None, folder: Path) -> dict[str, str]:
         """Return the description with what was found, unless the user has written another meanwhile."""
-        if self._state is None or not (paragraphs := described(found)):
+        paragraphs = described(found)
+        linked = [inspector_line(self._place)] if (folder / INSPECTOR).is_file() else []
+        if self._state is None or not (paragraphs or linked):
             return {}
         written = str(self._state.tags.get(DESCRIPTION_TAG, ""))
         if self._tracker is not None and self._tracker.is_online and self._tracker.run_id is not None:
@@ -118,7 +124,7 @@ class WatchedTracking(Tracking):
                 return {}  # it is not known, and theirs must stay
             if there.get(DESCRIPTION_TAG) != written:
                 return {}
-        return {DESCRIPTION_TAG: "\n\n".join([written, *paragraphs])}
+        return {DESCRIPTION_TAG: "\n\n".join([*linked, written, *paragraphs])}
 
 
 class WatchedSender(WatchListener):
@@ -128,14 +134,28 @@ class WatchedSender(WatchListener):
         tracking: Where to.
         run: What is kept beside the recording; written anew at the end.
         diagnose: Whether to say at the end why the training went as it did.
+        has_page: Whether to make the inspector at the end.
+        redact: Whether no row may be shown in it.
 
     Attributes:
+        has_page: See the arguments.
+        held: Rows that were held out, for the inspector; None: none.
         diagnosis: What was found at the end; None where that was not wanted, or could not be made.
         undiagnosed: Why it could not be made, in sentences.
     """
 
-    def __init__(self, tracking: WatchedTracking, run: WatchedRun, *, diagnose: bool = False) -> None:
+    def __init__(
+        self,
+        tracking: WatchedTracking,
+        run: WatchedRun,
+        *,
+        diagnose: bool = False,
+        has_page: bool = False,
+        redact: bool = False,
+    ) -> None:
         self._tracking, self.run, self._diagnose = tracking, run, diagnose
+        self.has_page, self._redact = has_page, redact
+        self.held: HeldRows | None = None
         self.diagnosis: Diagnosis | None = None
         self.undiagnosed: list[str] = []
         self._tells = False
@@ -278,5 +298,12 @@ class WatchedSender(WatchListener):
             from neuronwise.running.diagnosed import keep_diagnosis
 
             self.diagnosis = keep_diagnosis(self.run.folder, self.run.name, told=self.undiagnosed.append)
+        if self.has_page and (self.run.folder / "recording" / "recording.json").exists():
+            from neuronwise.running.watched_inspector import keep_watched_inspector
+
+            found = None if self.diagnosis is None else self.diagnosis.to_dict()
+            keep_watched_inspector(
+                self.run.folder, held=self.held, redact=self._redact, diagnosis=found, told=self.undiagnosed.append
+            )
         self._tracking.complete_watched(self.run)
         self.problems += self._tracking.not_logged

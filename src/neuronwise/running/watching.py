@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from neuronwise.diagnosing import Diagnosis
+    from neuronwise.running.held_rows import HeldRows
 
 
 def watch(
@@ -48,6 +49,7 @@ def watch(
     statistics_every: int | None = None,
     tracking: bool = True,
     diagnose: bool = True,
+    redact: bool = False,
     strict: bool = False,
     name: str | None = None,
     experiment: str | None = None,
@@ -77,6 +79,7 @@ def watch(
         tracking: Whether to keep the run in MLflow: in the run that is open in this process, else in a new one.
         diagnose: Say at the end why the training went as it did, in closing lines on stderr and as
             `WatchedTraining.diagnosis`, and keep that beside the run and in MLflow.
+        redact: Keep no row of `validation` in the run's inspector; else up to 240 of them are in its page.
         strict: Raise instead of going on: when a measurement fails, or something is not finite.
         name: Name of the run; default made up by MLflow.
         experiment: MLflow experiment; default the user's, else ``neuronwise``.
@@ -102,7 +105,7 @@ def watch(
         statistics_every=statistics_every, strict=strict,
     )  # fmt: skip
     try:
-        watcher._begin_run(None if folder is None else Path(folder), tracking, name, experiment, diagnose)
+        watcher._begin_run(None if folder is None else Path(folder), tracking, name, experiment, diagnose, redact)
     except BaseException:
         watcher.close("failed")
         raise
@@ -125,12 +128,19 @@ class WatchedTraining(TorchWatcher):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._sender: WatchedSender | None = None
+        self._held_out = named.get("validation")
         self._held = contextlib.ExitStack()
         self._pid = os.getpid()
         super().__init__(*arguments, **named)
 
     def _begin_run(
-        self, folder: Path | None, tracking: bool, name: str | None, experiment: str | None, diagnose: bool
+        self,
+        folder: Path | None,
+        tracking: bool,
+        name: str | None,
+        experiment: str | None,
+        diagnose: bool,
+        redact: bool,
     ) -> None:
         """Make the run and its folder, and have what is recorded from now on sent to MLflow."""
         if folder is None:
@@ -165,7 +175,7 @@ class WatchedTraining(TorchWatcher):
                     hint="name a folder that can be written: neuronwise.watch(…, folder=…)",
                 ) from None
             raise
-        self._sender = WatchedSender(kept, run, diagnose=diagnose)
+        self._sender = WatchedSender(kept, run, diagnose=diagnose, has_page=tracking, redact=redact)
         self._listeners.append(self._sender)
         self._steps.began = time.perf_counter()  # opening the store was no part of the training
         if tracking and not kept.is_online:
@@ -225,6 +235,8 @@ class WatchedTraining(TorchWatcher):
             return
         atexit.unregister(self._at_end)
         self._note_table()
+        if self._sender.has_page:
+            self._sender.held = self._held_rows()
         self._sender.end(status, self.step, wait=wait, held=self._held)
 
     def __del__(self) -> None:
@@ -232,6 +244,16 @@ class WatchedTraining(TorchWatcher):
         # not wait here.
         with contextlib.suppress(Exception):
             self._close("finished", wait=False)
+
+    def _held_rows(self) -> HeldRows | None:
+        """Return rows of `validation` for the inspector; None where there are none that it can show."""
+        from neuronwise.running.held_rows import held_rows
+
+        try:
+            return held_rows(self._held_out)
+        except Exception as error:  # noqa: BLE001 - of the training and its recording nothing is lost
+            self.problems.append(f"the rows held out are not in the inspector: {type(error).__name__}: {error!s:.300}")
+            return None
 
     def _is_in_own_process(self) -> bool:
         return os.getpid() == self._pid

@@ -13,7 +13,7 @@ import { counted, figure, percent, visible, whole } from "./numbers.js";
  * @typedef {{name: string, sentence: string, layers: string[], layers_count: number, neurons: string[], neurons_count: number,
  *   first_step: number | null, evidence: Evidence[]}} Symptom
  * @typedef {{findings: Finding[], symptoms: Symptom[], remarks: Symptom[], checked: string[], missing: string[],
- *   skill: number | null, steps: number, series: Record<string, {steps: number[], values: any, of: number}>}} Diagnosis
+ *   skill: number | null, steps: number, series: Record<string, {steps: number[], values: any, of: number, words?: string}>}} Diagnosis
  */
 
 const MOST_JUMPS = 12;
@@ -135,7 +135,7 @@ export class DiagnosisView {
     const bars = one.first_step !== null && one.first_step !== undefined ? [{ at: one.first_step, words: `first seen at step ${whole(one.first_step)}` }] : [];
     const thinned = known.steps.length < known.of ? `, ${whole(known.steps.length)} of ${whole(known.of)} values` : "";
     return h("figure", {}, lineChart([{ name: each.series, xs: known.steps, ys: values }], { title: `${each.series} over the steps`, width: 270, height: 100, mark: this.store.now.step, bars }),
-      h("figcaption", {}, `${visible(each.series, 80)}${thinned}`));
+      h("figcaption", {}, `${visible(known.words || each.series, 160)}${thinned}`));
   }
 
   /** @param {Finding} one */

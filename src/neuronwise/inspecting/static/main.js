@@ -109,7 +109,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   time.also = () => [input.said, model.isChanged ? `${changesInWords(model)} by hand.` : ""].filter(Boolean).join(" ");
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
 
-  let resting = 0;
+  let [resting, wanted] = [0, 0];
   const showPanel = () => {
     resting = 0;
     const view = shownView();
@@ -121,7 +121,23 @@ export function render({ model: host, el, signal: outer, address = false }) {
     places.panel.setAttribute("aria-labelledby", `nw-tab-${view}`);
     refilled(places.panel, () => panels.get(view)?.update());
     refilled(places.changes, () => changes.update());
+    if (view === "neuron") askNeuron();
   };
+  /** Ask a server for every recorded step of the neuron that is looked at, once the choice rests on it. */
+  function askNeuron() {
+    const { layer, neuron } = store.now;
+    const key = `${layer} ${neuron}`;
+    clearTimeout(wanted);
+    if (!host.askNeuron || layer < 0 || model.exact.has(key) || !model.measured(layer)) return;
+    wanted = window.setTimeout(async () => {
+      try {
+        model.takeNeuron(layer, neuron, await host.askNeuron(layer, neuron));
+        if (!signal.aborted && shownView() === "neuron" && store.now.layer === layer && store.now.neuron === neuron) refilled(places.panel, () => panels.get("neuron")?.update());
+      } catch (error) {
+        model.exact.set(key, null); // what stands in the page itself is shown
+      }
+    }, 200);
+  }
   const everything = () => {
     network.update();
     input.update();
@@ -259,6 +275,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     control.abort();
     if (due) cancelAnimationFrame(due);
     clearTimeout(resting);
+    clearTimeout(wanted);
     refill(el);
   };
 }

@@ -28,7 +28,7 @@ export function pastOf(model, index, neuron, step, names = SHOWN) {
       const from = steps[0] === 0 && Number.isNaN(values[0]) ? 1 : 0; // before the first step there are no gradients yet
       return h("figure", {}, lineChart([{ name: words, xs: steps.slice(from), ys: values.slice(from) }], { title: `${words} over the steps`, width: 250, height: 110, mark: step }), h("figcaption", {}, words));
     })),
-    h("p", { class: "nw-note" }, model.exact.has(`${index} ${neuron}`) ? `All ${whole(charts[0].steps.length)} steps at which statistics were recorded.` : model.statisticsNote()),
+    h("p", { class: "nw-note" }, model.exact.get(`${index} ${neuron}`) ? `All ${whole(charts[0].steps.length)} steps at which statistics were recorded.` : model.statisticsNote()),
     openable("Its past as a table", () => dataTable(`${model.neuronName(index, neuron)} over the training`, ["step", ...charts.map((chart) => chart.words)],
       charts[0].steps.map((at, k) => [whole(at), ...charts.map((chart) => figure(chart.values[k], 4))]))));
 }

@@ -8,6 +8,7 @@ import { visible, whole } from "./numbers.js";
 export const MOST_KEPT_NUMBERS = 40e6;
 /** Numbers of states of the network that are kept. */
 const MOST_STATE_NUMBERS = 30e6;
+const MOST_EXACT = 100;
 
 /**
  * @typedef {{parameters: Float32Array, buffers: Float32Array}} State
@@ -37,7 +38,7 @@ export class RunData {
     const stats = payload.statistics;
     /** @type {Statistics | null} */
     this.statistics = stats && stats.values ? { ...stats, values: unpack(stats.values), summed: unpack(stats.summed) } : null;
-    /** Statistics of neurons that a server was asked for, by `layer neuron`. @type {Map<string, Record<string, Course>>} */
+    /** Statistics of neurons that a server was asked for, by `layer neuron`; null: it has none. @type {Map<string, Record<string, Course> | null>} */
     this.exact = new Map();
     /** Steps that can be looked at. @type {number[]} */
     this.steps = this.allSteps();
@@ -88,6 +89,7 @@ export class RunData {
     for (const state of news.states) this.packed.set(state.step, state);
     if (news.statistics?.values) this.statistics = { ...news.statistics, values: unpack(news.statistics.values), summed: unpack(news.statistics.summed) };
     this.payload.training = news.training;
+    this.exact.clear(); // more was recorded since
     this.steps = this.allSteps();
     this.delivered = this.steps[this.steps.length - 1];
     // A page that follows for hours keeps the first, the last and some between: where they stand closest, one goes.
@@ -98,6 +100,21 @@ export class RunData {
       this.packed.delete(kept[closest]);
       this.states.delete(kept[closest]);
       this.steps = this.allSteps();
+    }
+  }
+
+  /**
+   * Take in all that was recorded of a neuron.
+   * @param {number} index
+   * @param {number} neuron
+   * @param {Record<string, {steps: number[], values: import("./decode.js").Packed}>} found
+   */
+  takeNeuron(index, neuron, found) {
+    const courses = Object.entries(found).map(([name, { steps, values }]) => [name, { steps, values: Array.from(unpack(values)) }]);
+    this.exact.set(`${index} ${neuron}`, Object.fromEntries(courses));
+    for (const key of this.exact.keys()) {
+      if (this.exact.size <= MOST_EXACT) break;
+      this.exact.delete(key);
     }
   }
 
