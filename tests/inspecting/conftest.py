@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,31 +13,41 @@ import neuronwise
 from neuronwise.data import write_houses
 from neuronwise.running import Run
 
-HOSTILE = ("</script><img src=x onerror=alert(1)>", "__proto__", "a\u202eb", "x" * 10_000, "\x1b[31mred", "<!--")
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>", "__proto__", "constructor", "a\u202eb", "x" * 10_000, "\x1b[31mred",
+    "<!--",
+)  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
-    """Train digits and houses, short, without MLflow."""
-    home = tmp_path_factory.mktemp("inspector")
-    before = os.environ.get("NEURONWISE_HOME")
-    os.environ["NEURONWISE_HOME"] = str(home)
+@contextmanager
+def environment(names: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while."""
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
     try:
-        csv = home / "houses.csv"
-        write_houses(csv, rows=400, seed=1)
-        options = {"track": False, "explain": False}
-        yield {
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def home_of_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the home in which `runs` lie."""
+    return tmp_path_factory.mktemp("inspector")
+
+
+@pytest.fixture(scope="session")
+def runs(home_of_runs: Path) -> dict[str, Run]:
+    """Train digits and houses, short, without MLflow."""
+    csv = home_of_runs / "houses.csv"
+    write_houses(csv, rows=400, seed=1)
+    options = {"track": False, "explain": False}
+    with environment({"NEURONWISE_HOME": str(home_of_runs)}):
+        return {
             "digits": neuronwise.train("digits", layers=[16, 12], epochs=8, name="digits", **options),
             "houses": neuronwise.train(str(csv), target="price", layers=[8], epochs=8, name="houses", **options),
         }
-    finally:
-        if before is None:
-            del os.environ["NEURONWISE_HOME"]
-        else:
-            os.environ["NEURONWISE_HOME"] = before
-
-
-@pytest.fixture(scope="module")
-def home_of_runs(runs: dict[str, Run]) -> Path:
-    """Return the home in which they lie."""
-    return runs["digits"].folder.parents[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from neuronwise.running.subject import Subject
 
 from .browser import chromium, opened
 from .conftest import HOSTILE
+from .journeys import NOUGHT, ONE, number
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,6 @@ def pages(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> dic
     for name, run in runs.items():
         write_inspector(run, folder / f"{name}.html")
     return {name: (folder / f"{name}.html").as_uri() for name in runs}
-
-
-def number(text: str) -> float:
-    """Return the first number in a text as the page writes them."""
-    found = re.search(r"[+−]?[\d,]+(?:\.\d+)?(?:e−?\d+)?", text)
-    assert found is not None, text
-    return float(found[0].replace(",", "").replace("−", "-"))
 
 
 def open_neuron(page: Any, layer: str, neuron: int) -> None:
@@ -127,11 +120,8 @@ def test_a_drawn_digit_gets_the_class_that_python_gives_it(
     network = runs["digits"].network
     with opened(browser, pages["digits"]) as at:
         answers = []
-        for points in (
-            [(0.5 + 0.22 * math.cos(t / 4), 0.5 + 0.36 * math.sin(t / 4)) for t in range(27)],  # a nought
-            [(0.5, 0.1 + 0.08 * t) for t in range(11)],  # a one
-        ):
-            at.click("text=Clear")
+        for points in (NOUGHT, ONE):
+            at.click("button:text-is('Clear')")
             at.locator("canvas.nw-pad").scroll_into_view_if_needed()
             box = at.locator("canvas.nw-pad").bounding_box()
             at.mouse.move(box["x"] + points[0][0] * box["width"], box["y"] + points[0][1] * box["height"])
@@ -161,14 +151,14 @@ def test_scribble_is_said_to_be_unlike_training(browser: Any, pages: dict[str, s
         pad = at.locator("canvas.nw-pad")
         pad.scroll_into_view_if_needed()
         box = pad.bounding_box()
-        for line in range(6):  # a grid, as no digit is
+        for line in range(4):  # a grid, as no digit is
             for dx, dy in (
-                ((0.05, 0.05 + line * 0.17), (0.95, 0.05 + line * 0.17)),
-                ((0.05 + line * 0.17, 0.05), (0.05 + line * 0.17, 0.95)),
+                ((0.05, 0.05 + line * 0.3), (0.95, 0.05 + line * 0.3)),
+                ((0.05 + line * 0.3, 0.05), (0.05 + line * 0.3, 0.95)),
             ):
                 at.mouse.move(box["x"] + dx[0] * box["width"], box["y"] + dx[1] * box["height"])
                 at.mouse.down()
-                at.mouse.move(box["x"] + dy[0] * box["width"], box["y"] + dy[1] * box["height"], steps=8)
+                at.mouse.move(box["x"] + dy[0] * box["width"], box["y"] + dy[1] * box["height"], steps=2)
                 at.mouse.up()
         at.wait_for_timeout(250)
         assert "unlike anything seen in training" in at.inner_text(".nw-warnings")
@@ -187,14 +177,14 @@ def test_an_edited_house_gets_the_price_that_python_gives_it(
     frame["sqft_living"], frame["waterfront"], frame["date"] = "3100", "yes", "2024-05-17"
     expected = float(runs["houses"].predict(frame)[0])
     with opened(browser, pages["houses"]) as at:
-        at.get_by_label("sqft_living").fill("3100")
-        at.get_by_label("waterfront").select_option(label="yes")
-        at.get_by_label("date").fill("2024-05-17")
+        at.get_by_label("sqft_living", exact=True).fill("3100")
+        at.get_by_label("waterfront", exact=True).select_option(label="yes")
+        at.get_by_label("date", exact=True).fill("2024-05-17")
         at.wait_for_timeout(200)
         at.click("#nw-tab-answer")
         at.wait_for_timeout(100)
         assert number(at.inner_text(".nw-panel h2")) == pytest.approx(expected, rel=1e-4)
-        at.get_by_label("sqft_living").fill("90000")
+        at.get_by_label("sqft_living", exact=True).fill("90000")
         at.wait_for_timeout(150)
         assert "sqft_living: 90,000 is beyond anything seen" in at.inner_text(".nw-warnings")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,54 +13,57 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pytest
 
 import neuronwise
+from neuronwise.data import write_houses
 from neuronwise.running import Run
 
 from .browser import chromium
-
-pytestmark = pytest.mark.full
+from .conftest import HOSTILE, environment
+from .journeys import NOUGHT, Journey, watched
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Run]]:
-    """Train a run into a store, serve it by `mlflow server`, and yield the server's address and the run."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Run], Path, dict[str, str]]:
+    """Train two runs into a store, one of an experiment with a hostile name; yield them, and where they are kept."""
     home = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{home / 'store.db'}"
-    names = {"NEURONWISE_HOME": str(home), "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    try:
-        run = neuronwise.train("digits", layers=[16, 12], epochs=6, name="digits", explain=True)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    names = {
+        "NEURONWISE_HOME": str(home),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'store.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    write_houses(home / "houses.csv", rows=400, seed=1)
+    frame = pd.read_csv(home / "houses.csv", dtype=str)
+    for place, name in enumerate(HOSTILE[:4]):
+        frame[name] = [str((17 * row + place) % 97) for row in range(len(frame))]
+    hostile: dict[str, Any] = {"experiment": HOSTILE[0], "layers": [8], "epochs": 6, "explain": True}
+    with environment(names):
+        runs = {
+            "digits": neuronwise.train("digits", layers=[16, 12], epochs=6, name="digits", explain=True),
+            "houses": neuronwise.train(frame, target="price", name=HOSTILE[0], **hostile),
+        }
+    return runs, home, names
+
+
+@pytest.fixture(scope="module")
+def served(stored: tuple[dict[str, Run], Path, dict[str, str]]) -> Iterator[tuple[str, dict[str, Run]]]:
+    """Serve them by `mlflow server`, and yield the server's address and the runs."""
+    runs, home, names = stored
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = (home / "server.log").open("wb")
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        uri,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    environment = {**os.environ, **names, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=home, start_new_session=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", names["MLFLOW_TRACKING_URI"],
+               "--port", str(port), "--workers", "1"]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=log, stderr=log, env={**os.environ, **names, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        cwd=home, start_new_session=True,
+    )  # fmt: skip
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process, home / "server.log")
-        yield f"http://127.0.0.1:{port}", run
+        yield f"http://127.0.0.1:{port}", runs
     finally:
         os.killpg(process.pid, 15)
         process.wait(30)
@@ -77,55 +81,69 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
     raise AssertionError(f"the server did not start: {log.read_text()[-3000:]}")
 
 
-@pytest.mark.parametrize("width", [1400, 1024])
-def test_the_description_opens_the_page_and_it_works_in_the_viewers_frame(served: tuple[str, Run], width: int) -> None:
-    address, run = served
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": width, "height": 900})
-        overview = context.new_page()
-        runs = _experiment_of(address, run.id)
-        overview.goto(f"{address}/#/experiments/{runs}/runs/{run.id}?workflowType=machine_learning")
-        link = overview.get_by_text("Open the inspector")
-        link.wait_for(timeout=60_000)
-        with context.expect_page() as opening:
-            link.click()
-        at = opening.value
-        said: list[str] = []
-        at.on("pageerror", lambda error: said.append(str(error)))
-        frame: Any = None
-        for _ in range(120):
-            frame = next((one for one in at.frames if one.url.startswith("blob:")), None)
-            if frame is not None and frame.locator("canvas.nw-network").count():
-                break
-            at.wait_for_timeout(500)
-        assert frame is not None
-        frame.wait_for_selector("canvas.nw-network", timeout=60_000)
-        assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        frame.focus(".nw-timeline input")
-        at.keyboard.press("Home")
-        frame.wait_for_function("() => document.querySelector('.nw-step').textContent.startsWith('step 0')")
-        at.keyboard.press("End")
-        frame.focus("canvas.nw-network")
-        at.keyboard.press("Enter")
-        frame.wait_for_function("() => document.activeElement.tagName === 'H2'")
-        assert "✓" in frame.inner_text(".nw-check")
-        if not frame.locator("canvas.nw-pad").is_visible():
-            frame.click("summary:text-is('Draw your own')")
-        frame.focus("canvas.nw-pad")
-        at.keyboard.press(" ")
-        for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
-            at.keyboard.press(key)
-        frame.wait_for_function("() => document.getElementById('neuronwise').neuronwise.store.now.example === -1")
-        state = "document.getElementById('neuronwise').neuronwise"
-        pixels = np.array(frame.evaluate(f"Array.from({state}.model.input(-1))"), np.float32)
-        shown = frame.evaluate(f"Array.from({state}.model.trace({state}.model.delivered, -1).at(-1).a)")
-        assert shown == pytest.approx(run.network.predict(pixels)[0], abs=1e-5)
-        assert said == []
-        context.close()
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+def opened(context: Any, address: str, run: Run) -> Journey:
+    """Open a run's page in MLflow, click the link in its description, and return the inspector in its frame."""
+    overview = context.new_page()
+    overview.goto(
+        f"{address}/#/experiments/{_experiment_of(address, run.id)}/runs/{run.id}?workflowType=machine_learning"
+    )
+    link = overview.get_by_text("Open the inspector")
+    link.wait_for(timeout=60_000)
+    with context.expect_page() as opening:
+        link.click()
+    page = opening.value
+    overview.close()
+    for _ in range(240):
+        frame = next((one for one in page.frames if one.url.startswith("blob:")), None)
+        if frame is not None and frame.locator("canvas.nw-network").count():
+            frame.wait_for_selector("canvas.nw-network", timeout=60_000)
+            return Journey(page, frame, run)
+        page.wait_for_timeout(250)
+    raise AssertionError("MLflow shows no inspector")
 
 
 def _experiment_of(address: str, run: str) -> str:
-    import json
-
     with urllib.request.urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run}", timeout=30) as answer:
         return str(json.loads(answer.read())["run"]["info"]["experiment_id"])
+
+
+@pytest.mark.parametrize("name", ["digits", pytest.param("houses", marks=pytest.mark.full)])
+def test_the_description_opens_the_page_and_all_of_it_works_in_mlflows_frame(
+    served: tuple[str, dict[str, Run]], browser: Any, name: str
+) -> None:
+    address, runs = served
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    with watched(context, address):
+        journey = opened(context, address, runs[name])
+        assert journey.at.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert journey.at.evaluate("window.origin") == "null"  # the sandbox
+        journey.click_a_neuron()
+        journey.scrub()
+        if name == "digits":
+            assert journey.draw(NOUGHT) == "0"
+        else:
+            assert journey.at.inner_text("h1") == HOSTILE[0]
+            journey.edit({"sqft_living": "3100", "waterfront": "yes", "date": "2024-05-17"})
+            assert journey.page.locator("img[src='x']").count() == 0
+    context.close()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["digits", "houses"])
+def test_by_keyboard_alone_in_mlflows_frame_at_its_narrowest(
+    served: tuple[str, dict[str, Run]], browser: Any, name: str
+) -> None:
+    address, runs = served
+    context = browser.new_context(viewport={"width": 1024, "height": 900})
+    with watched(context, address):
+        journey = opened(context, address, runs[name])
+        assert journey.at.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        journey.at.focus("canvas.nw-network")
+        journey.by_keyboard()
+    context.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -25,7 +26,6 @@ from neuronwise.running.subject import Subject
 from neuronwise.running.ui import LocalRuns
 
 from .browser import chromium
-from .test_page import data_of
 
 TOKEN = "t" * 43
 
@@ -230,6 +230,74 @@ def test_a_slow_client_and_one_that_talks_too_much_are_sent_away(
     assert client.made.asked == []
 
 
+def test_a_client_that_asks_once_and_is_slow_after_that_is_sent_away_too(
+    monkeypatch: pytest.MonkeyPatch, known: Client
+) -> None:
+    monkeypatch.setattr(module, "_SLOW_S", 0.4)
+    request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{known.port}\r\nCookie: {known.cookie}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", known.port), timeout=10) as slow:
+        slow.sendall(request)
+        said = b""
+        while b"</html>" not in said:
+            said += slow.recv(1_000_000)
+        assert said.startswith(b"HTTP/1.1 200")
+        slow.sendall(request[:20])
+        time.sleep(0.2)
+        slow.sendall(request[20:30])  # it is never quite silent
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 Request Timeout")
+        assert slow.recv(1000) == b""
+
+
+@pytest.mark.parametrize(
+    "length", ["Content-Length: 1000000000000", "Transfer-Encoding: chunked"], ids=["announced", "in chunks"]
+)
+def test_a_huge_body_is_refused_before_it_is_read(known: Client, length: str) -> None:
+    head = f"GET /runs.json HTTP/1.1\r\nHost: 127.0.0.1:{known.port}\r\nCookie: {known.cookie}\r\n{length}\r\n\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", known.port), timeout=10) as huge:
+        huge.sendall(head.encode())
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            huge.settimeout(2)
+            for _ in range(2000):  # 200 MB
+                sent += huge.send(b"186a0\r\n" + b"x" * 100_000 + b"\r\n" if "chunked" in length else b"x" * 100_000)
+        huge.settimeout(10)
+        with contextlib.suppress(ConnectionError):  # what was not read may take the answer along
+            assert huge.recv(1000).startswith(b"HTTP/1.1 413")
+    assert sent < 50_000_000
+    assert known.made.asked == []
+    assert known.get("/").status == 200  # it goes on
+
+
+def test_what_is_refused_touches_no_file(started: str, home_of_runs: Path) -> None:
+    def files() -> dict[str, tuple[int, int]]:
+        found = (path for path in home_of_runs.rglob("*") if path.is_file())
+        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+    before, port = files(), int(started.split(":")[2].split("/")[0])
+    client = Client(port, Made())
+    key = started.split("token=")[1]
+    known = Client(port, Made(), client.get(f"/enter?token={key}").headers["set-cookie"].split(";")[0])
+    name = next(path.name for path in (home_of_runs / "runs").iterdir())
+    for path, headers, method, status in (
+        (f"/run/{name}", {}, "DELETE", 405),
+        (f"/run/{name}/step/0", {}, "PUT", 405),
+        (f"/run/{name}", {"Host": "evil.example"}, "GET", 421),
+        (f"/run/{name}", {"Origin": "http://evil.example"}, "GET", 403),
+        (f"/run/{name}", {"Cookie": "a=b"}, "GET", 401),
+        (f"/run/..%2f{name}", {}, "GET", 400),
+        (f"/run/{name}/..%2f..%2frun.json", {}, "GET", 400),
+        ("/run/" + "0" * 32, {}, "GET", 404),
+        (f"/run/{name}/step/999999999", {}, "GET", 404),
+        (f"/run/{name}/step/" + "9" * 60, {}, "GET", 404),
+    ):
+        answer = known.get(path, headers, method)
+        assert (answer.status, path) == (status, path)
+        assert len(answer.text) < 500
+        assert "Traceback" not in answer.text
+        assert str(home_of_runs) not in answer.text
+    assert files() == before
+
+
 def test_any_step_is_the_one_that_python_takes_again(
     runs: dict[str, Run], home_of_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,26 +421,3 @@ def started_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tu
     yield process.stdout.readline().strip(), home
     process.terminate()
     process.wait(20)
-
-
-def test_the_page_of_runs_shows_hostile_names_as_they_are(tmp_path: Path) -> None:
-    from neuronwise.inspecting.page import page
-
-    from .conftest import HOSTILE
-
-    listed = [
-        {"id": f"{i:08x}", "name": name, "started": None, "status": "finished", "data": name, "parameters": 3,
-         "result": {"name": name, "value": 0.5}, "experiment": name}
-        for i, name in enumerate(HOSTILE)
-    ]  # fmt: skip
-    text = page({"format": "neuronwise-runs", "runs": listed, "problem": None}, title="runs", connect="'none'")
-    assert data_of(text)["runs"] == listed
-    path = tmp_path / "runs.html"
-    path.write_text(text, encoding="utf-8")
-    with chromium() as browser:
-        at = browser.new_page()
-        at.goto(path.as_uri())
-        at.wait_for_selector("tbody tr")
-        assert at.locator("tbody tr").count() == len(HOSTILE)
-        assert at.locator("img").count() == 0
-        assert "a⟨U+202E⟩b" in at.inner_text("tbody")

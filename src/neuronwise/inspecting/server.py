@@ -244,14 +244,36 @@ def serve(app: Any, listening: socket.socket) -> None:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Impatient(H11Protocol):
-        """Closes a connection that has not asked for anything after some seconds, with words."""
+        """Closes a connection, with words, on which a request is begun and not ended within some seconds."""
+
+        _patience: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._patience = asyncio.get_running_loop().call_later(_SLOW_S, self._too_slow)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._is_waiting():
+                self._wait()  # for the rest of the next request: that began with these bytes, or it will
+            else:
+                self._wait_no_more()
+
+        def _is_waiting(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _wait(self) -> None:
+            if self._patience is None:
+                self._patience = asyncio.get_running_loop().call_later(_SLOW_S, self._too_slow)
+
+        def _wait_no_more(self) -> None:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
 
         def _too_slow(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
+            self._patience = None
+            if self._is_waiting() and not self.transport.is_closing():
                 words = b"too slow"
                 self.transport.write(
                     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
@@ -260,7 +282,7 @@ def serve(app: Any, listening: socket.socket) -> None:
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._patience.cancel()
+            self._wait_no_more()
             super().connection_lost(exc)
 
     config = uvicorn.Config(

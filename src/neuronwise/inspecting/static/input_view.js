@@ -23,12 +23,17 @@ export class InputView {
     this.theme = theme;
     this.signal = signal;
     this.filter = "all";
+    /** What the filter left when it was last asked. @type {number[]} */
+    this.listed = [];
     this.picker = h("div", { class: "nw-picker" });
     this.maker = h("div", {});
     this.warnings = h("div", { class: "nw-warnings" });
     /** What is warned of, in words. */
     this.said = "";
     root.append(h("h2", { class: "nw-sectionname" }, "What it is shown"), this.picker, this.maker, this.warnings);
+    if (!model.examples.count) {
+      this.picker.append(h("p", { class: "nw-empty" }, model.payload.redacted ? "No rows of the data are here: the page was made with --redact. Make an input of your own." : "No rows of the data are here. Make an input of your own; or write the page where the data is: neuronwise export RUN --html FILE"));
+    }
     const { drawn, familiar } = model.inputs;
     this.drawn = drawn ?? null;
     this.familiar = familiar ? { mean: unpack(familiar.mean), directions: unpack(familiar.directions), limit: familiar.limit } : null;
@@ -52,10 +57,11 @@ export class InputView {
           h("button", { type: "button", "aria-label": "Next example", signal, on: { click: () => this.move(1) } }, "▸"), this.select));
     }
     if (isDrawable) {
-      this.pad = /** @type {HTMLCanvasElement} */ (h("canvas", { class: "nw-pad", tabindex: "0", role: "application", "aria-label": "Draw here. With keys: arrows move the pen, Space puts it down or lifts it, Delete clears." }));
+      this.pad = /** @type {HTMLCanvasElement} */ (h("canvas", { class: "nw-pad", tabindex: "0", role: "application", "aria-label": "Draw here. With keys: arrows move the pen, with Shift faster, Space puts it down or lifts it, Delete clears." }));
       this.seen = h("div", { class: "nw-seen" });
+      this.keysNote = h("p", { class: "nw-note", hidden: true }, "Keys: arrows move the pen (Shift: faster), Space puts it down or lifts it, Delete clears.");
       const clear = h("button", { type: "button", signal, on: { click: () => this.clear() } }, "Clear");
-      this.maker.append(openedPart("Draw your own", h("div", {}, h("div", { class: "nw-draw" }, this.pad, this.seen), h("div", { class: "nw-line" }, clear, h("small", { class: "nw-note" }, this.drawn ? "Brought to the size, thickness and centre of the training's pictures." : "Taken as it is drawn.")))));
+      this.maker.append(openedPart("Draw your own", h("div", {}, h("div", { class: "nw-draw" }, this.pad, this.seen), this.keysNote, h("div", { class: "nw-line" }, clear, h("small", { class: "nw-note" }, this.drawn ? "Brought to the size, thickness and centre of the training's pictures." : "Taken as it is drawn.")))));
       this.pad.addEventListener("pointerdown", (event) => this.penDown(event), { signal });
       this.pad.addEventListener("pointermove", (event) => this.penMove(event), { signal });
       for (const end of ["pointerup", "pointercancel"]) this.pad.addEventListener(end, () => { this.drawing = false; }, { signal });
@@ -87,7 +93,7 @@ export class InputView {
 
   /** @param {number} by */
   move(by) {
-    const list = this.chosen();
+    const list = (this.listed = this.chosen());
     if (!list.length) {
       this.place.textContent = this.filter === "wrong" ? "none is wrong" : "none";
       return;
@@ -100,7 +106,10 @@ export class InputView {
     const { model, store } = this;
     const { example } = store.now;
     if (this.place) {
-      this.place.textContent = example < 0 ? "yours" : `row ${whole(model.examples.rows[example])} (${whole(example + 1)} of ${whole(model.examples.count)})`;
+      const list = this.filter === "all" || example < 0 ? [] : this.listed;
+      const at = list.indexOf(example);
+      const words = at < 0 ? `${whole(example + 1)} of ${whole(model.examples.count)}` : `${whole(at + 1)} of ${whole(list.length)} ${this.filter === "wrong" ? "wrong" : this.filter === "far" ? "furthest off" : "of its class"}`;
+      this.place.textContent = example < 0 ? "yours" : `row ${whole(model.examples.rows[example])} (${words})`;
     }
     if (example >= 0) this.from = example;
     if (this.fields && !(example < 0 && this.fields.childElementCount)) this.fillFields();
@@ -157,6 +166,7 @@ export class InputView {
       input = h("input", { type: "number", step: "any", value: cell.missing ? "" : String(cell.value), signal, title: first.scaled ? `seen in training: ${figure(first.minimum, 6)} to ${figure(first.maximum, 6)}` : null,
         on: { input: (/** @type {any} */ event) => { if (event.target.value === "" || Number.isFinite(Number(event.target.value))) give({ missing: event.target.value === "", value: Number(event.target.value) }); } } });
     }
+    input.setAttribute("aria-label", visible(column.name, 80)); // without it, a list's choices would count as its name
     return h("label", {}, h("span", {}, visible(column.name, 40)), input);
   }
 
@@ -201,10 +211,11 @@ export class InputView {
     const moves = new Map([["ArrowUp", [-1, 0]], ["ArrowDown", [1, 0]], ["ArrowLeft", [0, -1]], ["ArrowRight", [0, 1]]]);
     const [rows, columns] = this.model.inputs.shape;
     const move = moves.get(event.key);
+    const by = event.shiftKey ? Math.max(2, Math.round(rows / 8)) : 1;
     /** @type {() => [number, number]} */
     const point = () => [(this.cursor[1] + 0.5) / columns, (this.cursor[0] + 0.5) / rows];
     if (move) {
-      this.cursor = [Math.max(0, Math.min(rows - 1, this.cursor[0] + move[0])), Math.max(0, Math.min(columns - 1, this.cursor[1] + move[1]))];
+      this.cursor = [Math.max(0, Math.min(rows - 1, this.cursor[0] + by * move[0])), Math.max(0, Math.min(columns - 1, this.cursor[1] + by * move[1]))];
       if (this.pen) this.strokes[this.strokes.length - 1].push(point());
     } else if (event.key === " ") {
       this.pen = !this.pen;
@@ -257,7 +268,17 @@ export class InputView {
       for (const [x, y] of stroke) context.lineTo(x * side, y * tall);
       context.stroke();
     }
-    if (document.activeElement === this.pad) {
+    const isHeld = document.activeElement === this.pad;
+    if (this.keysNote) this.keysNote.hidden = !isHeld;
+    if (isHeld && rows <= 32 && columns <= 32) {
+      context.strokeStyle = css(dark ? [255, 255, 255] : [0, 0, 0], 0.1);
+      context.lineWidth = 1;
+      context.beginPath();
+      for (let r = 1; r < rows; r++) { context.moveTo(0, (r / rows) * tall); context.lineTo(side, (r / rows) * tall); }
+      for (let c = 1; c < columns; c++) { context.moveTo((c / columns) * side, 0); context.lineTo((c / columns) * side, tall); }
+      context.stroke();
+    }
+    if (isHeld) {
       context.strokeStyle = css(this.theme.palette.positive);
       context.lineWidth = this.pen ? 3 : 1.5;
       context.strokeRect((this.cursor[1] / columns) * side, (this.cursor[0] / rows) * tall, side / columns, tall / rows);

@@ -76,7 +76,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   }, words)));
   places.panel.id = "nw-panel";
   places.panel.setAttribute("role", "tabpanel");
-  const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${name.replaceAll("_", " ")} ${figure(Number(value), 4)}`).join(", ");
+  const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${visible(name.replaceAll("_", " "), 40)} ${figure(Number(value), 4)}`).join(", ");
   refill(el,
     h("header", { class: "nw-header" },
       h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${model.payload.live ? "not ended: this page follows it" : run.status.replaceAll("_", " ")}` : ""}`)),
@@ -92,7 +92,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
       h("section", { class: "nw-card nw-panelcard" }, tabList, places.changes, places.panel)),
     h("footer", { class: "nw-card nw-footer", "aria-label": "Time" }, places.time));
 
-  const tour = model.answers ? new Tour(places.tour, model, store, signal) : { start() {}, end() {} };
+  const tour = model.answers ? new Tour(places.tour, model, store, theme, signal) : { start() {}, end() {} };
   const time = new TimeView(places.time, model, store, theme, signal);
   const network = new (model.answers ? NetworkView : ModulesView)(places.network, model, store, theme, signal);
   const input = new (model.answers ? InputView : ModuleSide)(places.input, model, store, theme, signal);
@@ -110,8 +110,11 @@ export function render({ model: host, el, signal: outer, address = false }) {
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
 
   let [resting, wanted] = [0, 0];
+  let [panelCost, panelAt] = [0, 0];
   const showPanel = () => {
+    clearTimeout(resting);
     resting = 0;
+    const began = performance.now();
     const view = shownView();
     for (const tab of tabList.children) {
       const isChosen = tab.id === `nw-tab-${view}`;
@@ -121,6 +124,8 @@ export function render({ model: host, el, signal: outer, address = false }) {
     places.panel.setAttribute("aria-labelledby", `nw-tab-${view}`);
     refilled(places.panel, () => panels.get(view)?.update());
     refilled(places.changes, () => changes.update());
+    panelAt = performance.now();
+    panelCost = panelAt - began;
     if (view === "neuron") askNeuron();
   };
   /** Ask a server for every recorded step of the neuron that is looked at, once the choice rests on it. */
@@ -179,15 +184,17 @@ export function render({ model: host, el, signal: outer, address = false }) {
     // Many changes within a frame are drawn once. Where the panel is dear, as it asks for all examples, it waits until
     // the slider rests.
     const isDear = now.step !== before.step && model.work * model.answered > 1e7;
-    clearTimeout(resting);
-    resting = isDear ? window.setTimeout(showPanel, 180) : 0;
+    // While something is drawn or played, the panel takes no more than a part of the time.
+    const wait = isDear ? 180 : panelAt + 4 * panelCost - performance.now();
+    if (isDear) clearTimeout(resting);
+    if (isDear || (!resting && wait > 4)) resting = window.setTimeout(showPanel, wait);
     if (due) return;
     due = requestAnimationFrame(() => {
       due = 0;
       network.update();
       time.update();
       input.update();
-      if (!resting) showPanel();
+      if (!resting || store.now.focus === "panel") showPanel();
       if (store.now.focus === "panel") {
         /** @type {HTMLElement | null} */ (places.panel.querySelector("h2"))?.focus();
         store.now.focus = "";

@@ -155,7 +155,7 @@ export class NeuronView {
     const rows = top.map((term) => {
       const original = sources ? this.model.inputWords(term.input, term.x) : null;
       const source = this.model.sourceName(index, term.input);
-      return [source, original === null ? figure(term.x) : `${original} (scaled ${figure(term.x)})`, this.editable(term.w, term.place, `the weight of ${source}`), barCell(term.product, limit)];
+      return [source, original === null ? figure(term.x) : h("span", {}, `${original} `, h("small", {}, `(scaled ${figure(term.x)})`)), this.editable(term.w, term.place, `the weight of ${source}`), barCell(term.product, limit)];
     });
     if (others) rows.push([`the rest, ${counted(others, "term")}`, "", "", barCell(rest, limit)]);
     const biasPlace = layer.parameters.b ? layer.parameters.b.offset + neuron : -1;
@@ -214,13 +214,13 @@ export class NeuronView {
     const z = trace.z[at];
     if (layer.activation === "softmax") {
       const rows = Array.from(trace.a, (value, i) => ({ name: this.model.outputName(i), value, words: percent(value), strong: i === at })).sort((p, q) => q.value - p.value).slice(0, 12);
-      return h("section", {}, h("h3", {}, "Softmax: all outputs share 100 %"), h("p", { class: "nw-note" }, layer.activation_formula ?? ""), barList(rows, 1));
+      return h("section", { class: "nw-curve" }, h("h3", {}, "Softmax: all outputs share 100 %"), h("p", { class: "nw-note" }, layer.activation_formula ?? ""), barList(rows, 1));
     }
     const f = layer.activation;
     const threshold = sum && ["relu", "leaky_relu", "elu", "gelu"].includes(f)
       ? `The bias is its threshold: it fires where Σ w·x is above ${signed(-sum.bias)}; here it is ${signed(sum.added - sum.bias)}.`
       : sum && ["sigmoid", "tanh"].includes(f) ? `The bias moves the curve: its middle is where Σ w·x is ${signed(-sum.bias)}; here it is ${signed(sum.added - sum.bias)}.` : "";
-    return h("section", {}, h("h3", {}, `From z to the activation: ${f}`),
+    return h("section", { class: "nw-curve" }, h("h3", {}, `From z to the activation: ${f}`),
       curveChart((value) => activation(f, value), z, { title: `${f} at z = ${figure(z)} is ${figure(trace.a[at])}`, width: Math.min(380, Math.max(280, this.root.clientWidth - 8)), height: 170, threshold: threshold ? `Σ w·x = ${signed(-(/** @type {import("./sums.js").Sum} */ (sum)).bias)}` : "" }),
       h("p", { class: "nw-note" }, `${layer.activation_formula ?? ""}. z = ${signed(z)} gives a = ${figure(trace.a[at])}. ${threshold}`));
   }

@@ -33,7 +33,7 @@ export function figure(value, digits = 3) {
     text = `${mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa}e${exponent.replace("+", "").replace("-", "−")}`;
   } else {
     const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-    text = Number(size.toFixed(Math.min(places, 20))).toLocaleString("en-US", { maximumFractionDigits: Math.min(places, 20) });
+    text = grouped(size.toFixed(Math.min(places, 20)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
   }
   return value < 0 ? `−${text}` : text;
 }
@@ -52,7 +52,13 @@ export function signed(value, digits = 3) {
  * @param {number} value
  */
 export function whole(value) {
-  return Math.round(value).toLocaleString("en-US");
+  return Number.isFinite(value) ? grouped(String(Math.round(value))) : figure(value);
+}
+
+/** Put commas between thousands; the browser's own way takes long. @param {string} text */
+function grouped(text) {
+  const [, sign, digits, rest] = /** @type {RegExpMatchArray} */ (text.match(/^(-?)(\d+)(.*)$/));
+  return sign + digits.replace(/\B(?=(\d{3})+$)/g, ",") + rest;
 }
 
 /**

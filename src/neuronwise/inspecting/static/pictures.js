@@ -9,6 +9,20 @@ import { css, largestSize, mix, signedColour } from "./scales.js";
  *   `at` gives the index of a value; default row by row, channels last
  */
 
+/** @type {{small: HTMLCanvasElement, inner: CanvasRenderingContext2D} | null} */
+let kept = null;
+
+/** One canvas, that is never shown, for the pixels of all pictures. @param {number} columns @param {number} rows */
+function scratch(columns, rows) {
+  if (!kept) {
+    const small = document.createElement("canvas");
+    kept = { small, inner: /** @type {CanvasRenderingContext2D} */ (small.getContext("2d", { willReadFrequently: true })) };
+  }
+  if (kept.small.width < columns) kept.small.width = columns;
+  if (kept.small.height < rows) kept.small.height = rows;
+  return kept;
+}
+
 /**
  * Paint values into a canvas' context.
  * @param {CanvasRenderingContext2D} context
@@ -21,10 +35,7 @@ export function paint(context, values, grid, how) {
   const { rows, columns, channels = 1 } = grid;
   const { low = 0 } = how;
   const at = grid.at ?? ((r, c, k) => (r * columns + c) * channels + k);
-  const small = document.createElement("canvas");
-  small.width = columns;
-  small.height = rows;
-  const inner = /** @type {CanvasRenderingContext2D} */ (small.getContext("2d"));
+  const { small, inner } = scratch(columns, rows);
   const image = inner.createImageData(columns, rows);
   /** @type {[number, number, boolean][]} */
   const odd = [];
@@ -51,7 +62,7 @@ export function paint(context, values, grid, how) {
   }
   inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, how.x, how.y, how.w, how.h);
+  context.drawImage(small, 0, 0, columns, rows, how.x, how.y, how.w, how.h);
   if (how.mode === "signed") dashNegatives(context, values, grid, how);
   // What is not finite has a mark, not a colour of the scale: a cross for NaN, a bar for infinity.
   context.strokeStyle = css(how.dark ? [0, 0, 0] : [255, 255, 255]);

@@ -1,7 +1,7 @@
 // All runs: searched, sorted, opened.
 
 import { h, refill } from "./dom.js";
-import { figure, visible, whole } from "./numbers.js";
+import { counted, figure, visible, whole } from "./numbers.js";
 
 /** @typedef {{id: string, name: string, started: string | null, status: string, data: string, parameters: number | null, result: {name: string, value: number} | null, experiment: string}} Listed */
 
@@ -9,6 +9,7 @@ import { figure, visible, whole } from "./numbers.js";
 const COLUMNS = [
   ["name", (run) => run.name.toLowerCase()], ["begun", (run) => run.started ?? ""], ["data", (run) => run.data.toLowerCase()],
   ["weights and biases", (run) => run.parameters ?? -1], ["result", (run) => run.result?.value ?? -Infinity], ["status", (run) => run.status],
+  ["experiment", (run) => run.experiment.toLowerCase()],
 ];
 
 /**
@@ -57,8 +58,8 @@ export function showRuns(el, content) {
     refill(body, ...shown.map((run) => h("tr", {},
       h("th", { scope: "row" }, h("a", { href: `/run/${encodeURIComponent(run.id)}` }, visible(run.name || run.id.slice(0, 8), 60))),
       h("td", {}, run.started ? run.started.slice(0, 16).replace("T", " ") : ""), h("td", {}, visible(run.data, 40)), h("td", {}, run.parameters === null ? "" : whole(run.parameters)),
-      h("td", {}, run.result ? `${run.result.name.replaceAll("_", " ")} ${figure(run.result.value, 4)}` : ""), h("td", {}, visible(run.status, 24)))));
-    const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${whole(runs.length)} runs. ` : `${whole(shown.length)} of ${whole(runs.length)} runs. `;
+      h("td", {}, run.result ? `${visible(run.result.name.replaceAll("_", " "), 30)} ${figure(run.result.value, 4)}` : ""), h("td", {}, visible(run.status, 24)), h("td", {}, run.experiment ? visible(run.experiment, 30) : ""))));
+    const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${counted(runs.length, "run")}. ` : `${whole(shown.length)} of ${counted(runs.length, "run")}. `;
     said.textContent = `${words}${asking ? "Asking the MLflow store …" : problem ? `The MLflow store could not be asked: ${visible(problem, 300)}` : ""}`;
   }
 

@@ -19,6 +19,10 @@ export class TimeView {
     this.store = store;
     this.theme = theme;
     this.signal = signal;
+    /** @type {number | undefined} */
+    this.width = undefined;
+    /** What the loss was last drawn of. */
+    this.drawnState = "";
     /** What else is to be said, beside the step. @type {() => string} */
     this.also = () => "";
     this.read();
@@ -38,7 +42,7 @@ export class TimeView {
       const t = ((event.clientX - box.left) / box.width * chart.viewBox.baseVal.width - 46) / (chart.viewBox.baseVal.width - 54);
       this.goTo(t * this.last);
     }, { signal });
-    const watcher = new ResizeObserver(() => this.drawLoss());
+    const watcher = new ResizeObserver(() => { this.width = root.clientWidth; this.drawLoss(); });
     watcher.observe(root);
     signal.addEventListener("abort", () => watcher.disconnect(), { once: true });
   }
@@ -149,7 +153,10 @@ export class TimeView {
 
   drawLoss() {
     if (!this.loss || !this.loss.steps.length) return;
-    const width = Math.max(280, this.root.clientWidth - 4);
+    const width = Math.max(280, (this.width ?? this.root.clientWidth) - 4);
+    const state = `${width} ${this.store.now.step} ${this.training.last_step} ${this.loss.steps.length}`;
+    if (state === this.drawnState) return; // only the example is another one
+    this.drawnState = state;
     const { epochs, best_step: best, gaps, last_step: last } = this.training;
     const series = [{ name: "loss", xs: this.loss.steps, ys: this.loss.losses, tone: "nw-quiet" }];
     const at = epochs.names.indexOf("val_loss");
