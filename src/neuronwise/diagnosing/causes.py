@@ -173,6 +173,17 @@ _ALL = [
         "He et al.: Delving Deep into Rectifiers (2015); Glorot, Bengio (2010)",
     ),
     Cause(
+        "nonfinite_data", "The data holds NaN or infinity",
+        "A number that is not one makes every sum that it enters not a number, and after one step all weights.",
+        "NaN spreads through products and sums: one cell in a batch suffices to lose all parameters at the next "
+        "update.",
+        "How many inputs and targets are not finite.",
+        "Fill or drop the missing values before training, and look where they come from.",
+        "keep = torch.isfinite(x).all(1) & torch.isfinite(y.reshape(len(y), -1)).all(1); x, y = x[keep], y[keep]",
+        ("data", "finite"),
+        "Goodfellow, Bengio, Courville: Deep Learning (2016), 4.1 and 11.5",
+    ),
+    Cause(
         "input_not_normalised", "The inputs are not scaled",
         "Inputs of very different or very large size make some weights learn far too fast and others hardly at all.",
         "The curvature along a weight goes with the square of its input: badly scaled inputs make the "

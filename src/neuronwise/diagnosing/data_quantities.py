@@ -15,8 +15,10 @@ def input_size(facts: Facts) -> float | None:
 
 @quantity
 def input_spread(facts: Facts) -> float | None:
-    """Largest / least standard deviation of an input feature, constant ones aside."""
-    largest, least = facts.number("inputs", "std_largest"), facts.number("inputs", "std_least")
+    """Size of the largest / of the smallest input feature, constant ones and the smallest twentieth aside; a feature is
+    as large as its standard deviation, or as an eighth of its range where that is more.
+    """
+    largest, least = facts.number("inputs", "scale_largest"), facts.number("inputs", "scale_least")
     return largest / least if _is_measured(facts) and largest and least else None
 
 
@@ -35,6 +37,12 @@ def _is_measured(facts: Facts) -> bool:
 def input_nonfinite(facts: Facts) -> float | None:
     """How many inputs are NaN or infinite."""
     return facts.number("inputs", "nonfinite")
+
+
+@quantity
+def target_nonfinite(facts: Facts) -> float | None:
+    """How many targets are NaN or infinite."""
+    return facts.number("targets", "nonfinite")
 
 
 @quantity

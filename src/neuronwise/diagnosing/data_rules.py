@@ -6,7 +6,7 @@ import math
 
 from neuronwise.diagnosing.facts import Facts
 from neuronwise.diagnosing.suspects import Suspect, has_converged, over, told, under
-from neuronwise.diagnosing.training_rules import NOISY_GAP
+from neuronwise.diagnosing.training_rules import FEW_STEPS, NOISY_GAP
 
 _LECUN = "LeCun et al. (1998): mean 0, deviation 1"
 
@@ -17,6 +17,12 @@ def not_shuffled(facts: Facts) -> Suspect | None:
     if seen is None:
         return None
     return Suspect("data_not_shuffled", 0.93 if seen.value > 10 else 0.8, (seen,))
+
+
+def nonfinite(facts: Facts) -> Suspect | None:
+    """Suspect inputs or targets that are no numbers."""
+    seen = told(over(facts, "input_nonfinite", 0, "all is finite"), over(facts, "target_nonfinite", 0, "all is finite"))
+    return Suspect("nonfinite_data", 0.98, seen, always=True) if seen else None
 
 
 def preprocessing(facts: Facts) -> Suspect | None:
@@ -65,7 +71,8 @@ def labels(facts: Facts) -> Suspect | None:
     counts = held.get("counts") if isinstance(held, dict) else None
     if isinstance(counts, dict) and facts.target_counts and facts.task in ("classes", "binary"):
         missing = [key for key in counts if key not in facts.target_counts]
-        if missing and apart and not facts.above("imbalance", 6):
+        # Of some few rows a class may lack by chance.
+        if missing and apart and not facts.above("imbalance", 6) and not facts.below("rows_seen", 100):
             return Suspect("wrong_labels", 0.9, (apart,))
     if wrong and learned and facts.task != "number":
         return Suspect("wrong_labels", 0.9, (wrong, learned))
@@ -75,6 +82,7 @@ def labels(facts: Facts) -> Suspect | None:
         has_converged(facts)
         and facts.below("modal_modules", 1)
         and facts.above("epochs_seen", 5)
+        and facts.above("steps", FEW_STEPS)
         and not facts.above("imbalance", 4)
     )
     if noisy and is_fair and facts.above("validation_skill", 0.15):
@@ -101,7 +109,7 @@ def generalisation(facts: Facts) -> Suspect | None:
     few = under(facts, "rows_seen", 120)
     rows, per_row = facts["rows_seen"], facts["parameters_per_row"]
     if few and rows is not None and rows < 60:
-        return Suspect("too_few_data", 0.8 if gap else 0.5, told(gap, few))
+        return Suspect("too_few_data", 0.8 if gap else 0.72, told(gap, few))
     if gap is None:  # the loss may tell of it before the answers do
         apart, much = over(facts, "gap", 0.1), over(facts, "validation_loss_rise", 1.5, "Prechelt (1998)")
         return Suspect("overfitting", 0.7, (apart, much)) if apart and much and facts.below("loss_ratio", 0.5) else None
@@ -114,5 +122,5 @@ def generalisation(facts: Facts) -> Suspect | None:
 
 
 DATA_RULES = (
-    not_shuffled, preprocessing, inputs_not_scaled, targets_not_scaled, labels, imbalanced, generalisation,
+    nonfinite, not_shuffled, preprocessing, inputs_not_scaled, targets_not_scaled, labels, imbalanced, generalisation,
 )  # fmt: skip

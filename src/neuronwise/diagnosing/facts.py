@@ -178,7 +178,10 @@ class Facts:
 
     @cached_property
     def task(self) -> str | None:
-        """``"classes"``, ``"binary"`` (one or several yes or no), ``"number"``, or None where that is not known."""
+        """``"classes"``, ``"binary"`` (one or several yes or no), ``"shares"``, ``"number"``; None if not known.
+
+        Shares are numbers of 0 to 1 under the cross-entropy of yes or no, as those of a picture.
+        """
         targets = self.data.get("targets")
         if not isinstance(targets, dict) or not targets.get("values"):
             return None
@@ -190,6 +193,9 @@ class Facts:
         is_few = 2 < len(self.target_values) <= 20 and self.target_values[0] == 0
         if is_few and self.loss_kind in (*OF_CLASSES, *OF_PROBABILITIES):
             return "classes"
+        low, high = self.number("targets", "min"), self.number("targets", "max")
+        if self.loss_kind in ("bce", "bce_logits") and low is not None and high is not None and 0 <= low < high <= 1:
+            return "shares"
         return "number"
 
     @cached_property
@@ -201,7 +207,8 @@ class Facts:
             if not len(self.column("correct_half")):
                 return "correct"
             return "correct_zero" if self.loss_kind in ("bce_logits", "hinge") else "correct_half"
-        return "sse" if self.task == "number" else None
+        # Of shares under a loss of logits it is the sums that are seen, not the answers.
+        return "sse" if self.task == "number" or (self.task == "shares" and self.loss_kind == "bce") else None
 
     # ------------------------------------------------------------------ layers
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from neuronwise.diagnosing.facts import Facts, quantity
 
+# Of fewer weights the root mean square is chance.
+_LEAST_WEIGHTS = 16
+
 # --- weights and their changes
 
 
@@ -203,11 +206,11 @@ def init_scale_least(facts: Facts) -> float | None:
 
 
 def init_scales(facts: Facts) -> dict[str, float]:
-    """Return the scale of each weighted layer before the first step."""
+    """Return the scale of each weighted layer before the first step, of those with weights enough to tell it."""
     found = {}
     for layer in facts.weighted:
         weights = facts.matrix(layer, 0)
-        if weights is not None and weights.size and np.isfinite(weights).all():
+        if weights is not None and weights.size >= _LEAST_WEIGHTS and np.isfinite(weights).all():
             found[layer.name] = float(np.sqrt(np.mean(weights**2)) * math.sqrt(weights.shape[1]))
     return found
 

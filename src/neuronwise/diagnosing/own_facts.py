@@ -126,24 +126,26 @@ class OwnFacts(Facts):
         self._look_at_order(data)
 
     def _held_rows(self, data: TrainingData) -> NDArray[np.int64]:
+        found = []
         for part in ("validation", "test"):
             try:
-                found = self.stored.split(part)
+                rows = self.stored.split(part)
             except NeuronwiseError:
                 continue
-            found = found[found < len(data.X)]
-            if len(found):
-                return found
-        return np.zeros(0, np.int64)
+            found.append(rows[rows < len(data.X)])
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def _look_at_states(self, data: TrainingData, held_rows: NDArray[np.int64]) -> None:
-        """Have stored states answer rows of the training and rows held out."""
+        """Have stored states answer rows of the training and rows held out: those up to the one that was delivered.
+
+        What came after the best state was given up by early stopping, and says nothing of the network that there is.
+        """
         steps = self.recording.keyframes
+        last = self.stored.delivered_step
+        if last is not None and last in steps:
+            steps = steps[steps <= last]
         if len(steps) > _MOST_STATES:
             steps = steps[np.unique(np.linspace(0, len(steps) - 1, _MOST_STATES).astype(int))]
-        last = self.stored.delivered_step
-        if last is not None and last not in steps and last in self.recording.keyframes:
-            steps = np.append(steps, last)
         own = data.rows[:: max(1, len(data.rows) // _MOST_ROWS)]
         held = held_rows[:: max(1, len(held_rows) // _MOST_ROWS)]
         columns: dict[str, list[float]] = {}
@@ -217,7 +219,9 @@ def _described(X: NDArray[np.float64], shape: tuple[int, ...]) -> dict[str, Any]
     # A column of few values (one-hot, a rare pixel) is no number whose spread could be scaled.
     numbers = [place for place in np.flatnonzero(moving) if len(np.unique(X[:1000, place])) > 20]
     if numbers:
+        scale = np.maximum(std[numbers], np.ptp(X[:, numbers], axis=0) / 8)  # as the watcher has it
         found |= {"std_largest": float(std[numbers].max()), "std_least": float(std[numbers].min()),
+                  "scale_largest": float(scale.max()), "scale_least": float(np.quantile(scale, 0.05, method="lower")),
                   "std_median": float(np.median(std[numbers])),
                   "offset": float(np.median(np.abs(mean[numbers]) / std[numbers]))}  # fmt: skip
     return found
@@ -225,7 +229,9 @@ def _described(X: NDArray[np.float64], shape: tuple[int, ...]) -> dict[str, Any]
 
 def _targets(y: NDArray[Any]) -> dict[str, Any]:
     flat = np.asarray(y, np.float64).reshape(-1)
-    found: dict[str, Any] = {"shape": list(np.shape(y)[1:]), "dtype": str(np.asarray(y).dtype), "values": flat.size}
+    found: dict[str, Any] = {"shape": list(np.shape(y)[1:]), "dtype": str(np.asarray(y).dtype), "values": flat.size,
+                             "nonfinite": int(flat.size - np.count_nonzero(np.isfinite(flat)))}  # fmt: skip
+    flat = flat[np.isfinite(flat)]
     if flat.size:
         found |= {"min": float(flat.min()), "max": float(flat.max()), "mean": float(flat.mean()),
                   "std": float(flat.std())}  # fmt: skip

@@ -32,8 +32,11 @@ ENOUGH_SKILL = 0.6
 _COURSE = frozenset({"lr_too_high", "lr_too_low", "too_few_epochs", "batch_too_large", "batch_too_small",
                      "network_too_small"})  # fmt: skip
 GAP_ROOT_FROM = 0.65
+_BATCHES = frozenset({"batch_too_small"})
 _GENERAL = frozenset({"overfitting", "too_few_data"})
-_SETTINGS = frozenset({"wrong_optimizer", "excessive_regularisation", "network_too_deep"})
+_SETTINGS = frozenset({"wrong_optimizer", "excessive_regularisation", "network_too_deep", "batch_too_small"})
+# Rows that are learned by heart are told where that costs so much: a skill below, or a gap above.
+_OVERFIT_SKILL, _OVERFIT_GAP = 0.65, 0.4
 _MOST_STEPS = 20
 # From this share of dead neurons in a layer on they may be why it does not learn.
 DEAD_HARMS = 0.4
@@ -49,7 +52,8 @@ def suspects_of(facts: Facts) -> list[Suspect]:
     if any(one.certainty >= ROOT_FROM for one in roots):
         # How a training went is what follows: of a wrong output, say, the loss jumps too.
         course = [one if one.cause in _SETTINGS else replace(one, certainty=one.certainty * FOLLOWS) for one in course]
-    if any(one.certainty >= GAP_ROOT_FROM for one in roots if one.cause not in _GENERAL):
+    others = [*(one for one in roots if one.cause not in _GENERAL), *(one for one in course if one.cause in _BATCHES)]
+    if any(one.certainty >= GAP_ROOT_FROM for one in others):
         # A gap between training and the rows held out has other reasons, too.
         roots = [replace(one, certainty=one.certainty * FOLLOWS) if one.cause in _GENERAL else one for one in roots]
     return sorted([*roots, *course], key=lambda one: -one.certainty)
@@ -66,6 +70,8 @@ def reason(facts: Facts) -> Diagnosis:
         is_course = one.cause in _COURSE and facts["nonfinite_step"] is None
         is_unknown = facts["skill"] is None and facts["loss_ratio"] is None
         is_enough = is_course and (is_unknown or facts.above("skill", ENOUGH_SKILL))
+        if one.cause == "overfitting":
+            is_enough = facts.above("skill", _OVERFIT_SKILL) and not facts.above("gap", _OVERFIT_GAP)
         if not one.always and (hurt < HARMLESS or is_enough):
             continue
         if confidence >= TOLD_FROM:

@@ -168,8 +168,10 @@ def targets_outside(facts: Facts) -> float | None:
 
 @quantity
 def outputs(facts: Facts) -> float | None:
-    """Numbers that the model returns for one row, to the loss."""
-    shape = facts.shape("prediction")
+    """Numbers that the model returns for one row, to the loss; where that has a class at each place, for a place."""
+    shape, target = facts.shape("prediction"), facts.shape("target")
+    if len(shape) > 2 and shape[:1] + shape[2:] == target:
+        return float(shape[1])
     return float(shape[-1] if len(shape) > 1 else 1) if shape else None
 
 

@@ -69,7 +69,7 @@ def output_size(facts: Facts) -> Suspect | None:
     prediction, kind = facts.shape("prediction"), facts.loss_kind
     if not prediction:
         return None
-    width = prediction[-1] if len(prediction) > 1 else 1
+    width = int(facts["outputs"] or 1)
     last = facts.weighted[-1:]
     where = tuple(one.name for one in last)
     classes = len(facts.target_values)

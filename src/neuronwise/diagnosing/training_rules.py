@@ -14,6 +14,9 @@ USUAL_RATES = {
 }  # fmt: skip
 # So much better held out than in training, which is 3 standard errors of some hundred rows: its labels are worse.
 NOISY_GAP = 0.15
+# After so few steps what the last recorded batches gave is not yet how it ended.
+FEW_STEPS = 150
+HEAVY_MOMENTUM = 0.985
 _DEFAULTS = "defaults of torch.optim, and a factor of 3 to 10 around"
 
 
@@ -100,7 +103,7 @@ def too_short(facts: Facts) -> Suspect | None:
     """Suspect a training that was stopped while it got better."""
     falling = over(facts, "loss_still_falling", 0.06)
     few = under(facts, "steps", 400)
-    hardly = under(facts, "steps", 150)
+    hardly = under(facts, "steps", FEW_STEPS)
     epochs = facts["epochs_seen"]
     seldom = under(facts, "epochs_seen", 6)
     unseen = not len(facts.column("seen_before")) or facts.column("seen_before")[-1] == 0  # no row came twice
@@ -124,7 +127,7 @@ def batch(facts: Facts) -> Suspect | None:
         return None
     if size <= 3 and (small := under(facts, "batch_rows", 4)):
         noisy = over(facts, "loss_rises", 0.25)
-        return Suspect("batch_too_small", 0.75 if noisy else 0.55, told(small, noisy))
+        return Suspect("batch_too_small", 0.86 if noisy else 0.78, told(small, noisy))
     is_slow = not has_converged(facts) or facts.above("loss_ratio", 0.5)
     if rows is not None and rows >= 150 and size > 0.3 * rows and size >= 128 and is_slow:
         large = over(facts, "batch_rows", 0.3 * rows)
@@ -146,6 +149,8 @@ def optimizer(facts: Facts) -> Suspect | None:
     first, second = (float(betas[0]), float(betas[1])) if isinstance(betas, list) and len(betas) == 2 else (0.9, 0.999)
     if kind in ("Adadelta", "Adagrad") and beyond < 0:
         return Suspect("wrong_optimizer", 0.85, told(under(facts, "learning_rate", USUAL_RATES[kind][0], _DEFAULTS)))
+    if number("momentum", 0) >= HEAVY_MOMENTUM:  # steps that are a hundred times as long as the rate says
+        return Suspect("wrong_optimizer", 0.96)
     if first > 0.96 or first < 0.3 or second < 0.9 or (number("eps", 1e-8) >= 1e-3 and kind.startswith("Ada")):
         return Suspect("wrong_optimizer", 0.85)
     if number("momentum", 0) > 0.97:

@@ -96,6 +96,13 @@ class InputsSeen:
                 "std_median": float(np.median(std[moving])) if moving.any() else 0.0,
                 "offset": float(np.median(np.abs(mean[moving]) / std[moving])) if moving.any() else 0.0,
             }  # fmt: skip
+            if moving.any():
+                # A pixel that is lit in one row of a thousand hardly deviates, and is as large as the others all the
+                # same: a feature is as large as its deviation, or an eighth of its range, which normal values take.
+                # Of many features some few may be tiny, as those at the edge of a picture are.
+                scale = np.maximum(std, (self._high - self._low) / 8)[moving]
+                least = float(np.quantile(scale, 0.05, method="lower"))
+                found |= {"scale_largest": float(scale.max()), "scale_least": least}
         return found
 
     def compare(self, inputs: torch.Tensor) -> dict[str, float]:
@@ -149,7 +156,7 @@ class TargetsSeen:
     """The targets of a training, over the steps that were looked at."""
 
     def __init__(self) -> None:
-        self.values = 0
+        self.values = self.nonfinite = 0
         self.counts: dict[float, int] | None = {}
         self.whole = True
         self._sum = self._squares = 0.0
@@ -166,6 +173,12 @@ class TargetsSeen:
         if not flat.size:
             return
         with np.errstate(all="ignore"):
+            if not math.isfinite(flat.sum()):
+                is_finite = np.isfinite(flat)
+                self.nonfinite += int(flat.size - np.count_nonzero(is_finite))
+                flat = flat[is_finite]
+                if not flat.size:
+                    return
             self.values += flat.size
             self._sum += float(flat.sum())
             self._squares += float(flat @ flat)
@@ -180,7 +193,8 @@ class TargetsSeen:
 
     def describe(self) -> dict[str, Any]:
         """Return what is known, as JSON values."""
-        found: dict[str, Any] = {"shape": list(self.shape), "dtype": self.dtype, "values": self.values}
+        found: dict[str, Any] = {"shape": list(self.shape), "dtype": self.dtype, "values": self.values,
+                                 "nonfinite": self.nonfinite}  # fmt: skip
         if self.values:
             mean = self._sum / self.values
             found |= {
@@ -195,9 +209,10 @@ class TargetsSeen:
 def predictions_of(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     """Return what predictions look like, and how many are right where the targets are classes.
 
-    ``correct`` is the share of rows whose largest output stands at the target's class (or, of a single output beside
-    targets 0 and 1, that lie on its side of ``0.5`` and of ``0``: ``correct_half``, ``correct_zero``); ``sse`` and
-    ``sst`` the mean squared distance of the targets from the predictions and from their own mean.
+    ``correct`` is the share of rows (of sequences and pictures that have a class at each place, of places) whose
+    largest output stands at the target's class (or, of a single output beside targets 0 and 1, that lie on its side of
+    ``0.5`` and of ``0``: ``correct_half``, ``correct_zero``); ``sse`` and ``sst`` the mean squared distance of the
+    targets from the predictions and from their own mean.
     """
     with np.errstate(all="ignore"):
         out = on_host(prediction.detach().cpu()).astype(np.float64)
@@ -213,10 +228,11 @@ def predictions_of(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, 
         if out.ndim == 2 and out.shape[1] > 1:
             sums = out.sum(1)
             found["row_sum_off"] = float(np.abs(sums - 1).max())
-        if out.ndim == 2 and goal.ndim == 1 and out.shape[1] > 1 and not target.is_floating_point():
+        is_by_class = out.ndim == goal.ndim + 1 and out.shape[:1] + out.shape[2:] == goal.shape
+        if is_by_class and out.shape[1] > 1 and not target.is_floating_point():
             guess = out.argmax(1)
             found["correct"] = float(np.mean(guess == goal))
-            found["one_answer"] = float(np.bincount(guess).max() / len(guess))
+            found["one_answer"] = float(np.bincount(guess.reshape(-1)).max() / guess.size)
         elif out.size == goal.size:
             goal = goal.reshape(-1)
             own = out.reshape(-1)
