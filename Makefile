@@ -55,6 +55,7 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml
 $(VENV)/.developed: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing Neuronwise and what its tests need into $(VENV) (a few minutes) ..."
 	$(PIP) install --editable . --group dev --constraint constraints.txt
+	@sh scripts/install_chromium.sh
 	@touch $@ $(VENV)/.installed
 
 clean:  ## remove what was built here (not your runs)

@@ -38,11 +38,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Run], Pa
     frame = pd.read_csv(home / "houses.csv", dtype=str)
     for place, name in enumerate(HOSTILE[:4]):
         frame[name] = [str((17 * row + place) % 97) for row in range(len(frame))]
+    frame.to_csv(home / "houses.csv", index=False)
     hostile: dict[str, Any] = {"experiment": HOSTILE[0], "layers": [8], "epochs": 6, "explain": True}
     with environment(names):
         runs = {
             "digits": neuronwise.train("digits", layers=[16, 12], epochs=6, name="digits", explain=True),
-            "houses": neuronwise.train(frame, target="price", name=HOSTILE[0], **hostile),
+            "houses": neuronwise.train(str(home / "houses.csv"), target="price", name=HOSTILE[0], **hostile),
         }
     return runs, home, names
 
@@ -115,7 +116,7 @@ def _experiment_of(address: str, run: str) -> str:
 
 @pytest.mark.parametrize("name", ["digits", pytest.param("houses", marks=pytest.mark.full)])
 def test_the_description_opens_the_page_and_all_of_it_works_in_mlflows_frame(
-    served: tuple[str, dict[str, Run]], browser: Any, name: str
+    browser: Any, served: tuple[str, dict[str, Run]], name: str
 ) -> None:
     address, runs = served
     context = browser.new_context(viewport={"width": 1400, "height": 900})
@@ -137,7 +138,7 @@ def test_the_description_opens_the_page_and_all_of_it_works_in_mlflows_frame(
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["digits", "houses"])
 def test_by_keyboard_alone_in_mlflows_frame_at_its_narrowest(
-    served: tuple[str, dict[str, Run]], browser: Any, name: str
+    browser: Any, served: tuple[str, dict[str, Run]], name: str
 ) -> None:
     address, runs = served
     context = browser.new_context(viewport={"width": 1024, "height": 900})

@@ -100,6 +100,33 @@ def test_that_guard_can_fail(line: str) -> None:
     assert any(re.search(pattern, line) for pattern in FORBIDDEN.values())
 
 
+def _contrast(one: str, other: str) -> float:
+    """Return the ratio of WCAG 2.2 between two colours, #rrggbb or #rgb."""
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        r, g, b = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_is_read_and_every_focus_seen(theme: str) -> None:
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    blocks = re.findall(r"^\.nw-root(?:\[data-theme=\"dark\"\])? \{([^}]*)\}", style, re.MULTILINE)
+    light, dark = (dict(re.findall(r"--(\w+): (#\w+)", one)) for one in blocks[:2])
+    colours = light if theme == "light" else light | dark
+    for text, ground in (("ink", "card"), ("ink", "ground"), ("quiet", "card"), ("quiet", "ground"), ("card", "ink"),
+                         ("positive", "card"), ("positive", "ground"), ("warn", "warnground")):  # fmt: skip
+        assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for mark, ground in (("focus", "card"), ("focus", "ground"), ("negative", "card")):
+        assert _contrast(colours[mark], colours[ground]) >= 3.0, (mark, ground)
+    assert _contrast("#777777", "#ffffff") < 4.5  # it can fail
+
+
 def test_numbers_travel_bit_by_bit() -> None:
     from neuronwise.inspecting.blobs import blob, blob_bytes, inert_json
 

@@ -142,6 +142,60 @@ test("numbers read as a person writes them", () => {
   assert.equal(percent(0.25), "25 %");
 });
 
+// Matrices of Machado, Oliveira and Fernandes (2009), "A Physiologically-based Model for Simulation of Color Vision
+// Deficiency", table 1, severity 1.0, for linear RGB.
+const SEEN_BY = {
+  "every cone": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+  protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+  deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+};
+const linear = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+const luminance = (colour) => { const [r, g, b] = colour.map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+/** CIE L*a*b* (D65) of an sRGB colour as someone sees it. */
+function lab(colour, matrix) {
+  const rgb = colour.map(linear);
+  const [r, g, b] = matrix.map((row) => Math.min(1, Math.max(0, row.reduce((sum, one, i) => sum + one * rgb[i], 0))));
+  const f = (t) => (t > 216 / 24389 ? Math.cbrt(t) : (24389 / 27 * t + 16) / 116);
+  const [x, y, z] = [(0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047, 0.2126 * r + 0.7152 * g + 0.0722 * b, (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883].map(f);
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+const distance = (p, q) => Math.hypot(...p.map((one, i) => one - q[i]));
+
+for (const [name, palette] of Object.entries(PALETTES)) {
+  for (const [eye, matrix] of Object.entries(SEEN_BY)) {
+    test(`sign and size are seen in the ${name} scale with ${eye}`, () => {
+      const at = (value) => lab(signedColour(value, 1, palette), matrix);
+      let before = { positive: 0, negative: 0 };
+      for (const size of [0.02, 0.1, 0.3, 0.6, 1]) {
+        const away = { positive: distance(at(size), at(0)), negative: distance(at(-size), at(0)) };
+        for (const side of ["positive", "negative"]) {
+          assert.ok(away[side] > before[side] + 2, `${side} ${size}: ${away[side]} after ${before[side]}`);
+        }
+        before = away;
+        // A just noticeable difference is about 2.3.
+        const apart = distance(at(size), at(-size));
+        assert.ok(apart >= (size >= 0.1 ? 15 : 5), `±${size} are ${apart.toFixed(1)} apart`);
+      }
+      assert.ok(distance(at(1), at(-1)) > 45, "the ends");
+      // The same size on either side is about equally far from zero: none of them shouts.
+      assert.ok(before.positive / before.negative > 0.55 && before.positive / before.negative < 1.8, JSON.stringify(before));
+      assert.ok(distance(lab(palette.odd, matrix), at(0)) > 40, "what is not finite");
+    });
+  }
+  test(`a dash is seen on the ${name} scale's negative colour`, () => {
+    const dash = name === "dark" ? [16, 18, 22] : [255, 255, 255];
+    const [high, low] = [luminance(dash), luminance(palette.negative)].sort((p, q) => q - p);
+    assert.ok((high + 0.05) / (low + 0.05) > 3);
+  });
+}
+
+test("that test of colours can fail: red and green are one to some", () => {
+  const [red, green] = [[214, 39, 40], [120, 130, 20]].map((colour) => lab(colour, SEEN_BY.deuteranopia));
+  const seen = [[214, 39, 40], [120, 130, 20]].map((colour) => lab(colour, SEEN_BY["every cone"]));
+  assert.ok(distance(red, green) < 0.4 * distance(...seen));
+});
+
 test("hostile names are seen as what they are", () => {
   assert.equal(visible("a\u202eb"), "a⟨U+202E⟩b");
   assert.equal(visible("\u001b[31mred"), "⟨U+001B⟩[31mred");
