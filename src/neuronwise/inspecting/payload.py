@@ -65,6 +65,7 @@ def build_payload(
     layer_names: Mapping[str, str] | None = None,
     read: Callable[[int], State] | None = None,
     shown_inputs: Mapping[str, Any] | None = None,
+    asks_for_weights: bool = False,
     room_bytes: int = MOST_BYTES,
 ) -> dict[str, Any]:
     """Return what the front end shows, as JSON values that take at most about `room_bytes`.
@@ -84,6 +85,7 @@ def build_payload(
         layer_names: What the recording calls layers that it calls otherwise than the network does.
         read: Returns parameters and buffers of the network at a stored step; default as the recording has them.
         shown_inputs: How inputs are shown, where that is known better than from their shape.
+        asks_for_weights: Whether the page can ask for weights that do not fit.
         room_bytes: What it may take.
 
     Raises:
@@ -109,7 +111,12 @@ def build_payload(
         read = _reads(history)
     notes, left = _add_history(content, history, diagnosis, room_bytes, left)
     own = (network.parameters, network.buffers)
-    states = states_part(delivered, own, stored, read or (lambda step: own), int(left * 0.97))
+    try:
+        states = states_part(delivered, own, stored, read or (lambda step: own), int(left * 0.97))
+    except ValueError:
+        if not asks_for_weights:
+            raise
+        states = Part({"delivered": delivered, "states": []})
     content["weights"] = states.content
     content["notes"] = [*states.notes, *notes]
     return content

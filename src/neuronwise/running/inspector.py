@@ -57,6 +57,7 @@ def inspector_payload(
     *,
     redact: bool = False,
     diagnosis: dict[str, Any] | None = None,
+    served: bool = False,
     room_bytes: int = MOST_BYTES,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what the inspector shows of a run, as JSON values, and sentences on what is left out.
@@ -66,6 +67,8 @@ def inspector_payload(
         data: As for `inspector_page`.
         redact: As for `inspector_page`.
         diagnosis: As for `inspector_page`.
+        served: Whether `neuronwise ui` shows it, which can be asked for weights; rows that are kept beside the run are
+            then taken, where there are any, without reading the data.
         room_bytes: What it may take.
 
     Raises:
@@ -75,27 +78,30 @@ def inspector_payload(
     from neuronwise.running.subject import Subject  # which stands on the training, as the training on this module
 
     if not isinstance(run, Run) and (begun := unfinished_folder(run)) is not None:
-        return _unfinished_payload(begun, data, redact, diagnosis, room_bytes)
+        return _unfinished_payload(begun, data, redact, diagnosis, served, room_bytes)
     if not isinstance(run, Run) and (watched := watched_folder(run)) is not None:
         from neuronwise.running.watched_inspector import watched_payload
 
         known = diagnosis if diagnosis is not None else kept_diagnosis(watched)
-        return watched_payload(watched, redact=redact, diagnosis=known, room_bytes=room_bytes)
+        return watched_payload(watched, redact=redact, diagnosis=known, served=served, room_bytes=room_bytes)
     subject = Subject(run, data)
     said: list[str] = []
     prepared: Prepared | None = None
-    if not redact:
+    is_kept = (subject.folder / ROWS).is_file()
+    if not redact and not (served and is_kept):
         try:
             prepared = subject.prepared
         except NeuronwiseError as error:
-            if not (subject.folder / ROWS).is_file():
+            if not is_kept:
                 said.append(f"The page shows no examples: {error.message}")
     history: RecordedHistory | None = None
     try:
         history = subject.recording.stored
     except (FormatError, NotFoundError) as error:
         said.append(f"The page shows the network as it was delivered, without its past: {error.message}")
-    payload = _payload(subject.folder, subject.fitted, history, prepared, redact, diagnosis, said, room_bytes)
+    payload = _payload(
+        subject.folder, subject.fitted, history, prepared, redact, diagnosis, said, room_bytes, served=served
+    )
     return payload, said
 
 
@@ -123,7 +129,7 @@ def unfinished_folder(run: str | Path) -> Path | None:
 
 
 def _unfinished_payload(
-    folder: Path, data: Any, redact: bool, diagnosis: dict[str, Any] | None, room_bytes: int
+    folder: Path, data: Any, redact: bool, diagnosis: dict[str, Any] | None, served: bool, room_bytes: int
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what is there so far of a training that has not ended: the network is that of the last state stored."""
     from neuronwise.running.checkpointing import SavedTraining
@@ -140,7 +146,7 @@ def _unfinished_payload(
             prepared = prepare_again(saved, data, Reporter())
         except NeuronwiseError as error:
             said.append(f"The page shows no examples: {error.message}")
-    payload = _payload(folder, fitted, recording.stored, prepared, redact, diagnosis, said, room_bytes)
+    payload = _payload(folder, fitted, recording.stored, prepared, redact, diagnosis, said, room_bytes, served=served)
     payload["run"] |= {"id": saved.run_id, "name": saved.run_name or saved.run_id[:8], "status": "unfinished"}
     return payload, said
 
@@ -183,27 +189,18 @@ def keep_inspector(
     path = run.folder / INSPECTOR
     said: list[str] = []
     try:
-        path.unlink(missing_ok=True)  # of a training that went on
+        for stale in (path, run.folder / ROWS):  # of a training that went on
+            stale.unlink(missing_ok=True)
         history = run.history_on_disk
         shown = None if redact else data
         payload = _payload(run.folder, run.model, history, shown, redact, diagnosis, said, MOST_BYTES - PAGE_BYTES)
-        if shown is not None and not _is_found_again(run.folder):
+        if shown is not None:  # so that it can be shown again without the data, and at once
             keep_rows(run.folder, rows_in(payload))
         write_atomically(path, as_page(payload, said))
     except Exception as error:  # noqa: BLE001 - the training is over and kept; nothing here may end it
         told(f"the inspector could not be made: {type(error).__name__}: {error!s:.300}")
         return None
     return path
-
-
-def _is_found_again(folder: Path) -> bool:
-    """Return whether the data of a run is found when it is asked for again: not if a program handed it in."""
-    from neuronwise.running.checkpointing import SavedTraining
-
-    try:
-        return SavedTraining.load(folder).source is not None
-    except (FormatError, NotFoundError):
-        return False
 
 
 def _rows(data: Prepared, network_shape: tuple[int, ...]) -> tuple[ShownExamples, NDArray[Any]]:
@@ -228,6 +225,8 @@ def _payload(
     diagnosis: dict[str, Any] | None,
     said: list[str],
     room_bytes: int,
+    *,
+    served: bool = False,
 ) -> dict[str, Any]:
     network = fitted.network
     examples, learned = _rows(data, network.input_shape) if data is not None else (None, None)
@@ -245,6 +244,7 @@ def _payload(
             kept_rows=find_rows(folder, int(np.prod(network.input_shape))) if data is None and not redact else None,
             redacted=redact,
             diagnosis=diagnosis if diagnosis is not None else kept_diagnosis(folder),
+            asks_for_weights=served,
             room_bytes=room_bytes,
         )
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuronwise.errors import NeuronwiseError, NotFoundError
 from neuronwise.inspecting.blobs import blob
@@ -172,12 +174,12 @@ class LocalRuns:
         from neuronwise.running.opening import open_recording
 
         live = is_live(run)
-        payload, said = inspector_payload(run, room_bytes=_ROOM_BYTES)
+        payload, said = inspector_payload(run, served=True, room_bytes=_ROOM_BYTES)
         payload |= {"notes": list(dict.fromkeys(said)), "served": True, "live": live}
         notes: list[str] = payload["notes"]
         try:
             opened.recording = recording = open_recording(run)
-            steps = recording.keyframes if live else recording.steps
+            steps = recording.keyframes if live else _steps_of(run, recording)
             if isinstance(steps, range) and 1 < len(steps) <= _MOST_STEPS:
                 payload["weights"]["every"] = {"first": steps[0], "last": steps[-1]}
             else:
@@ -195,6 +197,22 @@ class LocalRuns:
             notes.append(f"Its steps cannot be taken again: {error.message}"[:400])
         opened.layers = tuple(str(layer["name"]) for layer in payload["network"]["layers"])
         opened.payload = payload
+
+
+def _steps_of(run: str, recording: Recording) -> range | NDArray[np.int64]:
+    """Return the steps that can be looked at; where the data is at its place it is not read for that."""
+    from neuronwise.recording.replay import settings_of
+    from neuronwise.running.checkpointing import SavedTraining
+    from neuronwise.running.find import find_folder
+
+    try:
+        settings_of(recording.stored)
+        source = SavedTraining.load(find_folder(run)).source
+    except NeuronwiseError:
+        return recording.steps
+    if source is None or (os.path.isabs(source) and not os.path.exists(source)) or not len(recording.keyframes):
+        return recording.steps
+    return range(int(recording.keyframes[0]), recording.stored.last_step + 1)
 
 
 def _why_stored_only(recording: Recording) -> str | None:

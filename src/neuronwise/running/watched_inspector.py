@@ -21,6 +21,7 @@ from neuronwise.recording import RecordedHistory, Recording, read_recording
 from neuronwise.recording.events import read_events
 from neuronwise.running.held_rows import HeldRows
 from neuronwise.running.inspector_page import PAGE_BYTES, as_page
+from neuronwise.running.kept_rows import FILE as ROWS
 from neuronwise.running.kept_rows import find_rows, keep_rows, rows_in
 from neuronwise.running.shown_files import INSPECTOR
 from neuronwise.running.watched_run import WatchedRun
@@ -37,6 +38,7 @@ def watched_payload(
     redact: bool = False,
     held: HeldRows | None = None,
     diagnosis: dict[str, Any] | None = None,
+    served: bool = False,
     room_bytes: int = MOST_BYTES,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what the inspector shows of a watched run, as JSON values, and sentences on what is left out.
@@ -46,6 +48,7 @@ def watched_payload(
         redact: Whether no row may be shown.
         held: Rows that were held out; default those kept beside the run.
         diagnosis: What `Diagnosis.to_dict` says of the training; None where it was not diagnosed.
+        served: Whether `neuronwise ui` shows it, which can be asked for weights.
         room_bytes: What it may take.
 
     Raises:
@@ -60,7 +63,9 @@ def watched_payload(
     network, why = _network_of(history)
     if network is not None:
         try:
-            payload = _as_network(folder, history, network, events, described, redact, held, diagnosis, room_bytes)
+            payload = _as_network(
+                folder, history, network, events, described, redact, held, diagnosis, served, room_bytes
+            )
         except ValueError as error:  # too large for a page
             why = str(error)
         else:
@@ -98,7 +103,8 @@ def keep_watched_inspector(
     """
     path = folder / INSPECTOR
     try:
-        path.unlink(missing_ok=True)
+        for stale in (path, folder / ROWS):
+            stale.unlink(missing_ok=True)
         room = MOST_BYTES - PAGE_BYTES
         payload, said = watched_payload(folder, redact=redact, held=held, diagnosis=diagnosis, room_bytes=room)
         if payload["examples"] is not None and held is not None:
@@ -139,6 +145,7 @@ def _as_network(
     redact: bool,
     held: HeldRows | None,
     diagnosis: dict[str, Any] | None,
+    served: bool,
     room_bytes: int,
 ) -> dict[str, Any]:
     data = _last_of(events, "data")
@@ -175,6 +182,7 @@ def _as_network(
         layer_names=names,
         read=read,
         shown_inputs=_shown_inputs(network, inputs if isinstance(inputs, dict) else {}, notes),
+        asks_for_weights=served,
         room_bytes=room_bytes,
     )
     if payload["examples"] is None and not redact:

@@ -438,3 +438,87 @@ test("every input of a patch lies where its weight does", () => {
   }
   assert.ok(looked > 100);
 });
+
+const { largestOf } = await load("cells");
+const { blockOf, cellOf, firstBelow, layOutModules, moduleAt } = await load("modules_layout");
+const { RunData } = await load("run_data");
+const { shrink } = await load("layer_view");
+
+/** Modules as Python's describe_modules gives them. */
+const modules = (counts) => ({
+  answers: false, input_shape: [0], parameter_count: 0, buffer_count: 0, sizes: "",
+  layers: counts.map(([name, neurons], i) => ({ name, kind: "Linear", neurons, every: i === 0 ? 4 : 1, output_shape: [neurons], input_shape: [], parameters: {}, buffers: {}, activation: null })),
+});
+const packed = (values, shape) => ({ dtype: "float32", shape, data: Buffer.from(Float32Array.from(values).buffer).toString("base64") });
+
+test("modules stand in blocks by their paths", () => {
+  assert.equal(blockOf("encoder.layers.0.self_attn.out_proj"), "encoder.layers.0");
+  assert.equal(blockOf("encoder.norm"), "encoder");
+  assert.equal(blockOf("head"), "");
+  assert.equal(blockOf("0"), "");
+});
+
+test("every neuron of every module is found in the cell where it is drawn, none twice", () => {
+  for (const width of [300, 380, 700, 1400]) {
+    const net = modules([["embed", 7], ["blocks.0.a", 300], ["blocks.0.b", 5000], ["blocks.1.a", 1], ["norm", 0], ["head", 100000]]);
+    const layout = layOutModules(net, width);
+    assert.equal(layout.blocks.length, 4);
+    for (const row of layout.rows) {
+      const { strip } = row;
+      assert.ok(strip.x + strip.columns * strip.cell <= width + 0.01, `${row.name} at ${width}`);
+      const neurons = net.layers[row.index].neurons;
+      assert.ok(strip.cells * strip.group >= neurons && (strip.cells - 1) * strip.group < Math.max(neurons, 1), "all are in a cell");
+      for (let k = 0; k < strip.cells; k += Math.max(1, Math.floor(strip.cells / 50))) {
+        const neuron = k * strip.group;
+        if (neuron >= neurons) continue;
+        const found = moduleAt(layout, ...cellOf(row, neuron));
+        assert.equal(found?.row, row);
+        assert.equal(found?.neuron, neuron);
+      }
+    }
+    layout.rows.slice(1).forEach((row, i) => assert.ok(row.y >= layout.rows[i].y + layout.rows[i].h));
+    assert.equal(firstBelow(layout.rows, -1), 0);
+    assert.equal(firstBelow(layout.rows, 1e9), layout.rows.length);
+  }
+});
+
+test("of a group the largest is shown, and what is no number before all others", () => {
+  assert.equal(largestOf([1, -3, 2], 0, 3), -3);
+  assert.equal(largestOf([1, -3, 2], 2, 3), 2);
+  assert.ok(Number.isNaN(largestOf([1, NaN, 2], 0, 3)));
+  assert.deepEqual([...shrink([1, -5, 2, 3, 4, 0], 2, 3, 2, 2)], [-5, 2]);
+  assert.deepEqual([...shrink([1, 2, 3, 4], 4, 1, 3, 1)], [3, 4]);
+  assert.ok(Number.isNaN(shrink([1, NaN], 1, 2, 1, 2)[0]));
+});
+
+test("statistics of every so-manieth neuron are found under their own numbers, and those asked for come first", () => {
+  const steps = [0, 10, 40];
+  // Two fields of layers of 3 neurons (all) and of 5 (every second: 0, 2, 4).
+  const value = (s, f, k) => 100 * s + 10 * f + k;
+  const values = steps.flatMap((_, s) => [0, 1].flatMap((f) => [0, 1, 2, 3, 4, 5].map((k) => value(s, f, k))));
+  const summed = steps.flatMap((_, s) => [7 + s, NaN]);
+  const run = new RunData({
+    format: "neuronwise-inspector", network: modules([["a", 3], ["b", 5]]), weights: { delivered: 40, states: [] },
+    statistics: { fields: ["mean", "grad_norm"], layers: [{ name: "a", first: 0, neurons: 3, every: 4, spacing: 1 }, { name: "b", first: 3, neurons: 5, every: 1, spacing: 2 }], steps, values: packed(values, [3, 2, 6]), sums: ["grad_norm"], summed: packed(summed, [3, 1, 2]), of_frames: 9 },
+  });
+  assert.deepEqual(run.steps, [0, 10, 40]);
+  assert.deepEqual(run.history(1, 2, "grad_norm"), { steps, values: [14, 114, 214] });
+  assert.equal(run.history(1, 3, "grad_norm"), null);
+  assert.equal(run.history(1, 2, "unknown"), null);
+  assert.deepEqual([...run.atFrame(1, "mean", 1).values], [103, 104, 105]);
+  assert.equal(run.atFrame(1, "mean", 1).spacing, 2);
+  assert.deepEqual(run.sumOf(0, "grad_norm").values, [7, 8, 9]);
+  assert.deepEqual([run.frameOf(3), run.frameOf(6), run.frameOf(1000)], [0, 1, 2]);
+  assert.ok(run.statisticsNote(12).includes("3 steps are here, of 9"));
+  assert.ok(run.statisticsNote(12).includes("Shown is step 10"));
+  run.takeNeuron(1, 3, { mean: { steps: [0, 1], values: packed([5, 6], [2]) } });
+  assert.deepEqual(run.history(1, 3, "mean"), { steps: [0, 1], values: [5, 6] });
+  assert.equal(run.history(1, 3, "grad_norm"), null);
+  assert.equal(run.hasWeights, false);
+  assert.throws(() => run.recorded(10), /no weights/);
+  // Names as the recording says them: of embeddings the number of the row.
+  assert.equal(run.neuronName(0, 2), "a[8]");
+  assert.deepEqual(run.find("a[8]"), { layer: 0, neuron: 2 });
+  assert.deepEqual(run.find("b"), { layer: 1, neuron: null });
+  assert.deepEqual([run.find("b[5]"), run.find("c[0]"), run.find("b[x]")], [null, null, null]);
+});

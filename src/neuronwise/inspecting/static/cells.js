@@ -1,5 +1,6 @@
 // Many values as cells of one picture: of wide layers, and of the modules of a large model.
 
+import { scratch } from "./pictures.js";
 import { css } from "./scales.js";
 
 /** So many steps from 0 to the limit have a colour of their own. */
@@ -73,12 +74,10 @@ export function paintCells(context, values, grid, how) {
     }
     pixels[4 * at + 3] = 255;
   }
-  const small = document.createElement("canvas");
-  small.width = columns;
-  small.height = rows;
-  /** @type {CanvasRenderingContext2D} */ (small.getContext("2d")).putImageData(image, 0, 0);
+  const inner = scratch(columns, rows);
+  inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, how.x, how.y, columns * cell, rows * cell);
+  context.drawImage(inner.canvas, how.x, how.y, columns * cell, rows * cell);
   if (gap) {
     // What is between the cells is taken away again.
     for (let c = 1; c <= columns; c++) context.clearRect(how.x + c * cell - gap, how.y, gap, rows * cell);

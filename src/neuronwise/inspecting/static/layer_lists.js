@@ -83,7 +83,10 @@ export function listsAsRecorded(model, index, step) {
 export function neuronLists(model, store, index, signal) {
   const { step } = store.now;
   const lists = (model.answers ? listsOnExamples(model, index, step) : null) ?? listsAsRecorded(model, index, step);
-  if (!lists) return null;
+  if (!lists) {
+    const many = model.net.layers[index].neurons > MOST_NEURONS;
+    return h("section", {}, h("h3", {}, "Neurons to look at"), h("p", { class: "nw-empty" }, many ? `Dead and saturated neurons of more than ${whole(MOST_NEURONS)} are told by what was recorded, and no statistics of this layer are here.` : "They are told by examples or by recorded statistics, and neither is here."));
+  }
   const jump = (/** @type {number} */ k) => h("button", { type: "button", class: "nw-link", signal, on: { click: () => store.set({ layer: index, neuron: k, row: -1, column: -1, view: "neuron" }) } }, model.neuronName(index, k));
   const list = (/** @type {string} */ words, /** @type {number[]} */ found, /** @type {string} */ none) => h("div", {}, h("h4", {}, `${words}: ${found.length ? whole(found.length) : "none"}`),
     found.length ? h("p", {}, ...found.slice(0, MOST_NAMED).flatMap((k) => [jump(k), " "]), found.length > MOST_NAMED ? `and ${whole(found.length - MOST_NAMED)} more` : "") : h("p", { class: "nw-note" }, none));

@@ -67,8 +67,8 @@ export class LayerSpread {
     const sampled = charts.filter(({ columns }) => columns.some((one) => !one.isTrue && Number.isFinite(one.low))).map(({ what }) => NAMES.get(what) ?? what);
     return h("section", {}, h("h3", {}, "How its values were spread, over the training"),
       h("div", { class: "nw-charts" }, ...charts.map(({ what, columns }) => this.chart(what, columns, step))),
-      h("p", { class: "nw-note" }, `Each column is a stored step, in order (${whole(steps[0])} to ${whole(steps[steps.length - 1])}, ${whole(steps.length)}${steps.length < of ? ` of ${whole(of)}` : ""} of them: spreads are kept at stored states only); the darker, the more values; ticks are least and largest.`,
-        sampled.length ? ` Those of ${sampled.join(" and ")} are of a sample where the layer has more than 16,384 values.` : "", anyOdd ? " At the top: × NaN, ∞ infinite, ⊗ one of them, which the recording counts together." : ""),
+      h("p", { class: "nw-note" }, `Each column is a recorded step, in order (${whole(steps[0])} to ${whole(steps[steps.length - 1])}: ${whole(steps.length)}${steps.length < of ? ` of ${whole(of)}` : ""}; spreads are recorded at some steps only); the darker, the more values; ticks are least and largest.`,
+        sampled.length ? ` Those of ${sampled.join(" and ")} are of a sample of 16,384 where the layer has more values.` : "", anyOdd ? " At the top: × NaN, ∞ infinite, ⊗ one of them, which the recording counts together." : ""),
       openable("As a table", () => this.table(layer, charts)));
   }
 

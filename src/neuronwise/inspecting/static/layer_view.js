@@ -10,6 +10,7 @@ import { legend, paint, picture, sharpCanvas } from "./pictures.js";
 import { css, largestSize } from "./scales.js";
 
 const MOST_CELLS_ACROSS = 512;
+const TALLEST = 300;
 
 export class LayerView {
   /**
@@ -57,29 +58,31 @@ export class LayerView {
     const values = parameters.subarray(W.offset, W.offset + units * sources);
     const limit = largestSize(values);
     const room = Math.max(180, Math.min(620, this.root.clientWidth - 190));
-    const group = Math.ceil(Math.max(sources, units) / MOST_CELLS_ACROSS);
-    const [rows, columns] = [Math.ceil(units / group), Math.ceil(sources / group)];
-    const cell = Math.max(0.7, Math.min(18, room / columns, 300 / rows));
-    const height = Math.max(2, Math.round(cell * rows));
-    const matrix = sharpCanvas(Math.max(2, Math.round(cell * columns)), height);
-    const shown = group === 1 ? values : shrink(values, units, sources, group);
-    paint(matrix.context, shown, { rows, columns }, { x: 0, y: 0, w: Math.round(cell * columns), h: height, limit, mode: "signed", ...this.theme });
+    // Of a large matrix a cell stands for several rows, or columns: their largest.
+    const [down, along] = [Math.ceil(units / MOST_CELLS_ACROSS), Math.ceil(sources / MOST_CELLS_ACROSS)];
+    const [rows, columns] = [Math.ceil(units / down), Math.ceil(sources / along)];
+    const [wide, tall] = [Math.max(0.7, Math.min(18, room / columns)), Math.max(0.5, Math.min(18, TALLEST / rows))];
+    const [width, height] = [Math.max(2, Math.round(wide * columns)), Math.max(2, Math.round(tall * rows))];
+    const matrix = sharpCanvas(width, height);
+    const shown = down * along === 1 ? values : shrink(values, units, sources, down, along);
+    paint(matrix.context, shown, { rows, columns }, { x: 0, y: 0, w: width, h: height, limit, mode: "signed", ...this.theme });
     const { neuron } = this.store.now;
     matrix.context.strokeStyle = css(this.theme.dark ? [255, 255, 255] : [0, 0, 0]);
     matrix.context.lineWidth = 1.5;
-    matrix.context.strokeRect(0.75, Math.floor(neuron / group) * cell, cell * columns - 1.5, Math.max(cell, 2));
+    matrix.context.strokeRect(0.75, Math.min(height - 2, Math.floor(neuron / down) * tall), width - 1.5, Math.max(tall, 2));
     matrix.element.setAttribute("role", "img");
     matrix.element.setAttribute("aria-label", `W, ${units} rows and ${sources} columns; row ${neuron} belongs to ${layer.name}[${neuron}]`);
     matrix.element.addEventListener("click", (/** @type {MouseEvent} */ event) => {
       const box = matrix.element.getBoundingClientRect();
-      const row = Math.floor(((event.clientY - box.top) / box.height) * rows) * group;
+      const row = Math.floor(((event.clientY - box.top) / box.height) * rows) * down;
       this.store.set({ layer: index, neuron: Math.max(0, Math.min(units - 1, row)), row: -1, column: -1 });
     }, { signal: this.signal });
     const column = (/** @type {ArrayLike<number>} */ vector, /** @type {string} */ words, /** @type {number} */ most) => {
+      const group = Math.ceil(vector.length / MOST_CELLS_ACROSS);
       const n = Math.ceil(vector.length / group);
-      const tall = Math.max(2, Math.round(Math.min(300, cell * n)));
-      const canvas = sharpCanvas(14, tall);
-      paint(canvas.context, group === 1 ? vector : shrink(vector, vector.length, 1, group), { rows: n, columns: 1 }, { x: 0, y: 0, w: 14, h: tall, limit: most, mode: "signed", ...this.theme });
+      const high = Math.max(2, Math.round(Math.min(TALLEST, 18 * n)));
+      const canvas = sharpCanvas(14, high);
+      paint(canvas.context, group === 1 ? vector : shrink(vector, vector.length, 1, group, 1), { rows: n, columns: 1 }, { x: 0, y: 0, w: 14, h: high, limit: most, mode: "signed", ...this.theme });
       canvas.element.setAttribute("aria-hidden", "true");
       return h("figure", { class: "nw-vector" }, canvas.element, h("figcaption", {}, words));
     };
@@ -87,7 +90,7 @@ export class LayerView {
     return h("section", {}, h("h3", {}, "One layer, one line of algebra"),
       h("div", { class: "nw-algebra" },
         column(trace.a, `a ${units}`, largestSize(trace.a)), h("span", { class: "nw-op" }, "= f("),
-        h("figure", {}, matrix.element, h("figcaption", {}, `W ${units} × ${sources}${group > 1 ? `, each cell the largest of ${group} × ${group}` : ""}`)),
+        h("figure", {}, matrix.element, h("figcaption", {}, `W ${units} × ${sources}${down * along > 1 ? `, each cell the largest of ${down} × ${along}` : ""}`)),
         h("span", { class: "nw-op" }, "·"), column(trace.x, `x ${sources}`, largestSize(trace.x)),
         h("span", { class: "nw-op" }, "+"), column(bias, `b ${units}`, largestSize(bias)), h("span", { class: "nw-op" }, ")")),
       legend(limit, this.theme, "W"),
@@ -123,18 +126,19 @@ export class LayerView {
 }
 
 /**
- * Return a matrix with each block of group × group made one cell: its value of the largest size.
+ * Return a matrix with each block of `down` × `along` made one cell: its value of the largest size; NaN counts as largest.
  * @param {ArrayLike<number>} values
  * @param {number} rows
  * @param {number} columns
- * @param {number} group
+ * @param {number} down
+ * @param {number} along
  */
-export function shrink(values, rows, columns, group) {
-  const [r1, c1] = [Math.ceil(rows / group), Math.ceil(columns / group)];
+export function shrink(values, rows, columns, down, along) {
+  const [r1, c1] = [Math.ceil(rows / down), Math.ceil(columns / along)];
   const found = new Float32Array(r1 * c1);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {
-      const at = Math.floor(r / group) * c1 + Math.floor(c / group);
+      const at = Math.floor(r / down) * c1 + Math.floor(c / along);
       const value = values[r * columns + c];
       if (Number.isNaN(value) || Math.abs(value) > Math.abs(found[at])) found[at] = value;
     }

@@ -109,8 +109,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   time.also = () => [input.said, model.isChanged ? `${changesInWords(model)} by hand.` : ""].filter(Boolean).join(" ");
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
 
-  let [resting, wanted] = [0, 0];
-  let [panelCost, panelAt] = [0, 0];
+  let [resting, wanted, cost] = [0, 0, 0];
   const showPanel = () => {
     clearTimeout(resting);
     resting = 0;
@@ -124,8 +123,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     places.panel.setAttribute("aria-labelledby", `nw-tab-${view}`);
     refilled(places.panel, () => panels.get(view)?.update());
     refilled(places.changes, () => changes.update());
-    panelAt = performance.now();
-    panelCost = panelAt - began;
+    cost = performance.now() - began;
     if (view === "neuron") askNeuron();
   };
   /** Ask a server for every recorded step of the neuron that is looked at, once the choice rests on it. */
@@ -148,7 +146,9 @@ export function render({ model: host, el, signal: outer, address = false }) {
     input.update();
     time.update();
     input.drawPad();
-    showPanel();
+    // Where the panel is dear, the picture is seen first.
+    if (model.answers && model.work * model.answered > 1e7) resting ||= window.setTimeout(showPanel, 20);
+    else showPanel();
   };
 
   let due = 0;
@@ -181,13 +181,13 @@ export function render({ model: host, el, signal: outer, address = false }) {
   store.listen((now, before) => {
     if (address) history.replaceState(null, "", `#${toAddress(now)}`);
     if (now.step !== before.step && !model.has(now.step)) askFor(now.step);
-    // Many changes within a frame are drawn once. Where the panel is dear, as it asks for all examples, it waits until
-    // the slider rests.
-    const isDear = now.step !== before.step && model.work * model.answered > 1e7;
-    // While something is drawn or played, the panel takes no more than a part of the time.
-    const wait = isDear ? 180 : panelAt + 4 * panelCost - performance.now();
-    if (isDear) clearTimeout(resting);
-    if (isDear || (!resting && wait > 4)) resting = window.setTimeout(showPanel, wait);
+    // Many changes within a frame are drawn once. While the slider moves, or something is drawn, the panel follows the
+    // picture a little later; where it is dear, as it asks for all examples, it waits until the slider rests.
+    const isStep = now.step !== before.step || (now.example < 0 && now.focus.startsWith("made"));
+    const isDear = model.answers && model.work * model.answered > 1e7;
+    if (!isStep || isDear) clearTimeout(resting);
+    if (!isStep) resting = 0;
+    else if (isDear || !resting) resting = window.setTimeout(showPanel, isDear ? 180 : Math.max(40, Math.min(180, 4 * cost)));
     if (due) return;
     due = requestAnimationFrame(() => {
       due = 0;
@@ -310,7 +310,7 @@ function bestQuantity(model) {
 }
 
 /** Show the data that stands in the page itself. */
-export function startPage() {
+export async function startPage() {
   const place = /** @type {HTMLElement} */ (document.getElementById("neuronwise"));
   const data = /** @type {HTMLElement} */ (document.getElementById("neuronwise-data"));
   const payload = JSON.parse(data.textContent ?? "null");
@@ -320,6 +320,16 @@ export function startPage() {
   }
   const isServed = Boolean(payload?.served);
   const host = isServed ? servedHost(payload) : { get: () => payload };
+  // Weights that are too many to stand in the page are asked for first: without them there is no answer to show.
+  if (host.askStep && payload.network.answers && !payload.weights.states.length) {
+    refill(place, h("p", { class: "nw-failed", role: "status" }, `Reading ${whole(payload.network.parameter_count)} weights …`));
+    try {
+      payload.first = await host.askStep(payload.weights.delivered);
+    } catch (error) {
+      refill(place, h("p", { class: "nw-failed" }, `The weights cannot be read: ${visible(error instanceof Error ? error.message : error, 300)} Is the command neuronwise ui still running? Load the page again then.`));
+      return;
+    }
+  }
   render({ model: host, el: place, address: isServed });
   // So that its keys work at once, before anything in it is chosen.
   place.setAttribute("tabindex", "-1");

@@ -16,6 +16,16 @@ export function visible(text, most = 60) {
   return shown.trim() === "" ? `“${shown}”` : shown;
 }
 
+/** @type {Map<number, Intl.NumberFormat>} */
+const FORMATS = new Map();
+
+/** Return what writes numbers with at most so many places; to make one takes long. @param {number} places */
+function withPlaces(places) {
+  let format = FORMATS.get(places);
+  if (!format) FORMATS.set(places, format = new Intl.NumberFormat("en-US", { maximumFractionDigits: places }));
+  return format;
+}
+
 /**
  * Return a number with so many digits that count: 0.0123, 2,570, −1.3e−8, NaN, ∞.
  * @param {number} value
@@ -33,7 +43,7 @@ export function figure(value, digits = 3) {
     text = `${mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa}e${exponent.replace("+", "").replace("-", "−")}`;
   } else {
     const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-    text = grouped(size.toFixed(Math.min(places, 20)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
+    text = withPlaces(Math.min(places, 20)).format(Number(size.toFixed(Math.min(places, 20))));
   }
   return value < 0 ? `−${text}` : text;
 }
@@ -52,13 +62,7 @@ export function signed(value, digits = 3) {
  * @param {number} value
  */
 export function whole(value) {
-  return Number.isFinite(value) ? grouped(String(Math.round(value))) : figure(value);
-}
-
-/** Put commas between thousands; the browser's own way takes long. @param {string} text */
-function grouped(text) {
-  const [, sign, digits, rest] = /** @type {RegExpMatchArray} */ (text.match(/^(-?)(\d+)(.*)$/));
-  return sign + digits.replace(/\B(?=(\d{3})+$)/g, ",") + rest;
+  return withPlaces(0).format(Math.round(value));
 }
 
 /**

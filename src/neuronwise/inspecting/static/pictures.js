@@ -9,18 +9,19 @@ import { css, largestSize, mix, signedColour } from "./scales.js";
  *   `at` gives the index of a value; default row by row, channels last
  */
 
-/** @type {{small: HTMLCanvasElement, inner: CanvasRenderingContext2D} | null} */
-let kept = null;
+/** @type {CanvasRenderingContext2D | null} */
+let drawnOn = null;
 
-/** One canvas, that is never shown, for the pixels of all pictures. @param {number} columns @param {number} rows */
-function scratch(columns, rows) {
-  if (!kept) {
-    const small = document.createElement("canvas");
-    kept = { small, inner: /** @type {CanvasRenderingContext2D} */ (small.getContext("2d", { willReadFrequently: true })) };
-  }
-  if (kept.small.width < columns) kept.small.width = columns;
-  if (kept.small.height < rows) kept.small.height = rows;
-  return kept;
+/**
+ * Return the one canvas of so many pixels on which values are painted before they are drawn larger elsewhere.
+ * @param {number} columns
+ * @param {number} rows
+ */
+export function scratch(columns, rows) {
+  drawnOn ??= /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+  drawnOn.canvas.width = columns;
+  drawnOn.canvas.height = rows;
+  return drawnOn;
 }
 
 /**
@@ -35,7 +36,7 @@ export function paint(context, values, grid, how) {
   const { rows, columns, channels = 1 } = grid;
   const { low = 0 } = how;
   const at = grid.at ?? ((r, c, k) => (r * columns + c) * channels + k);
-  const { small, inner } = scratch(columns, rows);
+  const inner = scratch(columns, rows);
   const image = inner.createImageData(columns, rows);
   /** @type {[number, number, boolean][]} */
   const odd = [];
@@ -62,7 +63,7 @@ export function paint(context, values, grid, how) {
   }
   inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, columns, rows, how.x, how.y, how.w, how.h);
+  context.drawImage(inner.canvas, how.x, how.y, how.w, how.h);
   if (how.mode === "signed") dashNegatives(context, values, grid, how);
   // What is not finite has a mark, not a colour of the scale: a cross for NaN, a bar for infinity.
   context.strokeStyle = css(how.dark ? [0, 0, 0] : [255, 255, 255]);

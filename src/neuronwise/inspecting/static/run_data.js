@@ -34,6 +34,7 @@ export class RunData {
     /** @type {Map<number, State>} */
     this.states = new Map();
     this.packed = new Map(payload.weights.states.map((/** @type {any} */ state) => [state.step, state]));
+    if (payload.first) this.states.set(this.delivered, payload.first); // asked for before the page began
     this.memory = new Memory(MOST_KEPT_NUMBERS);
     const stats = payload.statistics;
     /** @type {Statistics | null} */

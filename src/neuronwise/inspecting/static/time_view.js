@@ -19,12 +19,10 @@ export class TimeView {
     this.store = store;
     this.theme = theme;
     this.signal = signal;
-    /** @type {number | undefined} */
-    this.width = undefined;
-    /** What the loss was last drawn of. */
-    this.drawnState = "";
     /** What else is to be said, beside the step. @type {() => string} */
     this.also = () => "";
+    /** What the chart of the loss was drawn of. @type {{training: any, width: number} | null} */
+    this.drawn = null;
     this.read();
     const { steps } = model;
     this.slider = h("input", { type: "range", min: 0, max: Math.max(steps.length - 1, 0), value: String(this.at()), "aria-label": "Step of the training", disabled: steps.length < 2, signal, on: { input: (/** @type {any} */ event) => this.go(Number(event.target.value)), keydown: (/** @type {KeyboardEvent} */ event) => this.key(event) } });
@@ -42,7 +40,9 @@ export class TimeView {
       const t = ((event.clientX - box.left) / box.width * chart.viewBox.baseVal.width - 46) / (chart.viewBox.baseVal.width - 54);
       this.goTo(t * this.last);
     }, { signal });
-    const watcher = new ResizeObserver(() => { this.width = root.clientWidth; this.drawLoss(); });
+    /** Known from the observer: to ask for it within a frame lays the page out once more. */
+    this.wide = root.clientWidth;
+    const watcher = new ResizeObserver(([entry]) => { this.wide = entry.contentRect.width; this.drawLoss(); });
     watcher.observe(root);
     signal.addEventListener("abort", () => watcher.disconnect(), { once: true });
   }
@@ -153,10 +153,16 @@ export class TimeView {
 
   drawLoss() {
     if (!this.loss || !this.loss.steps.length) return;
-    const width = Math.max(280, (this.width ?? this.root.clientWidth) - 4);
-    const state = `${width} ${this.store.now.step} ${this.training.last_step} ${this.loss.steps.length}`;
-    if (state === this.drawnState) return; // only the example is another one
-    this.drawnState = state;
+    const width = Math.max(280, this.wide - 4);
+    if (this.drawn?.training === this.training && this.drawn?.width === width) {
+      // Nothing but the mark has moved.
+      const x = String(46 + (Math.min(this.store.now.step, this.training.last_step) / Math.max(this.training.last_step, 1)) * (width - 54));
+      const mark = this.plot.querySelector(".nw-now");
+      mark?.setAttribute("x1", x);
+      mark?.setAttribute("x2", x);
+      if (mark) return;
+    }
+    this.drawn = { training: this.training, width };
     const { epochs, best_step: best, gaps, last_step: last } = this.training;
     const series = [{ name: "loss", xs: this.loss.steps, ys: this.loss.losses, tone: "nw-quiet" }];
     const at = epochs.names.indexOf("val_loss");
