@@ -120,7 +120,8 @@ def test_every_text_is_read_and_every_focus_seen(theme: str) -> None:
     light, dark = (dict(re.findall(r"--(\w+): (#\w+)", one)) for one in blocks[:2])
     colours = light if theme == "light" else light | dark
     for text, ground in (("ink", "card"), ("ink", "ground"), ("quiet", "card"), ("quiet", "ground"), ("card", "ink"),
-                         ("positive", "card"), ("positive", "ground"), ("warn", "warnground")):  # fmt: skip
+                         ("positive", "card"), ("positive", "ground"), ("bad", "card"),
+                         ("warn", "warnground")):  # fmt: skip
         assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     for mark, ground in (("focus", "card"), ("focus", "ground"), ("negative", "card")):
         assert _contrast(colours[mark], colours[ground]) >= 3.0, (mark, ground)

@@ -57,11 +57,12 @@ export function render({ model: host, el, signal: outer, address = false }) {
 
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const paper = window.matchMedia("print");
   const theme = { palette: PALETTES.light, dark: false, still: still.matches };
   /** @type {"" | "light" | "dark"} */
   let forced = "";
   const choose = () => {
-    theme.dark = forced ? forced === "dark" : dark.matches;
+    theme.dark = !paper.matches && (forced ? forced === "dark" : dark.matches);
     theme.palette = theme.dark ? PALETTES.dark : PALETTES.light;
     theme.still = still.matches;
     el.setAttribute("data-theme", theme.dark ? "dark" : "light");
@@ -274,7 +275,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
   }
 
-  for (const query of [dark, still]) query.addEventListener("change", () => { choose(); everything(); }, { signal });
+  for (const query of [dark, still, paper]) query.addEventListener("change", () => { choose(); everything(); }, { signal });
   everything();
   follow();
   Object.defineProperty(el, "neuronwise", { value: { model, store }, configurable: true });

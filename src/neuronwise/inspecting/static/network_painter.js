@@ -253,6 +253,10 @@ export class NetworkPainter {
     const wanted = panel.labelled && panel.columns === 1 && panel.w > 60 ? panel.x + half : panel.x + panel.w / 2;
     const middle = Math.max(half + 2, Math.min(scene.layout.width - half - 2, wanted));
     context.textAlign = "center";
+    context.strokeStyle = css(dark ? [23, 27, 33] : [255, 255, 255], 0.85); // links that run behind it are kept off it
+    context.lineWidth = 4;
+    context.lineJoin = "round";
+    context.strokeText(words, middle, panel.y - 7);
     context.fillText(words, middle, panel.y - 7);
   }
 

@@ -49,7 +49,7 @@ export class NeuronView {
       this.sentence(layer, trace, at, index, neuron),
       sum ? this.equation(sum, layer, index) : h("p", {}, `It has no weights of its own: ${layer.algebra}.`),
       sum ? this.pictures(sum, layer, index, neuron, place) : null,
-      h("div", { class: "nw-columns" },
+      h("div", { class: "nw-columns nw-sumcolumns" },
         sum ? this.terms(sum, layer, index, neuron) : null,
         this.curve(layer, trace, at, sum)),
       place ? this.placePicker(layer, trace.a, neuron, place) : null,
@@ -275,7 +275,8 @@ export class NeuronView {
     if (task === "regression") {
       const pairs = Array.from({ length: examples }, (_, e) => [values[e * count + neuron], this.model.examples.y[e * this.model.outputsPerRow]]);
       const r = correlation(pairs.map((p) => p[0]), pairs.map((p) => p[1]));
-      return h("section", {}, h("h3", {}, `It and the ${visible(this.model.outputs.target, 30)}`), h("p", {}, Number.isNaN(r) ? "Its activation is the same on every example." : `Correlation of its activation with the right answer over ${whole(examples)} examples: ${signed(r, 2)}.`));
+      return h("section", {}, h("h3", {}, `Its mean activation by ${visible(this.model.outputs.target, 30)}`), barList(this.quarters(pairs)),
+        h("p", { class: "nw-note" }, Number.isNaN(r) ? "Its activation is the same on every example." : `Correlation of its activation with the right answer over ${whole(examples)} examples: ${signed(r, 2)}.`));
     }
     const sums = classes.map(() => [0, 0]);
     for (let e = 0; e < examples; e++) {
@@ -287,6 +288,17 @@ export class NeuronView {
     const rows = sums.map((/** @type {number[]} */ [sum, n], /** @type {number} */ id) => ({ name: visible(classes[id], 24), value: n ? sum / n : NaN })).filter((/** @type {{value: number}} */ row) => Number.isFinite(row.value));
     const shown = rows.length > 14 ? rows.slice().sort((/** @type {{value: number}} */ p, /** @type {{value: number}} */ q) => Math.abs(q.value) - Math.abs(p.value)).slice(0, 14) : rows;
     return h("section", {}, h("h3", {}, "Its mean activation on each class"), barList(shown));
+  }
+
+  /** Its mean activation on each quarter of the examples, by what is right. @param {number[][]} pairs activation and target of each */
+  quarters(pairs) {
+    const sorted = pairs.slice().sort((p, q) => p[1] - q[1]);
+    const cuts = [0, 1, 2, 3, 4].map((k) => Math.round((k * sorted.length) / 4));
+    const words = (/** @type {number} */ at) => figure(this.model.unit(sorted[at][1]), 3);
+    return [0, 1, 2, 3].filter((k) => cuts[k + 1] > cuts[k]).map((k) => {
+      const part = sorted.slice(cuts[k], cuts[k + 1]);
+      return { name: `${words(cuts[k])} to ${words(cuts[k + 1] - 1)}`, value: part.reduce((sum, [a]) => sum + a, 0) / part.length };
+    });
   }
 
   /** What breaks without it. @param {number} index @param {number} neuron */

@@ -127,7 +127,7 @@ export class PredictionView {
       const [rows, columns, channels = 1] = model.inputs.shape;
       const perPixel = new Float64Array(rows * columns);
       found.inputs.forEach((value, i) => { perPixel[Math.floor(i / channels)] += value; });
-      const side = 190;
+      const side = Math.max(90, Math.min(190, Math.floor((this.root.clientWidth - 12) / 2)));
       return h("section", {}, h("h3", {}, `What each pixel adds to ${name}`),
         h("div", { class: "nw-pair" }, picture(x, { rows, columns, channels }, { side, mode: "ink", theme: this.theme, limit: 1, title: "The picture", caption: "what it is shown" }),
           picture(perPixel, { rows, columns }, { side, mode: "signed", theme: this.theme, title: `What each pixel adds to ${name}`, caption: "blue speaks for it, orange (−) against" })),
