@@ -398,6 +398,7 @@ SYMPTOMS = {
     "constant_feature": "a column with one value only",
     "duplicate_feature": "two columns that say the same",
     "outlier": "a value far from all others",
+    "more_parameters_than_rows": "more parameters than rows of a table",
 }
 """Symptoms, by name."""
 

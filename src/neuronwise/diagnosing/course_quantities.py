@@ -111,6 +111,20 @@ def rarest_recall(facts: Facts) -> float | None:
 
 
 @quantity
+def surest_error(facts: Facts) -> float | None:
+    """Share of wrong answers among the surest third of the rows held out, of classes; at least 150 rows."""
+    right = facts.validated[-1].get("surest_right") if facts.validated else None
+    return 1 - float(right) if isinstance(right, (int, float)) else None
+
+
+@quantity
+def surest_beside_all(facts: Facts) -> float | None:
+    """`surest_error` / share of wrong answers of all rows held out: near 1 where being sure does not help."""
+    error, right = facts["surest_error"], facts.validated[-1].get(facts.score_name or "") if facts.validated else None
+    return error / (1 - right) if error is not None and isinstance(right, (int, float)) and right < 1 else None
+
+
+@quantity
 def rounded_skill(facts: Facts) -> float | None:
     """Of a number to be predicted that seems to be a class, as it takes 3 to 10 whole values from 0 on, about equally
     often: (share of predictions that are right when rounded - share of the most frequent value) / (1 - the latter),

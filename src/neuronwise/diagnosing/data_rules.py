@@ -87,6 +87,13 @@ def labels(facts: Facts) -> Suspect | None:
     )
     if noisy and is_fair and facts.above("validation_skill", 0.15):
         return Suspect("wrong_labels", 0.72 + min(0.15, -noisy.value - NOISY_GAP), (noisy,))
+    # What is hard to tell apart is answered without being sure. Labels that are wrong at random are missed as often
+    # where the network is sure.
+    sure = over(facts, "surest_error", 0.08)
+    alike = over(facts, "surest_beside_all", 0.6, "0 where hard rows are missed")
+    is_learned = facts.above("validation_skill", 0.1) and not facts.above("gap", 0.3) and facts.above("epochs_seen", 5)
+    if sure and alike and is_learned:
+        return Suspect("wrong_labels", 0.72, (sure, alike))
     return None
 
 

@@ -20,8 +20,9 @@ def markdown(found: Diagnosis, title: str) -> str:
         title: Of whom it is.
     """
     lines = [f"# {text(title)}", ""]
-    skill = f" The network gets {found.skill:.0%} of the way from a constant guess to all right."
-    learned = "" if found.skill is None or found.skill <= -1 else skill
+    learned = ""
+    if found.skill is not None and found.skill > -1:
+        learned = f" The network gets {found.skill:.0%} of the way from a constant guess to all right."
     if not found.findings:
         lines += [f"Nothing wrong was found in {found.steps:,} steps.{learned}", ""]
     for place, one in enumerate(found.findings):

@@ -12,6 +12,7 @@ from neuronwise.diagnosing.facts import Facts
 from neuronwise.errors import NeuronwiseError
 from neuronwise.network import Network
 from neuronwise.recording import Recording, TrainingData
+from neuronwise.watching.columns import surest_right
 
 # What the optimizers, losses and layers are called in PyTorch, in whose words the rules are written.
 _OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD", "nesterov": "SGD", "adam": "Adam", "adamw": "AdamW",
@@ -175,12 +176,14 @@ class OwnFacts(Facts):
             found["correct"] = float(np.mean(guess == y))
             found["one_answer"] = float(np.bincount(guess).max() / len(guess))
             if recall:
+                found["surest_right"] = surest_right(answers, y)
                 found["recall"] = {str(int(one)): float(np.mean(guess[y == one] == one)) for one in np.unique(y)}
             return found
         goal, own = np.asarray(y, np.float64).reshape(-1), answers.reshape(-1)
         if goal.shape == own.shape:
             found["sse"], found["sst"] = float(np.mean((goal - own) ** 2)), float(goal.var())
             if np.isin(goal, (0, 1)).all():
+                found["surest_right"] = surest_right(own[:, None], goal)
                 # What is predicted is a probability already, whatever the loss takes.
                 found["correct_half"] = found["correct_zero"] = float(np.mean((own > 0.5) == (goal > 0.5)))
         return found

@@ -81,7 +81,8 @@ def reason(facts: Facts) -> Diagnosis:
     for one, confidence in told_causes[1:]:
         if confidence >= SECOND_FROM and confidence >= chosen[0][1] - SECOND_WITHIN and len(chosen) < 2:
             chosen.append((one, confidence))
-    if not chosen and hurt >= 0.8:
+    # One that stopped as it got no better, where no rule suspects anything, may be as good as the data lets it be.
+    if not chosen and hurt >= 0.8 and facts.stored.status != "early_stopped":
         chosen = [(_last_resort(facts), 0.4)]
     findings = tuple(_finding(facts, one, confidence, symptoms) for one, confidence in chosen)
     shown = tuple(symptoms) if findings else ()

@@ -100,7 +100,9 @@ def too_low(facts: Facts) -> Suspect | None:
 
 
 def too_short(facts: Facts) -> Suspect | None:
-    """Suspect a training that was stopped while it got better."""
+    """Suspect a training that was stopped while it got better; not one that stopped as it no longer did."""
+    if facts.stored.status == "early_stopped":
+        return None
     falling = over(facts, "loss_still_falling", 0.06)
     few = under(facts, "steps", 400)
     hardly = under(facts, "steps", FEW_STEPS)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Of a batch at most so many rows and values of a row are looked at, of features so many; so many rows are remembered.
 _MAX_ROWS, _MAX_FEATURES, _MAX_REMEMBERED = 512, 4096, 200_000
+# Rows are compared where a feature of the first so many has more values than this.
+_MAX_LOOKED_AT, _MANY_VALUES = 200, 100
 # Of more classes only how many there are is told.
 _MAX_CLASSES = 100
 
@@ -105,6 +107,25 @@ class InputsSeen:
                 found |= {"scale_largest": float(scale.max()), "scale_least": least}
         return found
 
+    def known_share(self, inputs: torch.Tensor) -> float | None:
+        """Return the share of other inputs that are among these, number by number; None where that is not known.
+
+        Only where there is a feature of many values: of few values rows are the same by chance.
+        """
+        if not inputs.is_floating_point() or len(self._known) >= _MAX_REMEMBERED:
+            return None
+        rows = _flat(inputs, whole=True)
+        if not self.rows or rows.shape[1:] != self._key.shape:
+            return None
+        if not any(
+            len(np.unique(rows[:, place])) > _MANY_VALUES for place in range(min(rows.shape[1], _MAX_LOOKED_AT))
+        ):
+            return None
+        with np.errstate(all="ignore"):
+            products = rows @ self._key
+        known = np.fromiter(self._known, np.int64, len(self._known)).view(np.float64)
+        return float(np.isin(_coarse(products), _coarse(known)).mean())
+
     def compare(self, inputs: torch.Tensor) -> dict[str, float]:
         """Return how other inputs lie beside these: the medians over features of shift and scale, and the largest.
 
@@ -124,6 +145,12 @@ class InputsSeen:
             "shift_median": float(np.median(shift)), "shift_largest": float(shift.max()),
             "scale_median": float(np.median(scale)), "scale_largest": float(scale[np.argmax(np.abs(scale))]),
         }  # fmt: skip
+
+
+def _coarse(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers to 40 bits: the last bits of a sum depend on how many rows there are beside."""
+    mantissa, exponent = np.frexp(values)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, 40)), exponent - 40), np.float64)
 
 
 def _flat(values: torch.Tensor, *, whole: bool = False) -> NDArray[np.float64]:

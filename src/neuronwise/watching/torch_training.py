@@ -14,10 +14,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from neuronwise.watching.columns import surest_right
 from neuronwise.watching.torch_batches import InputsSeen, TargetsSeen, predictions_of, targets_of
 from neuronwise.watching.torch_graph import graph_of
 from neuronwise.watching.torch_layers import tensors_in
 from neuronwise.watching.torch_loss_kinds import loss_kinds
+from neuronwise.watching.torch_statistics import on_host
+from neuronwise.watching.torch_table import TableSeen
 from neuronwise.watching.torch_twin import same_random_state
 
 if TYPE_CHECKING:
@@ -82,7 +85,7 @@ class TrainingSeen:
     ) -> None:
         self.strict, self.is_broken = strict, False
         self._model, self._loss, self._validation, self._event = model, loss, validation, event
-        self._inputs, self._targets = InputsSeen(), TargetsSeen()
+        self._inputs, self._targets, self._table = InputsSeen(), TargetsSeen(), TableSeen()
         self._graph: dict[str, Any] | None = None
         self._row: dict[str, Any] = {}
         self._columns: dict[str, list[Any]] = {}
@@ -160,6 +163,8 @@ class TrainingSeen:
             row |= predictions_of(prediction, target)
         row |= targets_of(target)
         self._targets.take(target)
+        if self._batch is not None:
+            self._table.take(next(tensors_in(self._batch[0]), None), target)
         row["broadcast"] = tuple(prediction.shape) != tuple(target.shape) and target.is_floating_point()
         # Of a loss that is not finite its value tells nothing.
         if self._asked < _KINDS_ASKED and value.numel() == 1 and bool(value.isfinite()):
@@ -211,6 +216,7 @@ class TrainingSeen:
             self._event("batches", step=step, columns=columns)
         self._event(
             "data", step=step, inputs=_clean(self._inputs.describe()), targets=_clean(self._targets.describe()),
+            table=_clean(self._table.describe() or {}),
             loss_kinds=self._kinds, **self._shapes, **self._modes,
         )  # fmt: skip
         if self._graph:
@@ -262,9 +268,24 @@ class TrainingSeen:
             found["targets"] = self._held_targets
             if first.ndim == 2 and targets.ndim == 1 and not targets.is_floating_point():
                 found["recall"] = _recalls(first, targets)
+            found["surest_right"] = self._surest(first, targets)
         if isinstance(inputs, torch_tensor()):
-            found |= {"rows": len(inputs), "beside": self._inputs.compare(inputs)}
+            found |= {"rows": len(inputs), "beside": self._inputs.compare(inputs),
+                      "known": self._inputs.known_share(inputs)}  # fmt: skip
         return found
+
+    def _surest(self, prediction: torch.Tensor, target: torch.Tensor) -> float | None:
+        """Return how many of the surest answers are right, where the targets are classes."""
+        counts = self._held_targets.get("counts") if self._held_targets is not None else None
+        if not isinstance(counts, dict) or prediction.ndim != 2:
+            return None
+        if prediction.shape[1] == 1 and not set(counts) <= {"0", "1"}:
+            return None
+        goal = on_host(target.detach().cpu()).astype(float)
+        if prediction.shape[1] == 1 and goal.size == len(prediction):
+            goal = goal.reshape(-1)
+        is_sum = "bce_logits" in self._kinds and "bce" not in self._kinds
+        return surest_right(on_host(prediction.detach().cpu()).astype(float), goal, 0.0 if is_sum else 0.5)
 
     def _settings(self, optimizers: list[Optimizer]) -> dict[str, Any]:
         model = self._model
