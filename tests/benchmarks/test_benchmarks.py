@@ -206,7 +206,7 @@ def test_mnist_is_raced_to_an_accuracy_and_learned_by_convolution(tmp_path: Path
     assert all(0.2 < one["accuracy"]["mean"] < 1 for one in found.values())
 
 
-@pytest.mark.parametrize("name", ["training", "mnist", "mnist_race", "houses", "recording", "explaining"])
+@pytest.mark.parametrize("name", ["training", "mnist", "mnist_race", "houses", "recording", "explaining", "inspector"])
 def test_the_results_kept_are_of_whole_runs(name: str) -> None:
     result = json.loads((BENCHMARKS / "results" / f"{name}.json").read_text())
     assert result["benchmark"] == name

@@ -213,10 +213,11 @@ export class NetworkView {
   /** Say in words and as a table what is drawn. */
   tell() {
     const drawn = this.found.links.length;
+    const hidden = this.model.inputs.kind !== "picture" && this.rows.length < this.model.inputSize;
     const looked = this.selected();
     const what = this.store.now.links === "signals" ? "weight × activation" : "weights";
     const of = looked ? `of ${this.model.neuronName(looked.panel.index, looked.unit)} and the other layers` : "";
-    this.line.textContent = `Links: the ${whole(drawn)} strongest ${of} of ${whole(this.found.count)} weights, by ${what}; each layer on its own scale. Dashed is negative.`.replace(/ +/g, " ");
+    this.line.textContent = `Links: the ${whole(drawn)} strongest ${of} of ${whole(this.found.count)} weights, by ${what}; each layer on its own scale. Dashed is negative.${hidden ? ` Of ${whole(this.model.inputSize)} inputs the ${whole(this.rows.length)} that the first layer weighs most here are drawn.` : ""}`.replace(/ +/g, " ");
     const limit = Math.max(...this.layout.panels.slice(1).map((panel) => limitOf(this.model.net.layers[panel.index], this.trace[panel.index].a)));
     refill(this.legends, legend(this.found.limit, this.theme, "links"), legend(limit, this.theme, "activation, at most"));
     const open = this.table.querySelector("details")?.open;
