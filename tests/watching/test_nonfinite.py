@@ -152,13 +152,14 @@ def test_statistics_show_it_and_drop_nothing(tmp_path: Path) -> None:
     assert not np.isfinite(watcher.recording.layer_norms("second", "weight_norm").values[-1])
 
 
-@pytest.mark.parametrize("fault", ["weight", "input", "loss"])
+@pytest.mark.parametrize("fault", ["weight", "bias", "input", "activation", "loss"])
 def test_between_recorded_steps_the_loss_tells(fault: str, tmp_path: Path) -> None:
-    """Nobody looks at activations of step 13 then, but weights and gradients are still there."""
+    """Nobody looks at activations of step 13 then, but weights and what autograd keeps are still there."""
     watcher, _ = train(fault, 13, 30, tmp_path, statistics_every=10)
     watcher.close()
     (found,) = events(watcher.folder, "nonfinite")
-    assert (found["step"], found["since"], found["quantity"]) == (13, 10, "loss")
+    assert (found["step"], found["since"]) == (13, 10)
+    assert (found["layer"], found["neuron"], found["quantity"]) == FAULTS[fault]
     assert {13, 14, 15, 16} <= set(watcher.recording.frames.tolist())
     assert 13 in watcher.recording.keyframes
 

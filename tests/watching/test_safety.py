@@ -335,6 +335,10 @@ def test_a_disk_that_is_full_does_not_end_the_training(tmp_path: Path, monkeypat
     watcher.close()
     assert all(torch.equal(*pair) for pair in zip(weights_of(loop), weights_of(bare), strict=True))
     assert not hooks_on(loop.model, *loop.optimizers)
+    monkeypatch.undo()
+    (missing,) = neuronwise.open(watcher.folder).problems
+    assert missing.startswith("from step ")
+    assert "No space left on device" in missing
 
 
 def test_a_folder_that_took_the_place_of_the_recording_stays_as_it_is(tmp_path: Path) -> None:
@@ -575,7 +579,8 @@ def test_a_layer_that_was_replaced_by_one_of_another_shape_harms_nothing(tmp_pat
         train(loop, 7)
     watcher.close()
     assert watcher.recording.frames.tolist() == [0, 1, 2, 3]
-    assert not watcher.recording.stored.check()
+    (missing,) = watcher.recording.stored.check()
+    assert missing.startswith("from step 4 on nothing was recorded: ")
     assert not hooks_on(loop.model, *loop.optimizers)
 
 
@@ -586,7 +591,8 @@ def test_a_layer_that_was_removed_is_told_of(tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match="after step 3: .*5 is no longer in the model"):
         train(loop, 2)
     watcher.close()
-    assert not watcher.recording.stored.check()
+    (missing,) = watcher.recording.stored.check()
+    assert missing.startswith("from step 4 on nothing was recorded: ")
     assert not hooks_on(loop.model, *loop.optimizers)
 
 
@@ -663,7 +669,8 @@ def test_a_layer_that_is_pruned_is_told_of(tmp_path: Path) -> None:
         train(loop, 2)
     watcher.close()
     assert watcher.recording.frames.tolist() == [0, 1, 2, 3]
-    assert not watcher.recording.stored.check()
+    (missing,) = watcher.recording.stored.check()
+    assert missing.startswith("from step 4 on nothing was recorded: ")
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.Linear])

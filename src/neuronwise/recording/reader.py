@@ -158,11 +158,11 @@ class RecordedHistory:
                 self.delivered_step = _whole(event.get("delivered_step"))
                 self.best_step = _whole(event.get("best_step"))
         self.gaps: list[dict[str, Any]] = list(gaps.values())
-        self.problems += [
-            f"between steps {_whole(gap.get('from_step'))} and {_whole(gap.get('to_step'))} not everything was "
-            f"recorded: {gap.get('reason')!s:.300}"
-            for gap in self.gaps
-        ]
+        for gap in self.gaps:
+            first, last = _whole(gap.get("from_step")), _whole(gap.get("to_step"))
+            is_open = gap.get("goes_on") is False
+            where = f"from step {first} on nothing" if is_open else f"between steps {first} and {last} not everything"
+            self.problems.append(f"{where} was recorded: {gap.get('reason')!s:.300}")
         self.epochs: list[dict[str, Any]] = [epochs[number] for number in sorted(epochs)]
         for number, found in indices.items():
             if missing := max(found) + 1 - len(found):

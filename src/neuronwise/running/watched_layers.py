@@ -145,6 +145,8 @@ def noticed(recording: Recording) -> list[str]:
             found.append(f"layers were added before step {step}, which are not recorded: {event.get('layers')}")
         elif kind == "layers_replaced":
             found.append(f"layers were replaced before step {step}, which are followed: {event.get('layers')}")
+        elif kind == "left_out":
+            found.append(f"from step {step} on {event.get('sentence')}")
         elif kind == "network_changed":
             found.append(f"the modules were changed before step {step}: its states are no Network from there on")
     if skipped:
@@ -152,9 +154,13 @@ def noticed(recording: Recording) -> list[str]:
     return found
 
 
+def _neuron(layer: Any, event: dict[str, Any]) -> str:
+    return str(layer) if event.get("neuron") is None else f"{layer}[{event.get('neuron')}]"
+
+
 def _not_finite(event: dict[str, Any]) -> str:
     layer = event.get("layer")
-    what = "the loss" if layer is None else f"the {event.get('quantity')} of {layer}[{event.get('neuron')}]"
+    what = "the loss" if layer is None else f"the {event.get('quantity')} of {_neuron(layer, event)}"
     return f"{what} is NaN or infinite at step {event.get('step')} (all was finite at step {event.get('since')})"
 
 

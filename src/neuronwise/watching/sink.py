@@ -82,7 +82,7 @@ class FrameSink:
         refuse_recorded(folder)
         self.folder, self.layout, self.moments = folder, layout, moments
         self._bytes_budget, self._frame_bytes, self._state_bytes = bytes_budget, 0, 0
-        self.step = -1
+        self.step = self._on_disk = -1
         dtypes = stream_dtypes(layout)
         self._head = np.zeros(1, head_dtype(dtypes["keyframes"]))
         notes = list(notes)
@@ -129,7 +129,7 @@ class FrameSink:
             rows["attempt"] = self._files.attempt
             rows["step"], rows["loss"], rows["learning_rate"] = zip(*noted, strict=True)
             self._files.append("scalars", rows)
-        self._flushed_at = time.monotonic()
+        self._on_disk, self._flushed_at = self.step, time.monotonic()
         self._files.seal(if_due=True)
 
     def frame(self, step: int, neurons: NDArray[np.void], layers: NDArray[np.void] | None = None) -> None:
@@ -173,12 +173,25 @@ class FrameSink:
         self.step = max(self.step, step)
         return True
 
-    def close(self, status: str, **content: Any) -> None:
-        """Complete the files."""
+    def close(self, status: str, *, reason: str | None = None, **content: Any) -> None:
+        """Complete the files.
+
+        Args:
+            status: How it ended.
+            reason: Why nothing more could be recorded, if that is so.
+            content: Of the last event.
+        """
         if not self._files.are_ours:
             return
         try:
-            self.flush()
+            try:
+                self.flush()
+            except OSError as error:  # a full disk: a line that says so may find room
+                reason = reason or str(error)
+            if reason is not None:
+                first = self._on_disk + 1
+                last = max(first, self.step, int(content.get("steps", 0)))
+                self.event("gap", from_step=first, to_step=last, goes_on=False, reason=reason)
             self.event("end", status=status, step=max(self.step, 0), rows=self._files.rows_written(), **content)
         finally:
             self._files.close()

@@ -102,7 +102,7 @@ class TorchWatcher:
         self._frames = FrameWriter(
             model, self.folder, Moments(every=statistics_every), bytes_budget, layers, exclude,
             probe=probe, validation=validation, loss=loss, sees_outputs=not compiled,
-            skipped=self._steps.infer_skip,
+            skipped=self._steps.infer_skip, tell=self._steps.tell, strict=strict,
         )  # fmt: skip
         self._training = TrainingSeen(model, loss, validation, self._frames.event, strict=strict)
         self._frames.answered = self._training.answered

@@ -51,6 +51,7 @@ def learn_activations(outputs: Iterable[torch.Tensor], produced: dict[Any, Watch
         outputs: Of the model.
         produced: The layer by the node that made its output.
     """
+    consumers: dict[Any, set[Any]] = {}
     stack = [node for output in outputs if (node := output.grad_fn) is not None]
     seen = set(stack)
     while stack and len(seen) < _MAX_NODES:
@@ -58,12 +59,19 @@ def learn_activations(outputs: Iterable[torch.Tensor], produced: dict[Any, Watch
         for following, _ in node.next_functions:
             if following is None:
                 continue
-            layer = produced.get(following)
-            if layer is not None and layer.activation is None and (found := _function_of(node)) is not None:
-                layer.follow_with(*found)
+            if following in produced:
+                consumers.setdefault(following, set()).add(node)
             if following not in seen:
                 seen.add(following)
                 stack.append(following)
+    # One function after each call of the layer, and nothing else that its output goes to.
+    follows: dict[WatchedLayer, list[_Function | None]] = {}
+    for made, nodes in consumers.items():
+        follows.setdefault(produced[made], []).append(_function_of(next(iter(nodes))) if len(nodes) == 1 else None)
+    for layer, found in follows.items():
+        first = found[0]
+        if layer.activation is None and first is not None and all(one and one[0] == first[0] for one in found):
+            layer.follow_with(*first)
 
 
 def learn_from_sequence(model: nn.Module, layers: Sequence[WatchedLayer]) -> None:

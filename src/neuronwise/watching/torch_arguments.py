@@ -80,6 +80,13 @@ def check_loss(loss: Any, validation: Any, scaler: Any) -> None:
             where="argument validation",
             hint="watch(model, optimizer, loss=nn.CrossEntropyLoss(), validation=(X_val, y_val))",
         )
+    for name, one in zip(("inputs", "targets"), validation or (), strict=False):
+        if hasattr(one, "__array__") and not isinstance(one, torch.Tensor):
+            raise UsageError(
+                f"expected tensors, got {name} of type {type(one).__name__}",
+                where="argument validation",
+                hint="torch.from_numpy(X_val).float() makes one of a NumPy array",
+            )
     if scaler is not None and not hasattr(scaler, "get_scale"):
         raise UsageError(f"expected a torch.amp.GradScaler, got {type(scaler).__name__}", where="argument scaler")
 

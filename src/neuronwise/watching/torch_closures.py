@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,12 @@ class Evaluated:
             self._is_new = False
             self._first()
         return value
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer takes no step without a closure, as LBFGS, which calls it several times."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def closure_of(given: tuple[Any, ...], named: Mapping[str, Any] | None) -> Closure | None:

@@ -23,7 +23,7 @@ from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_layers import Links, WatchedLayer, module_at, watched_layers
 from neuronwise.watching.torch_losses import LossSeen
 from neuronwise.watching.torch_network import KeptNetwork
-from neuronwise.watching.torch_nonfinite import Nonfinite, find_nonfinite
+from neuronwise.watching.torch_nonfinite import Nonfinite, Place, find_nonfinite, place_in_graph
 from neuronwise.watching.torch_passes import ForwardPasses, shape_of_one
 from neuronwise.watching.torch_statistics import on_host, statistics_of
 from neuronwise.watching.torch_twin import ask_twin, learn_from_twin, validation_loss
@@ -62,6 +62,8 @@ class FrameWriter:
         loss: The loss module, or None.
         sees_outputs: Whether the model's own forward pass shows activations.
         skipped: Called where a step seems to have been skipped, as its gradients were not finite.
+        tell: Called with a sentence and an error where something is left out from now on.
+        strict: Whether that error is raised instead.
 
     Attributes:
         has_begun: Whether anything is recorded yet.
@@ -86,15 +88,19 @@ class FrameWriter:
         loss: nn.Module | None,
         sees_outputs: bool,
         skipped: Callable[[], None],
+        tell: Callable[[str, Exception], None],
+        strict: bool,
     ) -> None:
         self._model, self._folder, self.moments, self._bytes_budget = model, folder, moments, bytes_budget
         self._patterns, self._probe, self._validation, self._loss = (layers, exclude), probe, validation, loss
         self._sees_outputs, self._skipped = sees_outputs, skipped
+        self._tell, self._strict = tell, strict
         self._layers: list[WatchedLayer] = []
         self._sink: FrameSink | None = None
         self._early_events: list[tuple[str, dict[str, Any]]] = []
         self.found: Nonfinite | None = None
         self._step = 1  # the one under way
+        self._suspected: Place | None = None
         self._clean_step, self._next_state, self._last_state = 0, 1, -1
         self._is_measured = False
         self.gradients = Gradients(model, lambda: self.is_on_host)
@@ -104,7 +110,7 @@ class FrameWriter:
         self._log: LogFrame | None = None
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
-        self.passes = ForwardPasses(model, self.gradients, self._see, self._infer_skip)
+        self.passes = ForwardPasses(model, self.gradients, self._see, self._infer_skip, self._begin_pass)
         self.passes.input_shape = shape_of_one(probe)
         if not has_lazy(model):
             self._prepare()
@@ -163,6 +169,10 @@ class FrameWriter:
         self.skip_step()
         self._skipped()
 
+    def _begin_pass(self, number: int) -> None:
+        if self._layers:
+            self._statistics.begin_pass(number)
+
     def _see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
         self._statistics.see(layer, values, given)
         if self.wants_state:
@@ -202,8 +212,6 @@ class FrameWriter:
             scale: What they are multiplied by still, as a fused optimizer divides them itself; None if they are not.
             scaler: The gradient scaler, where it is known.
         """
-        import torch
-
         if self._sink is None:
             self._begin()
         if others != self._others:
@@ -211,8 +219,7 @@ class FrameWriter:
             for layer in self._layers:
                 layer.hide_gradients_of(others)
         if not self._sees_outputs and self._probe is not None:
-            with torch.no_grad():
-                ask_twin(self._model, self._layers, self._probe, self._see)
+            self._ask()
         self._statistics.before_step(scale)
         if self.wants_state:
             for layer in self._statistics.weighted:
@@ -231,7 +238,7 @@ class FrameWriter:
         if is_blind and self._probe is not None:  # compiled after it was watched
             self._sees_outputs = False
         if not self._sees_outputs and self._probe is not None:
-            learn_from_twin(self._model, self._layers, self._probe)
+            self._learn_from_probe()
         self.passes.end_learning()
         self._layout = Layout([layer.layout for layer in self._recorded], self._layout.dtype)
         notes = self._notes + notes_on(
@@ -252,7 +259,9 @@ class FrameWriter:
             self._sink.event(kind, **content)
         self._statistics.after_step(with_update=False, with_activations=False)
         self._statistics.take(self._statistics.fetch())
+        bad, self._statistics.bad = self._statistics.bad, None  # it is of the first step
         self._write(_Frame(0, {}, False, [], False))
+        self._statistics.bad = bad
         self._store_state(0)
 
     # ------------------------------------------------------------------ after a step
@@ -275,6 +284,7 @@ class FrameWriter:
         """Measure weights and updates, and write the step."""
         assert self._sink is not None
         self._log, self.passes.trains = metrics, self._model.training
+        self._statistics.end_passes(self.passes.dropped)
         self._statistics.after_step(with_update=self._is_measured)
         norms = self.gradients.norms()
         is_state = step >= self._next_state
@@ -294,16 +304,51 @@ class FrameWriter:
             self._next_state = self.moments.next_keyframe(step)
             if loss.kind is not None:
                 self._sink.event("loss", step=step, **loss.describe())
-            if self._validation is not None and self._loss is not None:
-                value = validation_loss(self._model, self._loss, self._validation, self.answered)
-                self.validated = {"val_loss": value}
-                self.event("metrics", step=step, metrics=self.validated)
+            self._validate(step)
             self._look_for_new_layers(step)
         self._statistics.begin()
         self._histograms[...] = 0
+        self._suspected = None
         self.passes.end_step()
         self.gradients.begin()
         self._is_measured, self._step = False, step + 1
+
+    def _validate(self, step: int) -> None:
+        """Try a copy of the model on the rows held out."""
+        if self._validation is None or self._loss is None:
+            return
+        try:
+            value = validation_loss(self._model, self._loss, self._validation, self.answered)
+        except Exception as error:
+            if self._strict:
+                raise
+            self._validation = None
+            self._tell("validation= is left out: a copy of the model, or the loss, failed on it", error)
+            return
+        self.validated = {"val_loss": value}
+        self.event("metrics", step=step, metrics=self.validated)
+
+    def _learn_from_probe(self) -> None:
+        try:
+            learn_from_twin(self._model, self._layers, self._probe)
+        except Exception as error:
+            if self._strict:
+                raise
+            self._probe = None
+            self._tell("probe= is left out: a copy of the model failed on it", error)
+
+    def _ask(self) -> None:
+        """Have a copy of the model answer the probe."""
+        import torch
+
+        try:
+            with torch.no_grad():
+                ask_twin(self._model, self._layers, self._probe, self._see)
+        except Exception as error:
+            if self._strict:
+                raise
+            self._probe = None
+            self._tell("probe= is left out: a copy of the model failed on it", error)
 
     def _complete(self) -> None:
         """Write the frame that was on its way from a GPU."""
@@ -336,6 +381,8 @@ class FrameWriter:
         if self.found is not None:
             return
         found = find_nonfinite(self._statistics, frame.order, bad_loss=frame.bad_loss)
+        if found is not None and frame.bad_loss and self._suspected is not None:
+            found = self._suspected  # of the step before its update, which was not looked at whole
         if found is None:
             self._clean_step = frame.step
         else:
@@ -344,6 +391,14 @@ class FrameWriter:
     def _note_nonfinite(self, step: int, layer: str | None, neuron: int | None, quantity: str) -> None:
         self.found = Nonfinite(step, self._clean_step, layer, neuron, quantity)
         self.event("nonfinite", **asdict(self.found))
+
+    def suspect(self, outputs: Any) -> None:
+        """Find where a forward pass that was not looked at is not finite, as its loss is not.
+
+        Args:
+            outputs: What the loss was given.
+        """
+        self._suspected = place_in_graph(outputs, self._recorded)
 
     def found_bad_loss(self, step: int) -> None:
         """Note a loss that is not finite, seen after its step was over."""

@@ -30,7 +30,7 @@ class Gradients:
 
     def __init__(self, model: nn.Module, is_on_host: Callable[[], bool]) -> None:
         self._model, self._is_on_host = model, is_on_host
-        self.is_half = False
+        self.is_half = self._saw_scale = False
         self._task = -1
         self._usual: float = math.inf
         self.begin()
@@ -91,6 +91,11 @@ class Gradients:
         elif self.is_half or hasattr(optimizer, "found_inf"):  # multiplied by a scaler, nobody says by what
             self._before = math.nan
 
+    @property
+    def are_scaled(self) -> bool:
+        """Whether it was seen that a scaler multiplies the loss."""
+        return self.is_half or self._saw_scale
+
     def norms(self) -> dict[str, float]:
         """Return the norm of all gradients before and after they were clipped, if they were."""
         before, after = self._before, self._after
@@ -99,6 +104,7 @@ class Gradients:
         # A power of two is what a scaler has multiplied them by that watching was not told of.
         power = math.log2(before / after) if 0 < after < math.inf else math.inf
         if math.isfinite(power) and abs(power - round(power)) < _SAME_NORM:
+            self._saw_scale = True
             return {}
         return {"grad_norm_before_clipping": before, "grad_norm": after}
 

@@ -26,6 +26,13 @@ class Hook:
         """Do it."""
         return self.action(*arguments)
 
+    @property
+    def __name__(self) -> str:
+        """TorchScript asks for it, to compile what hooks do."""
+        raise AttributeError(
+            "a watched module cannot be scripted: script it before watch(…), or close the watcher first"
+        )
+
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
@@ -102,11 +109,22 @@ class Handles:
             if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter)
         ]
 
+    @property
+    def are_last(self) -> bool:
+        """Whether none was put on behind them, which would be called after them."""
+        own = {handle.id for handle in self._handles}
+        return all(next(reversed(hooks)) in own for handle in self._handles if (hooks := _hooks_of(handle)))
+
     def remove(self) -> None:
         """Remove all of them."""
         handles, self._handles = self._handles, []
         for handle in handles:
             handle.remove()
+
+
+def _hooks_of(handle: Any) -> Any:
+    reference = getattr(handle, "hooks_dict_ref", None)
+    return None if reference is None else reference()
 
 
 def _weakly(action: Callable[[Any], None]) -> Callable[[Any], None]:

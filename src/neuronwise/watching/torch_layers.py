@@ -308,6 +308,13 @@ def _is_unseen(modules: dict[str, nn.Module], path: str) -> bool:
     return own == "out_proj" and type(modules.get(around)).__name__ == "MultiheadAttention"
 
 
+def is_wrapped(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is one that `torch.func` works with, on which there are no hooks."""
+    import torch
+
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:
     """Yield the tensors in what a module returned: a tensor, a tuple, a dict of them."""
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from neuronwise.watching.torch_layers import tensors_in
+from neuronwise.watching.torch_layers import is_wrapped, tensors_in
 
 if TYPE_CHECKING:
     import torch
@@ -17,20 +17,32 @@ _MAX_CLASSES = 100
 class LossSeen:
     """Takes in the calls of a loss function between two steps.
 
-    Several calls within a step, as where gradients are accumulated, give the mean of their values.
+    Of several calls within a step those count whose backward pass has run: the mean over the backward passes (of
+    gradients that are accumulated) of what was added up for each. Which calls that are is seen at recorded steps;
+    between them it is the last ones, as many as at recorded steps.
 
     Attributes:
         kind: Its name, ``"CrossEntropyLoss"`` or ``"cross_entropy"``; None before it was called.
         is_final: Whether the loss of this step is known, and later calls within it do not count.
+        unused: How many steps were tried before the one that `take` was asked about last, by the calls that no backward
+            pass or no step followed.
+        odd: The type of what it returned, where that is no tensor; None as long as it is one.
     """
 
     def __init__(self) -> None:
         self.kind: str | None = None
         self.is_final = False
+        self.unused = 0
+        self.odd: str | None = None
         self._values: list[float | torch.Tensor] = []
         self._arguments: tuple[Any, ...] = ()
+        self._follows = False
+        self._used: dict[int, int] = {}
+        # Calls and backward passes of a step, where all recorded ones have the same.
+        self._usual: tuple[int, int] | None = None
+        self._varies = False
 
-    def see(self, kind: str, arguments: tuple[Any, ...], value: Any, keep: bool) -> None:
+    def see(self, kind: str, arguments: tuple[Any, ...], value: Any, keep: bool, follow: bool = False) -> None:
         """Take in a call. Of what has no gradient, as in an evaluation, it does not count.
 
         Called in every step, where nothing of it is in the processor's caches: each call in here may take microseconds.
@@ -40,26 +52,51 @@ class LossSeen:
             arguments: What it was called with.
             value: What it returned.
             keep: Whether the arguments are to be described.
+            follow: Whether to see if its backward pass runs.
         """
         if self.is_final or not getattr(value, "requires_grad", False):
+            if self.odd is None and not hasattr(value, "requires_grad"):
+                self.odd = type(value).__name__
             return
         self.kind = kind
+        if follow and not is_wrapped(value):
+            value.register_hook(_Used(self._used, len(self._values)))
+            self._follows = True
         self._values.append(value.item() if not value.ndim and value.is_cpu else value.detach())
         if keep:  # not the graph of what was predicted, which would be kept alive
             self._arguments = tuple(one.detach() for one in itertools.islice(tensors_in(arguments), 2))
+
+    @property
+    def last(self) -> float | torch.Tensor | None:
+        """The value of the last call; None if there was none since the last step."""
+        return self._values[-1] if self._values else None
 
     def take(self) -> float | torch.Tensor | None:
         """Return the value of this step, and begin the next; None if it was not called.
 
         A tensor is one on a GPU, of which the value is not asked yet: that would wait for it.
         """
-        values, self._values, self.is_final = self._values, [], False
+        values, self._values, self.is_final, self.unused = self._values, [], False, 0
         if not values:
             return None
-        if len(values) == 1 and isinstance(values[0], float):  # as nearly always
+        if not self._follows and len(values) == 1 and isinstance(values[0], float):  # as nearly always
             return values[0]
+        used, self._used, follows, self._follows = self._used, {}, self._follows, False
+        if follows and used:
+            self.unused = -(-(len(values) - len(used)) // len(used))
+            values = [values[place] for place in sorted(used)]
+            backwards = len(set(used.values()))
+            found = len(values), backwards
+            self._varies = self._varies or self._usual not in (None, found)
+            self._usual = found
+        else:
+            calls, backwards = self._usual or (1, 1)
+            if len(values) > calls and not self._varies and self._usual is not None:
+                self.unused = -(-(len(values) - calls) // calls)
+                values = values[-calls:]
+            backwards = max(1, round(len(values) * backwards / calls))
         means = [value if isinstance(value, float) else _mean(value) for value in values]
-        return means[0] if len(means) == 1 else sum(means[1:], means[0]) / len(means)
+        return sum(means[1:], means[0]) / backwards
 
     def describe(self) -> dict[str, Any]:
         """Return what predictions and targets of the last call look like, as JSON values; waits for a GPU."""
@@ -68,6 +105,18 @@ class LossSeen:
             found[name] = _describe(tensor)
         self._arguments = ()
         return found
+
+
+class _Used:
+    """A hook on a loss: its backward pass runs."""
+
+    def __init__(self, used: dict[int, int], place: int) -> None:
+        self._used, self._place = used, place
+
+    def __call__(self, gradient: torch.Tensor) -> None:
+        import torch
+
+        self._used.setdefault(self._place, getattr(torch._C, "_current_graph_task_id", lambda: -1)())
 
 
 def _mean(value: torch.Tensor) -> float | torch.Tensor:

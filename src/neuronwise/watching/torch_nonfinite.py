@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuronwise.watching.torch_layers import WatchedLayer
+from neuronwise.watching.torch_layers import WatchedLayer, tensors_in
 from neuronwise.watching.torch_statistics import FIELD, TorchStatistics
+
+if TYPE_CHECKING:
+    import torch
+
+# How many nodes of an autograd graph are looked through.
+_MAX_NODES = 100_000
 
 Place = tuple[str | None, int | None, str]
 
@@ -21,7 +28,7 @@ class Nonfinite:
         step: The step.
         since: The last step before it that was looked at and was finite.
         layer: The first layer in the order of the forward pass; None for the loss.
-        neuron: Its first such neuron.
+        neuron: Its first such neuron; None where that is not known.
         quantity: ``"weight"``, ``"input"``, ``"activation"``, ``"loss"`` or ``"gradient"``.
     """
 
@@ -34,7 +41,9 @@ class Nonfinite:
     @property
     def sentence(self) -> str:
         """It in words."""
-        where = f"{self.layer}[{self.neuron}]" if self.layer is not None else "the loss"
+        where = (
+            "the loss" if self.layer is None else self.layer if self.neuron is None else f"{self.layer}[{self.neuron}]"
+        )
         what = f"the {self.quantity} of {where} is" if self.layer is not None else "the loss is"
         return f"{what} NaN or infinite at step {self.step:,} (all was finite at step {self.since:,})"
 
@@ -67,3 +76,81 @@ def _first_in(statistics: TorchStatistics, layers: Sequence[WatchedLayer], quant
         if (places := np.flatnonzero(values[layer.place] > 0)).size:
             return layer.layout.name, layer.layout.rows[int(places[0])], quantity[:-1]
     return None
+
+
+def place_in_graph(outputs: Any, layers: Sequence[WatchedLayer]) -> Place | None:
+    """Return where a forward pass that nobody looked at is first not finite, by what autograd keeps of it.
+
+    Args:
+        outputs: What the loss was given: the outputs are those with a graph.
+        layers: The watched layers, with the weights that they computed with.
+
+    Returns:
+        Layer, neuron and quantity; None where the graph does not tell.
+    """
+    found = [one for one in tensors_in(outputs) if one.grad_fn is not None]
+    nodes = _nodes_of(found)
+    by_parameter = {id(one): layer for layer in layers if layer.has_weights for one in [layer.weight]}
+    steps: dict[WatchedLayer, Any] = {}  # the node of each layer's own operation
+    for node in nodes:
+        for following, _ in node.next_functions:
+            layer = by_parameter.get(id(getattr(following, "variable", None)))
+            if layer is not None and type(node).__name__ != "TBackward0":
+                steps.setdefault(layer, node)
+            elif type(following).__name__ == "TBackward0":  # a weight that is transposed
+                inner = following.next_functions[0][0]
+                if (layer := by_parameter.get(id(getattr(inner, "variable", None)))) is not None:
+                    steps.setdefault(layer, node)
+    order = sorted(steps, key=lambda layer: steps[layer]._sequence_nr())
+    for before, layer in zip([None, *order], order, strict=False):
+        bad = [row for one in (layer.weight, layer.bias) if one is not None for row in _bad_rows(one)]
+        if bad:
+            return layer.layout.name, layer.layout.rows[min(bad)], "weight"
+        given = _given(steps[layer], layer.weight)
+        if given is not None and not bool(given.isfinite().all()):
+            if before is None:
+                return layer.layout.name, layer.layout.rows[0], "input"
+            return before.layout.name, _neuron_of(before, given), "activation"
+    if order and any(not bool(one.isfinite().all()) for one in found):
+        return order[-1].layout.name, _neuron_of(order[-1], found[0].detach()), "activation"
+    return None
+
+
+def _nodes_of(outputs: Sequence[torch.Tensor]) -> list[Any]:
+    stack = [one.grad_fn for one in outputs]
+    seen = set(stack)
+    found = []
+    while stack and len(seen) < _MAX_NODES:
+        node = stack.pop()
+        found.append(node)
+        for following, _ in getattr(node, "next_functions", ()):
+            if following is not None and following not in seen:
+                seen.add(following)
+                stack.append(following)
+    return found
+
+
+def _given(node: Any, weight: torch.Tensor) -> torch.Tensor | None:
+    """Return what an operation was given beside the weight; None where autograd did not keep it."""
+    for name in ("_saved_mat1", "_saved_self", "_saved_input"):
+        value: Any = getattr(node, name, None)
+        if value is None or not hasattr(value, "isfinite") or not value.is_floating_point():
+            continue
+        if value.data_ptr() != weight.data_ptr():
+            given: torch.Tensor = value.detach()
+            return given
+    return None
+
+
+def _bad_rows(parameter: torch.Tensor) -> list[int]:
+    rows = parameter.detach().isfinite().reshape(parameter.shape[0], -1).all(1) if parameter.ndim else None
+    return [] if rows is None else [int(row) for row in (~rows).nonzero().reshape(-1)[:1]]
+
+
+def _neuron_of(layer: WatchedLayer, values: torch.Tensor) -> int | None:
+    """Return the first neuron of a layer whose values, as those of the next layer's inputs, are not finite."""
+    neurons = layer.neurons_of(values)
+    if neurons is None:
+        return None
+    bad = (~neurons.isfinite()).any(2).any(0).nonzero().reshape(-1)
+    return layer.layout.rows[int(bad[0])] if len(bad) else None

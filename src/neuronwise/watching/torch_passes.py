@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.watching.torch_activations import Output, learn_activations, learn_from_changes
 from neuronwise.watching.torch_gradients import Gradients
-from neuronwise.watching.torch_layers import WatchedLayer, module_at, tensors_in
+from neuronwise.watching.torch_layers import WatchedLayer, is_wrapped, module_at, tensors_in
 
 if TYPE_CHECKING:
     import torch
@@ -24,14 +24,24 @@ class ForwardPasses:
         gradients: Of the step under way.
         see: Called with layer, output and what the module was given, when it is known what follows the layer.
         skipped: Called where a step seems to have been skipped, as its gradients were not finite.
+        began: Called with a number when a pass of the whole model begins.
 
     Attributes:
         trains: Whether the model was in training mode when a step was taken last.
         input_shape: Shape of one input, without the batch; None where none was seen.
     """
 
-    def __init__(self, model: nn.Module, gradients: Gradients, see: See, skipped: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        gradients: Gradients,
+        see: See,
+        skipped: Callable[[], None],
+        began: Callable[[int], None],
+    ) -> None:
         self._model, self._gradients, self._see, self._skipped = model, gradients, see, skipped
+        self._began, self._number = began, 0
+        self._begun, self._used = set[int](), set[int]()
         self.trains = model.training
         self.input_shape: tuple[int, ...] | None = None
         self._by_module: dict[int, WatchedLayer] = {}
@@ -61,18 +71,43 @@ class ForwardPasses:
     def end_step(self) -> None:
         """Begin the next step."""
         self._called.clear()
+        self._number, self._begun, self._used = 0, set(), set()
+        self._began(0)
 
     def forget(self) -> None:
         """Forget what was seen of a step that changes nothing."""
         self._waiting.clear()
-        self._called.clear()
+        self.end_step()
+
+    def begin_pass(self) -> None:
+        """Begin a pass of the whole model."""
+        if self._counts():
+            self._number += 1
+            self._begun.add(self._number)
+            self._began(self._number)
+
+    @property
+    def dropped(self) -> Set[int]:
+        """The passes of this step that no backward pass came of: broken off, or for something else than learning.
+
+        None where that is not seen of any of them.
+        """
+        return self._begun - self._used if self._used else frozenset()
+
+    def _counts(self) -> bool:
+        """Return whether a forward pass now is one of the training."""
+        import torch
+
+        if not torch.is_grad_enabled() or (self.trains and not self._model.training):
+            return False  # an evaluation between two steps
+        return not self._gradients.is_final  # else at other weights within a step
 
     def saw_output(self, module: nn.Module, given: Any, output: Any) -> None:
         """Take in one forward pass of a module, if it belongs to the training."""
         import torch
 
-        if not torch.is_grad_enabled() or (self.trains and not self._model.training) or self._gradients.is_final:
-            return  # an evaluation between two steps, or at other weights within one
+        if not self._counts():
+            return
         for layer in (self._by_module.get(id(module)), self._around.get(id(module))):
             if layer is None or (layer.unseen and layer is not self._around.get(id(module))):
                 continue
@@ -86,7 +121,7 @@ class ForwardPasses:
                     self._skipped()
                 self._called.add(layer)
             values = next(tensors_in(given if layer.looks_at_inputs else output), None)
-            if values is None or torch._C._functorch.is_functorch_wrapped_tensor(values):
+            if values is None or is_wrapped(values):
                 continue
             device = values.device.type
             if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
@@ -103,6 +138,12 @@ class ForwardPasses:
         """Learn from the first result which activation function follows which layer, and what an input looks like."""
         import torch
 
+        if self._counts():
+            results = [one for one in tensors_in(output) if one.requires_grad and not is_wrapped(one)]
+            for one in results:
+                one.register_hook(_UsedPass(self._used, self._number))  # type: ignore[no-untyped-call]
+            if not results:
+                self._used.add(self._number)  # it cannot be seen
         if not self._has_learned:
             self.input_shape = shape_of_one(next(tensors_in(given), None)) or self.input_shape
         if self._has_learned or not torch.is_grad_enabled() or not self._produced:
@@ -118,6 +159,16 @@ class ForwardPasses:
         learn_from_changes(waiting)
         for one in waiting:
             self._see(one.layer, one.z, one.given)
+
+
+class _UsedPass:
+    """A hook on what a pass returned: a backward pass goes through it."""
+
+    def __init__(self, used: set[int], number: int) -> None:
+        self._used, self._number = used, number
+
+    def __call__(self, gradient: torch.Tensor) -> None:
+        self._used.add(self._number)
 
 
 def shape_of_one(inputs: Any) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,9 @@ FIELD = {name: place for place, name in enumerate(NEURON_FIELDS)}
 NORMS, BIASES = ("weight_norm", "grad_norm", "update_norm"), ("bias", "bias_grad")
 COUNTS = ("nonfinite_weights", "nonfinite_gradients")
 OF_ACTIVATIONS = ("mean", "std", "min", "max", "inactive", "saturated", "nonfinite_activations")
+
+
+_Pass = tuple[int, "dict[WatchedLayer, Seen]", "tuple[WatchedLayer, int, str] | None"]
 
 
 class TorchStatistics(ABC):
@@ -45,6 +48,8 @@ class TorchStatistics(ABC):
         self.weighted = [layer for layer in layers if layer.has_weights]
         self.seen: dict[WatchedLayer, Seen] = {}
         self.bad: tuple[WatchedLayer, int, str] | None = None
+        self._pass = 0
+        self._earlier: list[_Pass] = []
 
     @property
     def order(self) -> list[WatchedLayer]:
@@ -53,8 +58,34 @@ class TorchStatistics(ABC):
 
     def begin(self) -> None:
         """Forget what was seen of the step before."""
+        self._earlier.clear()
         self.seen.clear()
         self.bad = None
+
+    def begin_pass(self, number: int) -> None:
+        """Begin another forward pass within the step."""
+        if self.seen:
+            self._earlier.append((self._pass, self.seen, self.bad))
+            self.seen, self.bad = {}, None
+        self._pass = number
+
+    def end_passes(self, dropped: Set[int]) -> None:
+        """Put what was seen in the passes of a step together.
+
+        Args:
+            dropped: The numbers of those that no step came of.
+        """
+        if not self._earlier and self._pass not in dropped:
+            return
+        passes = [*self._earlier, (self._pass, self.seen, self.bad)]
+        self._earlier, self.seen, self.bad = [], {}, None
+        for number, seen, bad in passes:
+            if number in dropped:
+                continue
+            for layer, one in seen.items():
+                before = self.seen.get(layer)
+                self.seen[layer] = one if before is None else joined(before, one)
+            self.bad = self.bad or bad
 
     def see(self, layer: WatchedLayer, values: torch.Tensor, given: Any) -> None:
         """Take in the activations of one call, and of several calls within a step all together.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.watching.listener import WatchListener
 from neuronwise.watching.moments import DENSE_STEPS
-from neuronwise.watching.torch_closures import Evaluated, changed_by_others, closure_of, with_closure
+from neuronwise.watching.torch_closures import Evaluated, changed_by_others, closure_of, needs_closure, with_closure
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
@@ -85,15 +85,18 @@ class StepHooks:
         self._scale = None if self._scaler is None else float(self._scaler.get_scale())
         self.loss = LossSeen()
         self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
+        self._counted: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._under_way: list[weakref.ref[Optimizer]] = []
         self._handles, self._module_handles, self._before_handles = Handles(), Handles(), Handles()
-        self._sees_layers = self._skips = False
+        self._gradient_handles = Handles()
+        self._sees_layers = self._skips = self._has_said_odd = False
         self.began = time.perf_counter()
         self._due: float = 1
         self._extra_steps, self._next_batch = 0, 1
         self._losses: list[tuple[int, float | torch.Tensor, float]] = []
         self._metrics: list[tuple[int, dict[str, float]]] = []
         self._is_given = bool(optimizers)  # then hooks are on these only
-        self._keeps_before = not optimizers or any(_may_skip(one) for one in optimizers)
+        self._keeps_before = not optimizers or any(_may_skip(one) or needs_closure(one) for one in optimizers)
 
     def begin(self, frames: FrameWriter, training: TrainingSeen, owner: object) -> None:
         """Put the hooks on.
@@ -115,7 +118,7 @@ class StepHooks:
 
     def end(self) -> None:
         """Remove all hooks."""
-        for handles in (self._handles, self._module_handles, self._before_handles):
+        for handles in (self._handles, self._module_handles, self._gradient_handles, self._before_handles):
             handles.remove()
         self._owner = None
 
@@ -137,7 +140,12 @@ class StepHooks:
             given: What it was called with.
             value: What it returned.
         """
-        self.guard(self.loss.see, name, given, value, self._is_due and self._frames.wants_state)
+        if self._frames.passes.trains and not self._model.training:
+            return  # of an evaluation
+        is_due = self._is_due
+        self.guard(self.loss.see, name, given, value, is_due and self._frames.wants_state, is_due)
+        if not is_due:
+            self._look_at_bad_loss(given)
         if self._looks_at_batches:
             self.guard(self._training.lost, given, value)
 
@@ -153,13 +161,20 @@ class StepHooks:
         finally:
             self.overhead_s += time.perf_counter() - began
 
+    def tell(self, sentence: str, error: Exception) -> None:
+        """Say once that something is left out from now on, and write it down."""
+        _log.debug("left out", exc_info=error)
+        self._problems.append(f"{sentence}: {type(error).__name__}: {error!s:.300}")
+        self._frames.event("left_out", step=self.step, sentence=self._problems[-1])
+        warnings.warn(f"{self._problems[-1]}. All else is recorded.", RuntimeWarning, stacklevel=6)
+
     def _failed(self, error: Exception) -> None:
         _log.debug("watching failed", exc_info=error)
         reason = str(error) if isinstance(error, (NeuronwiseError, OSError)) else f"{type(error).__name__}: {error}"
         self._problems.append(f"nothing is recorded after step {self.step:,}: {reason}")
         self.is_active = False  # hooks do nothing then; taken off now, they would be while torch goes through them
         try:
-            self._frames.close("failed", {})
+            self._frames.close("failed", {"reason": reason, "steps": self.step})
         except Exception:  # noqa: BLE001 - a failure was told already
             _log.debug("closing the recording failed", exc_info=True)
         warnings.warn(
@@ -171,7 +186,9 @@ class StepHooks:
     def _owns(self, optimizer: Optimizer) -> bool:
         """Return whether an optimizer changes parameters that are watched."""
         found = self._owners.get(optimizer)
-        if found is None:
+        count = sum(len(group["params"]) for group in optimizer.param_groups)
+        if found is None or (not found and self._counted.get(optimizer) != count):  # it may have got more by now
+            self._counted[optimizer] = count
             ids = {id(parameter) for parameter in self._model.parameters()}
             found = any(id(one) in ids for group in optimizer.param_groups for one in group["params"])
             self._owners[optimizer] = found
@@ -180,32 +197,45 @@ class StepHooks:
     def _look_at_modules(self) -> None:
         """Put hooks on the modules: the next step is recorded."""
         self._frames.begin_step(self.step + 1)
-        if not self._before_handles:
+        self._look_before_steps()
+        self._look_into_modules()
+
+    def _look_before_steps(self) -> None:
+        if not self._before_handles or not self._before_handles.are_last:  # gradients as the optimizer gets them
+            self._before_handles.remove()
             for one in self._optimizers:
                 self._before_handles.before_steps(one, self._before)
             if not self._optimizers:
                 self._before_handles.before_every_step(self._before)
-        if self._is_compiled or (self._module_handles and self._sees_layers):
+
+    def _look_into_modules(self) -> None:
+        if self._is_compiled or (self._module_handles and self._sees_layers and self._module_handles.are_last):
             return
-        self._module_handles.remove()
+        self._remove_from_modules()
         modules = self._frames.passes.modules()
         self._sees_layers = bool(modules)  # of lazy modules there are none before they have shapes
         self._module_handles.forward(modules, self._saw_output)
         self._module_handles.before_forward(self._model, self._will_see)
         self._module_handles.forward([self._model], self._saw_result)
-        self._module_handles.accumulated(self._model.parameters(), self._saw_gradient)
+        self._gradient_handles.accumulated(self._model.parameters(), self._saw_gradient)
+
+    def _remove_from_modules(self) -> None:
+        self._module_handles.remove()
+        self._gradient_handles.remove()
 
     def _follow(self) -> None:
         """Look at the modules that were put in the place of others since."""
         if self._frames.follow(self.step + 1):
-            self._module_handles.remove()
-            self._look_at_modules()
+            self._remove_from_modules()
+            self._frames.begin_step(self.step + 1)
+            self._look_into_modules()
             if not self._is_given:
                 self._owners.clear()
 
     def _will_see(self, module: Any, given: Any) -> None:
         if self.is_ours():
             self.guard(self._follow)
+            self.guard(self._frames.passes.begin_pass)
 
     def _saw_output(self, module: Any, given: Any, output: Any) -> None:
         if self.is_ours():
@@ -231,13 +261,20 @@ class StepHooks:
         if self.step + 1 >= self._due or self._extra_steps:
             if self.is_ours():
                 self.observe(type(module).__name__, given, output)
-        elif self.is_active:  # as at most steps, of which as little as possible is done
-            try:
+        elif self.is_active and (self._model.training or not self._frames.passes.trains):
+            try:  # as at most steps, of which as little as possible is done
                 self.loss.see(type(module).__name__, given, output, False)
             except Exception as error:
                 if self.strict:
                     raise
                 self._failed(error)
+            self._look_at_bad_loss(given)
+
+    def _look_at_bad_loss(self, given: Any) -> None:
+        """Find where it comes from that the loss of a step that is not recorded is not finite, before the update."""
+        last = self.loss.last
+        if isinstance(last, float) and not math.isfinite(last) and self._frames.found is None and self.is_ours():
+            self.guard(self._frames.suspect, given)
 
     @property
     def _is_due(self) -> bool:
@@ -258,6 +295,8 @@ class StepHooks:
         """Look at gradients; of an optimizer that computes them itself, have that done when it has."""
         if not self.is_ours() or not (self._is_given or self._owns(optimizer)):
             return None
+        if self._is_within_another(optimizer, begins=True):
+            return None
         is_due = self._is_due
         self._skips = _skips(optimizer, waits=is_due)
         if self._skips:
@@ -270,6 +309,23 @@ class StepHooks:
         if is_due:
             self.guard(self._look_at_gradients, optimizer)
         return None
+
+    def _is_within_another(self, optimizer: Optimizer, *, begins: bool) -> bool:
+        """Return whether a step is part of one of another optimizer, which wraps this one; of a given one none is.
+
+        Args:
+            optimizer: Whose step it is.
+            begins: Whether it begins; else it ends.
+        """
+        if self._is_given:
+            return False
+        stack = [one for one in self._under_way if one() is not None]
+        places = [place for place, one in enumerate(stack) if one() is optimizer]
+        self._under_way = stack[: places[0]] if places else stack  # of what an error has broken off nothing is left
+        if begins:
+            self._under_way.append(weakref.ref(optimizer))
+            return len(self._under_way) > 1
+        return bool(self._under_way)
 
     def _look_at_gradients(self, optimizer: Optimizer, *, evaluates: bool = False) -> None:
         self._follow()
@@ -293,11 +349,15 @@ class StepHooks:
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
         if not self.is_ours() or not (self._is_given or self._owns(optimizer)):
             return
+        if not self._is_given and self._is_within_another(optimizer, begins=False):
+            return
         loss = self.loss.take()
         if self._skips:
             self._skips = False
             self.guard(self._skip)
             return
+        if self.loss.unused:
+            self.guard(self._note_unused)
         self.step += 1
         if self.step < self._due and not self._extra_steps:
             if self.step + 1 >= self._due:
@@ -306,7 +366,7 @@ class StepHooks:
                 return
             on_host = isinstance(loss, float)
             if not on_host or math.isfinite(loss):  # as nearly always: it is written later, with others
-                self._losses.append((self.step, loss, optimizer.param_groups[0]["lr"]))
+                self._losses.append((self.step, loss, _kept(optimizer.param_groups[0]["lr"])))
                 if len(self._losses) >= (_LOSSES_AT_ONCE if on_host else _LOSSES_ON_GPU):
                     self.guard(self.write_losses)
                 return
@@ -319,6 +379,14 @@ class StepHooks:
         if self._scaler is None:
             self.skipped += 1
             self._frames.event("skipped", step=self.step, count=1, inferred=True)
+
+    def _note_unused(self) -> None:
+        """Tell of the steps that a scaler has skipped since the last one: only their losses were seen."""
+        if self._scaler is not None:
+            self._note_skipped()
+        elif self._frames.gradients.are_scaled and not self._is_due:
+            self.skipped += self.loss.unused
+            self._frames.event("skipped", step=self.step, count=self.loss.unused, inferred=True)
 
     def _skip(self) -> None:
         """Forget a step that changed nothing."""
@@ -343,6 +411,9 @@ class StepHooks:
             is_state = frames.wants_state
             if on_host or frames.is_on_host or is_state:  # else it would wait for the GPU
                 self._note_skipped()
+            if self.loss.odd is not None and not self._has_said_odd:
+                self._has_said_odd = True
+                self.tell("the loss is not recorded", TypeError(f"it returned a {self.loss.odd}, no tensor"))
             frames.after_step(step, self.loss, bad_loss=bad_loss, metrics=self._log_frame)
             owners = [one for one, owns in self._owners.items() if owns]
             self._training.stepped(step, owners, is_state=frames.has_state_of(step))
@@ -377,7 +448,7 @@ class StepHooks:
         if step + 1 >= self._due or self._extra_steps:
             self._look_at_modules()
         else:
-            self._module_handles.remove()
+            self._remove_from_modules()
             if not self._keeps_before:
                 self._before_handles.remove()
 
@@ -410,6 +481,11 @@ class StepHooks:
     def _log_frame(self, step: int, row: Any, metrics: Mapping[str, float]) -> None:
         for listener in self._listeners:
             listener.on_frame(step, row, metrics)
+
+
+def _kept(rate: Any) -> Any:
+    """Return a learning rate as it is now: a schedule changes one that is a tensor in place."""
+    return rate.detach().clone() if hasattr(rate, "detach") else rate
 
 
 def _may_skip(optimizer: Optimizer) -> bool:
