@@ -25,6 +25,8 @@ from neuronwise.recording import RecordedHistory
 FORMAT, VERSION = "neuronwise-inspector", 0
 MOST_BYTES = 10_000_000
 """Largest page: what MLflow's viewer shows quickly."""
+NO_WEIGHTS = "No weights are in the page"
+"""How the sentence on weights that are left out begins."""
 _STATISTICS_OF_MODULES = 0.5  # where they are all that is shown
 # Shares of the page that examples, statistics and histograms may take; weights take what is left.
 _EXAMPLES, _STATISTICS, _HISTOGRAMS = 0.12, 0.2, 0.05
@@ -155,14 +157,15 @@ def build_module_payload(
     notes, left = _add_history(content, history, diagnosis, room_bytes, left, share=_STATISTICS_OF_MODULES)
     last = int(history.steps[-1]) if len(history.steps) else history.last_step
     content["weights"] = {"delivered": last, "states": []}
-    if len(history.steps):
+    count = history.layout.parameter_count + history.layout.buffer_count
+    if len(history.steps) and blob_bytes(count, "float32") > left * 0.97:  # then not one is read
+        notes.append(f"{NO_WEIGHTS}: {count:,} of them are too many.")
+    elif len(history.steps):
         read = _reads(history)
         try:
             states = states_part(last, read(last), history.steps, read, int(left * 0.97))
-        except ValueError as error:
-            notes.append(f"No weights are in the page: {error}.")
         except (FormatError, NotFoundError) as error:
-            notes.append(f"No weights are in the page: {error.message}")
+            notes.append(f"{NO_WEIGHTS}: {error.message}")
         else:
             content["weights"] = states.content
             notes = [*states.notes, *notes]

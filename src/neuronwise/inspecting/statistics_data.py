@@ -25,6 +25,7 @@ SUMS = ("grad_norm", "weight_norm", "update_norm", "silent", "measured", "nonfin
 and how many values were not finite."""
 HISTOGRAMS = ("W", "dW", "z", "a")
 _MOST_FRAMES, _LEAST_FRAMES, _MOST_HISTOGRAMS = 160, 40, 60
+_MOST_READ_BYTES = 400_000_000
 _LEAST_NEURONS = 64  # of a layer that are always here
 
 
@@ -128,6 +129,7 @@ def histograms_part(history: RecordedHistory, room_bytes: int) -> Part:
     if not len(steps) or most < 1 or not names:
         return Part(content)
     counts, ranges, ends, odds, kept = [], [], [], [], []
+    state_bytes, read_bytes = history.layout.parameter_count * history.layout.dtype.itemsize, 0
     for step in spread_evenly(steps, int(most)).tolist():
         try:
             row = history.histograms(step)[0]
@@ -138,7 +140,10 @@ def histograms_part(history: RecordedHistory, room_bytes: int) -> Part:
         largest = found.max(axis=-1, keepdims=True)
         counts.append(np.ceil(255 * found / np.where(largest > 0, largest, 1)).astype(np.uint8))
         ranges.append(np.stack([np.asarray(row[f"{what}_range"], np.float32) for what in HISTOGRAMS]))
-        true_ends, odd = _ends_and_odd(history, step, observed)
+        # Of very large models weights are read at the first steps only: the end of a training does not wait for it.
+        reads = read_bytes + state_bytes <= _MOST_READ_BYTES
+        read_bytes += state_bytes if reads else 0
+        true_ends, odd = _ends_and_odd(history, step, observed, reads=reads)
         ends.append(true_ends)
         odds.append(odd)
         kept.append(step)
@@ -149,12 +154,18 @@ def histograms_part(history: RecordedHistory, room_bytes: int) -> Part:
 
 
 def _ends_and_odd(
-    history: RecordedHistory, step: int, observed: list[LayerLayout]
+    history: RecordedHistory, step: int, observed: list[LayerLayout], *, reads: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return least and largest of all finite values, NaN where they are not known, (histograms, layers, 2).
 
     And how many values are NaN and how many infinite, (histograms, layers, 2); −1, and all that are not finite, where
     the recording does not tell one from the other.
+
+    Args:
+        history: The recording.
+        step: Of which.
+        observed: Its layers that have neurons.
+        reads: Whether the weights are read, where they are stored.
     """
     ends = np.full((len(HISTOGRAMS), len(observed), 2), np.nan, np.float32)
     odd = np.zeros((len(HISTOGRAMS), len(observed), 2), np.int64)
@@ -163,7 +174,7 @@ def _ends_and_odd(
     except (FormatError, NotFoundError):
         row = None
     try:
-        flat = history.parameters(step) if step in history.steps else None
+        flat = history.parameters(step) if reads and step in history.steps else None
     except (FormatError, NotFoundError):
         flat = None
     fields = {"W": "nonfinite_weights", "dW": "nonfinite_gradients", "a": "nonfinite_activations"}

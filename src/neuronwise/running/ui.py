@@ -16,6 +16,7 @@ from neuronwise.errors import NeuronwiseError, NotFoundError
 from neuronwise.inspecting.blobs import blob
 from neuronwise.inspecting.diagnosis_data import diagnosis_part
 from neuronwise.inspecting.history_data import WEIGHTS_ARE_HERE, losses_part, spread_evenly, state_entry
+from neuronwise.inspecting.payload import NO_WEIGHTS
 from neuronwise.inspecting.server import free_socket, make_app, new_token, serve
 from neuronwise.inspecting.statistics_data import STATISTICS, statistics_part
 from neuronwise.recording import Place, Recording
@@ -191,7 +192,7 @@ class LocalRuns:
                 if not live and (why := _why_stored_only(recording)) is not None:
                     notes.append(f"Only stored steps can be looked at: {why}"[:400])
             # All of them are asked for when they are looked at.
-            kept = ("Statistics of", "Of the", WEIGHTS_ARE_HERE, "No weights are in the page")
+            kept = ("Statistics of", "Of the", WEIGHTS_ARE_HERE, NO_WEIGHTS)
             payload["notes"] = [note for note in notes if not note.startswith(kept)]
         except NeuronwiseError as error:
             notes.append(f"Its steps cannot be taken again: {error.message}"[:400])

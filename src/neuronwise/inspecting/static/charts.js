@@ -37,7 +37,7 @@ export function lineChart(series, how) {
   const X = (/** @type {number} */ x) => pad.left + ((x - first) / (last - first)) * (width - pad.left - pad.right);
   const Y = (/** @type {number} */ y) => height - pad.bottom - ((bend(y) - bend(low)) / (bend(high) - bend(low))) * (height - pad.top - pad.bottom);
   const parts = [];
-  const levels = isLog ? powers(low, high) : ticks(low, high, Math.max(2, Math.floor(height / 34)));
+  const levels = isLog ? powers(low, high, Math.max(2, Math.floor(height / 24))) : ticks(low, high, Math.max(2, Math.floor(height / 34)));
   const digits = new Set(levels.map((y) => figure(y))).size < levels.length ? 5 : 3;
   const format = how.format ?? ((/** @type {number} */ y) => figure(y, digits));
   for (const y of levels) {
@@ -52,9 +52,12 @@ export function lineChart(series, how) {
   for (const { name, xs, ys, tone } of series) {
     let path = "";
     let pen = false;
+    let marked = -Infinity; // where the last mark stands: of marks one above the other only one is seen
     for (let i = 0; i < ys.length; i++) {
       if (!Number.isFinite(ys[i])) {
         pen = false;
+        if (X(xs[i]) - marked < 5) continue;
+        marked = X(xs[i]);
         parts.push(svg("text", { x: X(xs[i]), y: pad.top + 6, class: "nw-odd", "text-anchor": "middle" }, Number.isNaN(ys[i]) ? "×" : ys[i] < 0 ? "−∞" : "∞"));
         continue;
       }
@@ -74,12 +77,15 @@ export function lineChart(series, how) {
  * Return powers of ten between two positive numbers, and where there are fewer than two, also 2 and 5 times them.
  * @param {number} low
  * @param {number} high
+ * @param {number} most so many at most
  */
-function powers(low, high) {
+function powers(low, high, most) {
   const all = [];
   for (let k = Math.floor(Math.log10(low)); 10 ** k <= high; k++) for (const f of [1, 2, 5]) if (f * 10 ** k >= low && f * 10 ** k <= high) all.push(f * 10 ** k);
   const tens = all.filter((value) => Number.isInteger(Math.round(1e6 * Math.log10(value)) / 1e6));
-  return tens.length >= 2 ? tens : all;
+  const shown = tens.length >= 2 ? tens : all;
+  const every = Math.ceil(shown.length / most);
+  return shown.filter((_, i) => i % every === 0);
 }
 
 /**

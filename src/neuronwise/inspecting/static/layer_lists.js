@@ -95,7 +95,7 @@ export function neuronLists(model, store, index, signal) {
   const frame = model.frameOf(step);
   const silent = lists.dead && total && measured && measured.values[frame] > 0 ? `Of all its ${whole(measured.values[frame])} neurons ${whole(total.values[frame])} were silent on the whole batch of step ${whole(total.steps[frame])}.` : "";
   return h("section", {}, h("h3", {}, `Neurons to look at, ${lists.on}`), h("div", { class: "nw-columns" },
-    lists.dead ? list("Dead", lists.dead, "Every neuron is active on some of them.") : null,
+    lists.dead ? list("Dead", lists.dead, "No neuron is silent on all of them.") : null,
     lists.saturated ? list("Saturated", lists.saturated, "No neuron sits at an end of its range on nearly all of them.") : null,
     lists.odd.length ? list("Not finite", lists.odd, "") : null,
     lists.twins ? h("div", {}, h("h4", {}, `Twins: ${lists.twins.length ? whole(lists.twins.length) : "none"}`), lists.twins.length ? h("ul", { class: "nw-plain" }, ...lists.twins.slice(0, 12).map(([p, q]) => h("li", {}, jump(p), " and ", jump(q))), lists.twins.length > 12 ? h("li", {}, `and ${whole(lists.twins.length - 12)} more`) : null) : h("p", { class: "nw-note" }, "No two correlate above 0.98."))

@@ -123,7 +123,7 @@ export class ModulesView {
       const limit = largestSize(values);
       paintCells(context, values, { rows: strip.rows, columns: strip.columns, count: strip.cells }, { x: strip.x, y: strip.y, cell: strip.cell, limit, gap: strip.cell > 5 ? 1 : 0, ...theme });
       const shown = strip.group > 1 ? `, ${strip.group} a cell` : "";
-      const scale = `to ${figure(limit, 2)}`;
+      const scale = limit > 0 || !values.some((value) => !Number.isFinite(value)) ? `to ${figure(limit, 2)}` : "not finite";
       if (layout.narrow) {
         context.textAlign = "right";
         this.write(context, scale, layout.width - 6, middle, 60, "11px", false);
