@@ -50,7 +50,7 @@ export class InputView {
     const isDrawable = model.inputs.kind === "picture" && (model.inputs.shape[2] ?? 1) === 1;
     if (model.examples.count) {
       const kinds = [["all", "all"], ...(model.outputs.task && model.outputs.task !== "regression" ? [["wrong", "answered wrongly"], ...model.outputs.classes.slice(0, 40).map((/** @type {string} */ name, /** @type {number} */ id) => [`class ${id}`, visible(name, 24)])] : [["far", "furthest off"]])];
-      this.select = h("select", { signal, "aria-label": "Which examples", on: { change: (/** @type {any} */ event) => { this.filter = event.target.value; this.move(0); } } }, ...kinds.map(([value, words]) => h("option", { value }, words)));
+      this.select = h("select", { signal, "aria-label": "Which examples", on: { change: (/** @type {any} */ event) => { this.filter = event.target.value; this.move(0); this.update(); } } }, ...kinds.map(([value, words]) => h("option", { value }, words)));
       this.place = h("output", { class: "nw-place" });
       this.picker.append(
         h("div", { class: "nw-line" }, h("button", { type: "button", "aria-label": "Previous example", signal, on: { click: () => this.move(-1) } }, "◂"), this.place,
@@ -105,7 +105,7 @@ export class InputView {
   update() {
     const { model, store } = this;
     const { example } = store.now;
-    if (this.place) {
+    if (this.place && !(this.filter !== "all" && !this.listed.length)) {
       const list = this.filter === "all" || example < 0 ? [] : this.listed;
       const at = list.indexOf(example);
       const words = at < 0 ? `${whole(example + 1)} of ${whole(model.examples.count)}` : `${whole(at + 1)} of ${whole(list.length)} ${this.filter === "wrong" ? "wrong" : this.filter === "far" ? "furthest off" : "of its class"}`;

@@ -93,12 +93,13 @@ function dashNegatives(context, values, grid, how) {
   const at = grid.at ?? ((r, c, k) => (r * columns + c) * channels + k);
   const [cw, ch] = [how.w / columns, how.h / rows];
   if (Math.min(cw, ch) < 5 || rows * columns > 4000) return;
-  context.fillStyle = css(how.dark ? [16, 18, 22] : [255, 255, 255], 0.75);
+  const isFine = Math.min(cw, ch) < 10; // there a quiet dash is enough, and leaves the picture to be seen
+  context.fillStyle = css(how.dark ? [16, 18, 22] : [255, 255, 255], isFine ? 0.45 : 0.75);
   const [wide, thick] = [cw * 0.44, Math.max(1, Math.min(2, ch * 0.1))];
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {
       // What is nearly zero is nearly the ground's colour, where a dash would say more than the value.
-      if (values[at(r, c, 0)] < -0.02 * how.limit) context.fillRect(how.x + (c + 0.5) * cw - wide / 2, how.y + (r + 0.5) * ch - thick / 2, wide, thick);
+      if (values[at(r, c, 0)] < (isFine ? -0.08 : -0.02) * how.limit) context.fillRect(how.x + (c + 0.5) * cw - wide / 2, how.y + (r + 0.5) * ch - thick / 2, wide, thick);
     }
   }
 }
