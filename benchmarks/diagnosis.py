@@ -45,7 +45,9 @@ def watched(build: ModuleType, case: dict[str, Any], seed: int, folder: Path) ->
 
     model, loss, optimizer, train_set, validation = build.build(case, seed=seed)
     began = time.perf_counter()
-    with neuronwise.watch(model, optimizer, loss=loss, validation=validation, folder=folder, tracking=False, diagnose=False):
+    with neuronwise.watch(
+        model, optimizer, loss=loss, validation=validation, folder=folder, tracking=False, diagnose=False
+    ):
         build.train(case, seed=seed, parts=(model, loss, optimizer, train_set, validation))
     return time.perf_counter() - began
 
