@@ -253,6 +253,15 @@ def test_it_is_a_picture_a_page_and_json(tmp_path: Path) -> None:
     assert first["page"] == "docs/causes/bad_init_symmetric.md"
 
 
+def test_every_field_of_the_json_is_documented(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "diagnosis.md").read_text()
+    content = diagnose(_classes(tmp_path / "run", _same_weights())).to_dict()
+    finding = content["findings"][0]
+    parts = [content, finding, finding["evidence"][0], finding["treatment"], content["series"]["loss"]]
+    for name in {name for part in parts for name in part}:
+        assert f"`{name}`" in page, name
+
+
 def test_a_training_is_diagnosed_while_it_runs(tmp_path: Path) -> None:
     (x, y), model, loss = blobs(), network(), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=50.0)

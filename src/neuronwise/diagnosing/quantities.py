@@ -1,4 +1,4 @@
-"""What is measured of a training for its diagnosis: 75 numbers by name. Each function's docstring is its definition.
+"""What is measured of a training for its diagnosis: 79 numbers by name. Each function's docstring is its definition.
 
 Importing this registers them all in `facts.QUANTITIES`.
 """
