@@ -70,3 +70,33 @@ def test_a_run_of_houses(page: Any, runs: dict[str, Run]) -> None:
 @pytest.mark.parametrize("name", ["digits", pytest.param("houses", marks=pytest.mark.full)])
 def test_by_keyboard_alone(page: Any, runs: dict[str, Run], name: str) -> None:
     opened(page, runs[name]).by_keyboard()
+
+
+def test_a_server_that_is_gone_is_told_with_a_way_on(browser: Any, runs: dict[str, Run], home_of_runs: Path) -> None:
+    command = [sys.executable, "-u", "-c", "from neuronwise.cli import main; main()", "ui", "digits", "--port", "0"]
+    with environment({"NEURONWISE_HOME": str(home_of_runs)}):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(process.stdout.readline().strip())
+        page.wait_for_selector("canvas.nw-network")
+        journey = Journey(page, page, runs["digits"])
+        stored = set(journey.subject.recording.keyframes)
+        missing = next(step for step in range(runs["digits"].steps) if step not in stored)
+    finally:
+        process.terminate()
+        process.wait(20)
+    page.evaluate("step => document.getElementById('neuronwise').neuronwise.store.set({ step })", missing)
+    page.wait_for_function("() => document.querySelector('.nw-failure').textContent !== ''", timeout=10_000)
+    said = page.inner_text(".nw-failure")
+    assert f"Step {missing:,} cannot be shown: the command neuronwise ui does not answer; is it still running?" in said
+    journey.until_text(".nw-step", "this one could not be had")
+    page.click("text=Try again")
+    page.wait_for_function("() => document.querySelector('.nw-failure').textContent !== ''", timeout=10_000)
+    journey.at.locator(".nw-timeline input").press("Home")  # what is here can still be looked at
+    journey.until_text(".nw-step", "step 0,")
+    page.wait_for_timeout(400)
+    journey.check_sum()
+    context.close()

@@ -158,6 +158,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   function askFor(step) {
     if (!host.askStep || asked === step) return;
     asked = step;
+    time.failed = -1;
     window.setTimeout(async () => {
       if (store.now.step !== step || signal.aborted) return;
       try {
@@ -168,6 +169,8 @@ export function render({ model: host, el, signal: outer, address = false }) {
         if (store.now.step === step && !signal.aborted) everything();
       } catch (error) {
         asked = -1;
+        time.failed = step;
+        time.update();
         if (store.now.step === step && !signal.aborted) fail(`Step ${whole(step)} cannot be shown`, error, () => askFor(step));
       }
     }, 60);

@@ -54,11 +54,18 @@ export function showRuns(el, content) {
 
   function draw() {
     const shown = chosenRuns(runs, search.value, column, falls);
-    heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (falls ? "descending" : "ascending") : "none"));
+    const hasExperiments = runs.some((run) => run.experiment);
+    heads.forEach((head, at) => {
+      head.setAttribute("aria-sort", at === column ? (falls ? "descending" : "ascending") : "none");
+      head.hidden = at === COLUMNS.length - 1 && !hasExperiments;
+      head.querySelector("button").textContent = `${COLUMNS[at][0]}${at === column ? (falls ? " ▾" : " ▴") : ""}`;
+    });
+    const cell = (/** @type {string} */ label, /** @type {string} */ words) => h("td", { "data-label": label }, words || null);
     refill(body, ...shown.map((run) => h("tr", {},
       h("th", { scope: "row" }, h("a", { href: `/run/${encodeURIComponent(run.id)}` }, visible(run.name || run.id.slice(0, 8), 60))),
-      h("td", {}, run.started ? run.started.slice(0, 16).replace("T", " ") : ""), h("td", {}, visible(run.data, 40)), h("td", {}, run.parameters === null ? "" : whole(run.parameters)),
-      h("td", {}, run.result ? `${visible(run.result.name.replaceAll("_", " "), 30)} ${figure(run.result.value, 4)}` : ""), h("td", {}, visible(run.status, 24)), h("td", {}, run.experiment ? visible(run.experiment, 30) : ""))));
+      cell("begun", run.started ? run.started.slice(0, 16).replace("T", " ") : ""), cell("data", visible(run.data, 40)), cell("weights and biases", run.parameters === null ? "" : whole(run.parameters)),
+      cell("result", run.result ? `${visible(run.result.name.replaceAll("_", " "), 30)} ${figure(run.result.value, 4)}` : ""), cell("status", visible(run.status.replaceAll("_", " "), 24)),
+      hasExperiments ? cell("experiment", run.experiment ? visible(run.experiment, 30) : "") : null)));
     const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${counted(runs.length, "run")}. ` : `${whole(shown.length)} of ${counted(runs.length, "run")}. `;
     said.textContent = `${words}${asking ? "Asking the MLflow store …" : problem ? `The MLflow store could not be asked: ${visible(problem, 300)}` : ""}`;
   }

@@ -19,6 +19,8 @@ export class TimeView {
     this.store = store;
     this.theme = theme;
     this.signal = signal;
+    /** The step that was asked for in vain. */
+    this.failed = -1;
     /** What else is to be said, beside the step. @type {() => string} */
     this.also = () => "";
     /** What the chart of the loss was drawn of. @type {{training: any, width: number} | null} */
@@ -133,7 +135,7 @@ export class TimeView {
     const marks = [];
     if (step === 0) marks.push("before training");
     if (step === model.delivered) marks.push(model.payload.live ? "the newest" : "as delivered");
-    const missing = model.has(step) ? "" : ` (shown is step ${whole(model.nearest(step))}; this one is being computed)`;
+    const missing = model.has(step) ? "" : ` (shown is step ${whole(model.nearest(step))}; this one ${step === this.failed ? "could not be had" : "is being computed"})`;
     this.words.textContent = `step ${whole(step)}${marks.length ? `, ${marks.join(", ")}` : ""}${missing}`;
     this.slider.setAttribute("aria-valuetext", this.words.textContent);
     this.drawLoss();
