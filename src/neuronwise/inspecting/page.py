@@ -14,12 +14,12 @@ from neuronwise.inspecting.blobs import inert_json
 
 # In the order in which they stand in the page: each uses those before it.
 MODULES = (
-    "decode", "numbers", "scales", "correlation", "quantities", "dom", "forward", "backward", "contributions",
-    "sums", "encode", "drawing", "memory", "run_data", "naming", "model", "without",
+    "decode", "numbers", "scales", "correlation", "quantities", "dom", "activations", "forward", "backward",
+    "contributions", "sums", "encode", "drawing", "memory", "run_data", "naming", "model", "without",
     "layout", "modules_layout", "state", "pictures", "cells", "charts", "past_view", "network_links",
     "network_painter", "network_view", "module_side", "modules_view", "module_neuron_view", "neuron_view",
     "layer_spread", "layer_lists", "layer_view", "input_view", "prediction_view", "changes_view", "diagnosis_view",
-    "time_view", "tour", "runs_view", "about_view", "served", "main",
+    "time_view", "tour", "runs_view", "about_view", "first_look", "served", "main", "start",
 )  # fmt: skip
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|class|const|let)", re.MULTILINE)

@@ -52,7 +52,7 @@ class LocalRuns:
     def listing(self, *, everywhere: bool) -> dict[str, Any]:
         """Return the runs, the newest first, and why the store could not be asked."""
         runs, problem = list_runs(limit=_LISTED, ask_store=everywhere)
-        return {"runs": [_entry(run) for run in runs], "problem": problem, "everywhere": everywhere}
+        return {"runs": [_entry(run) for run in runs], "problem": problem, "everywhere": everywhere, "limit": _LISTED}
 
     def payload(self, run: str) -> dict[str, Any]:
         """Return what the inspector shows of a run, with every step that can be answered.

@@ -1,6 +1,7 @@
 // From one output back to every input: how much each would move it.
 
-import { eachWindow, normalFactors, pictureStrides, product, slope, unitsOf } from "./forward.js";
+import { slope } from "./activations.js";
+import { eachWindow, normalFactors, pictureStrides, product, unitsOf } from "./forward.js";
 
 /**
  * Return d z[output] / d (input of each layer), for the output layer's z: one array per layer; for piecewise linear

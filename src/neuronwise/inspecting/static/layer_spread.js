@@ -4,7 +4,7 @@ import { lineChart } from "./charts.js";
 import { unpack } from "./decode.js";
 import { dataTable, h, openable } from "./dom.js";
 import { drawnLayers } from "./layout.js";
-import { figure, whole } from "./numbers.js";
+import { figure, visible, whole } from "./numbers.js";
 import { sharpCanvas } from "./pictures.js";
 import { css, mix } from "./scales.js";
 
@@ -134,7 +134,7 @@ export class LayerSpread {
       const one = columns.find((column) => column.step === step);
       return one ? [figure(one.low), figure(one.high), odd(one)] : ["", "", ""];
     };
-    return dataTable(`Least and largest values of ${layer.name}, and how many are not finite`, ["step", ...charts.flatMap(({ what }) => [`${what} least`, `${what} largest`, `${what} not finite`])],
+    return dataTable(`Least and largest values of ${visible(layer.name, 60)}, and how many are not finite`, ["step", ...charts.flatMap(({ what }) => [`${what} least`, `${what} largest`, `${what} not finite`])],
       steps.map((step) => [whole(step), ...charts.flatMap(({ columns }) => cells(columns, step))]));
   }
 }
@@ -153,7 +153,7 @@ export function gradientFlow(model, index, step, how) {
     const first = found.steps[0] === 0 && Number.isNaN(found.values[0]) ? 1 : 0;
     const [xs, norms] = [found.steps.slice(first), found.values.slice(first)];
     // A gradient of exactly 0 has no logarithm: it is left out of the line, and said.
-    return [{ name: layer.name, at, xs, norms, ys: norms.map((value) => (value === 0 ? NaN : Math.log10(value))), zeros: norms.filter((value) => value === 0).length }];
+    return [{ name: visible(layer.name, 60), at, xs, norms, ys: norms.map((value) => (value === 0 ? NaN : Math.log10(value))), zeros: norms.filter((value) => value === 0).length }];
   }).filter(({ norms }) => norms.some((value) => !Number.isNaN(value)));
   if (!series.length || series[0].xs.length < 2) return null;
   const zeros = series.filter((one) => one.zeros);
@@ -173,7 +173,7 @@ export function gradientFlow(model, index, step, how) {
 function flowLines(series, index, step, how) {
   const shown = series.map((one, i) => ({ name: one.name, xs: one.xs.filter((_, k) => one.norms[k] !== 0), ys: one.ys.filter((_, k) => one.norms[k] !== 0), tone: one.at === index ? "nw-strongline" : `nw-tone${i % 4}` }));
   return [
-    lineChart(shown, { title: "Gradient norm of each layer over the steps, logarithmic", width: Math.max(280, Math.min(640, how.width)), height: 170, mark: step, format: (value) => figure(10 ** value, 2) }),
+    lineChart(shown, { title: "Gradient norm of each layer over the steps, logarithmic", width: Math.max(280, Math.min(640, how.width)), height: 170, mark: step, from: series[0].xs[0], to: series[0].xs[series[0].xs.length - 1], format: (value) => figure(10 ** value, 2) }),
     h("p", { class: "nw-note" }, "‖dL/dW‖ on a logarithmic scale; the thick line is this layer; × is NaN, ∞ infinite. ", ...shown.flatMap((one, i) => [h("span", { class: `nw-key ${one.tone}` }, "━ "), `${one.name}${i < shown.length - 1 ? ", " : "."}`]), how.said)];
 }
 

@@ -46,7 +46,7 @@ export class LayerView {
   /** @param {number} index */
   steer(index) {
     return h("label", {}, "Layer ", h("select", { signal: this.signal, on: { change: (/** @type {any} */ event) => this.store.set({ layer: Number(event.target.value), neuron: 0, row: -1, column: -1 }) } },
-      ...drawnLayers(this.model.net).map((one) => h("option", { value: one.index, selected: one.index === index }, one.layer.name))));
+      ...drawnLayers(this.model.net).map((one) => h("option", { value: one.index, selected: one.index === index }, visible(one.layer.name, 60)))));
   }
 
   /** a' = f(W a + b), drawn. @param {import("./forward.js").Layer} layer @param {number} index @param {import("./forward.js").LayerTrace} trace */
@@ -71,7 +71,7 @@ export class LayerView {
     matrix.context.lineWidth = 1.5;
     matrix.context.strokeRect(0.75, Math.min(height - 2, Math.floor(neuron / down) * tall), width - 1.5, Math.max(tall, 2));
     matrix.element.setAttribute("role", "img");
-    matrix.element.setAttribute("aria-label", `W, ${units} rows and ${sources} columns; row ${neuron} belongs to ${layer.name}[${neuron}]`);
+    matrix.element.setAttribute("aria-label", `W, ${units} rows and ${sources} columns; row ${neuron} belongs to ${this.model.neuronName(index, neuron)}`);
     matrix.element.addEventListener("click", (/** @type {MouseEvent} */ event) => {
       const box = matrix.element.getBoundingClientRect();
       const row = Math.floor(((event.clientY - box.top) / box.height) * rows) * down;

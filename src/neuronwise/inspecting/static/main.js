@@ -1,11 +1,11 @@
 // Joins the views: what changes in the store is shown everywhere. One entry, `render`, for a page and for a notebook.
 
 import { h, refill, refilled } from "./dom.js";
-import { drawnLayers, strongest } from "./layout.js";
 import { Model } from "./model.js";
 import { counted, figure, visible, whole } from "./numbers.js";
+import { firstLook } from "./first_look.js";
 import { PALETTES } from "./scales.js";
-import { fromAddress, Store, toAddress } from "./state.js";
+import { Store, toAddress } from "./state.js";
 import { AboutView } from "./about_view.js";
 import { DiagnosisView } from "./diagnosis_view.js";
 import { InputView } from "./input_view.js";
@@ -17,8 +17,6 @@ import { NetworkView } from "./network_view.js";
 import { NeuronView } from "./neuron_view.js";
 import { PredictionView } from "./prediction_view.js";
 import { ChangesView, changesInWords } from "./changes_view.js";
-import { showRuns } from "./runs_view.js";
-import { servedHost } from "./served.js";
 import { TimeView } from "./time_view.js";
 import { Tour } from "./tour.js";
 
@@ -48,11 +46,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     return () => control.abort();
   }
   el.classList.add("nw-root");
-  const first = drawnLayers(model.net).find(({ layer }) => (model.answers ? layer.parameters.W : layer.neurons > 1)) ?? drawnLayers(model.net)[0];
-  const start = { step: model.delivered, example: model.examples.count ? 0 : -1, layer: first.index, neuron: 0, row: -1, column: -1, view: "neuron", links: "weights", show: model.answers ? "mean" : bestQuantity(model), focus: "" };
-  if (model.meanInput && !model.examples.count) model.make(Float32Array.from(model.meanInput));
-  if (model.answers && first.layer.output_shape.length === 1) start.neuron = strongest(model.trace(start.step, start.example)[first.index].a, 1)[0] ?? 0; // one that says something here
-  if (address) Object.assign(start, checked(fromAddress(location.hash), model));
+  const start = firstLook(model, address ? location.hash : "");
   const store = new Store(start);
 
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -289,53 +283,4 @@ export function render({ model: host, el, signal: outer, address = false }) {
     clearTimeout(wanted);
     refill(el);
   };
-}
-
-/**
- * Leave out what an address says wrongly of this run.
- * @param {Partial<import("./state.js").Selection>} found
- * @param {Model} model
- */
-function checked(found, model) {
-  const drawn = drawnLayers(model.net).map(({ index }) => index);
-  if (found.layer !== undefined && !drawn.includes(found.layer)) delete found.layer;
-  const layer = model.net.layers[found.layer ?? drawn[0]];
-  if (found.neuron !== undefined && (found.neuron < 0 || found.neuron >= layer.neurons)) delete found.neuron;
-  if (found.example !== undefined && (found.example < 0 || found.example >= model.examples.count)) delete found.example;
-  if (found.step !== undefined && !model.steps.includes(found.step)) delete found.step;
-  return found;
-}
-
-/** What is shown of the modules at first: activations, if any were seen. @param {Model} model */
-function bestQuantity(model) {
-  const frame = (model.statistics?.steps.length ?? 0) - 1;
-  const has = (/** @type {string} */ name) => model.net.layers.some((_, index) => model.atFrame(index, name, frame)?.values.some((value) => Number.isFinite(value)));
-  return ["mean", "grad_norm", "weight_norm"].find(has) ?? "weight_norm";
-}
-
-/** Show the data that stands in the page itself. */
-export async function startPage() {
-  const place = /** @type {HTMLElement} */ (document.getElementById("neuronwise"));
-  const data = /** @type {HTMLElement} */ (document.getElementById("neuronwise-data"));
-  const payload = JSON.parse(data.textContent ?? "null");
-  if (payload?.format === "neuronwise-runs") {
-    showRuns(place, payload);
-    return;
-  }
-  const isServed = Boolean(payload?.served);
-  const host = isServed ? servedHost(payload) : { get: () => payload };
-  // Weights that are too many to stand in the page are asked for first: without them there is no answer to show.
-  if (host.askStep && payload.network.answers && !payload.weights.states.length) {
-    refill(place, h("p", { class: "nw-failed", role: "status" }, `Reading ${whole(payload.network.parameter_count)} weights …`));
-    try {
-      payload.first = await host.askStep(payload.weights.delivered);
-    } catch (error) {
-      refill(place, h("p", { class: "nw-failed" }, `The weights cannot be read: ${visible(error instanceof Error ? error.message : error, 300)} Is the command neuronwise ui still running? Load the page again then.`));
-      return;
-    }
-  }
-  render({ model: host, el: place, address: isServed });
-  // So that its keys work at once, before anything in it is chosen.
-  place.setAttribute("tabindex", "-1");
-  place.focus({ preventScroll: true });
 }

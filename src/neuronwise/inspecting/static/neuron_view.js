@@ -3,7 +3,8 @@
 import { barCell, barList, curveChart } from "./charts.js";
 import { correlation } from "./correlation.js";
 import { copyText, dataTable, h, openable, refill } from "./dom.js";
-import { activation, pictureStrides, unitsOf } from "./forward.js";
+import { activation } from "./activations.js";
+import { pictureStrides, unitsOf } from "./forward.js";
 import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
 import { pastOf } from "./past_view.js";
 import { picture } from "./pictures.js";

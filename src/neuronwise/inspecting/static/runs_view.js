@@ -36,7 +36,7 @@ export function chosenRuns(runs, search, column, falls) {
 /**
  * Show all runs in an element: those of this machine at once, those of the store when it has answered.
  * @param {HTMLElement} el
- * @param {{runs: Listed[], problem: string | null}} content
+ * @param {{runs: Listed[], problem: string | null, limit?: number}} content `limit`: no more are listed
  */
 export function showRuns(el, content) {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -66,7 +66,7 @@ export function showRuns(el, content) {
       cell("begun", run.started ? run.started.slice(0, 16).replace("T", " ") : ""), cell("data", visible(run.data, 40)), cell("weights and biases", run.parameters === null ? "" : whole(run.parameters)),
       cell("result", run.result ? `${visible(run.result.name.replaceAll("_", " "), 30)} ${figure(run.result.value, 4)}` : ""), cell("status", visible(run.status.replaceAll("_", " "), 24)),
       hasExperiments ? cell("experiment", run.experiment ? visible(run.experiment, 30) : "") : null)));
-    const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${counted(runs.length, "run")}. ` : `${whole(shown.length)} of ${counted(runs.length, "run")}. `;
+    const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${counted(runs.length, "run")}${content.limit && runs.length >= content.limit ? ", the newest; neuronwise ui RUN opens any other" : ""}. ` : `${whole(shown.length)} of ${counted(runs.length, "run")}. `;
     said.textContent = `${words}${asking ? "Asking the MLflow store …" : problem ? `The MLflow store could not be asked: ${visible(problem, 300)}` : ""}`;
   }
 
