@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neuronwise.errors import NeuronwiseError, NotFoundError
+from neuronwise.errors import NeuronwiseError, NotFoundError, UsageError
 from neuronwise.learning import fit
 from neuronwise.network import Network
 from neuronwise.recording import NEURON_FIELDS, Recording, RecordingWriter, read_recording
@@ -274,3 +274,18 @@ def test_reading_never_raises_anything_else(recording: Recording) -> None:
     ):
         with pytest.raises(NeuronwiseError):
             recording.history(question)
+
+
+@pytest.mark.parametrize("step", ["a", 1.5, True, None])
+def test_what_is_no_step_is_refused_by_name(recording: Recording, step: Any, tmp_path: Path) -> None:
+    layer = recording.stored.layout.observed[0].name
+    for ask in (recording.at, recording.step, lambda one: recording.neurons(layer, "mean", steps=[one])):
+        with pytest.raises(UsageError, match="argument step"):
+            ask(step)
+    with pytest.raises(UsageError, match="argument steps"):
+        recording.neurons(layer, "mean", steps="12")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="argument name"):
+        recording.history(3)  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        recording.to_parquet(tmp_path / "file")

@@ -255,7 +255,7 @@ def test_a_training_that_still_runs_is_not_resumed_beside_it(houses: Path) -> No
     observer = Resume()
     train(houses, "price", observers=[observer], **QUICK)
     assert observer.done.returncode == 2, observer.done.stderr
-    assert "is being trained by another process" in observer.done.stderr
+    assert "is being trained already" in observer.done.stderr
 
 
 SCRIPT = """

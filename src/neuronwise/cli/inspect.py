@@ -61,7 +61,9 @@ def runs(experiment: str | None, limit: int, as_json: bool) -> None:
 @click.command(short_help="Show a run: its network, its result, its course; or one neuron.")
 @click.argument("run")
 @click.option("--neuron", metavar="NAME", help='Show one neuron instead, such as "hidden1[7]".')
-@click.option("--step", type=int, metavar="N", help="The neuron after this step. [default: as it was delivered]")
+@click.option(
+    "--step", type=click.IntRange(0), metavar="N", help="The neuron after this step. [default: as it was delivered]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(run: str, neuron: str | None, step: int | None, as_json: bool) -> None:
     """Show a run: its network, its result, and how weights, biases and gradients of each layer moved.

@@ -83,7 +83,12 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
     which = " (the network as delivered)" if step == stored.delivered_step else ""
     out.print(f"[bold]{escape(neuron)}[/] after step {step:,}{which}", highlight=False)
     kind = f"a = {layer.activation}(z), " if layer.activation else ""
-    out.print(f"  {kind}z = Σ weight × input + bias over {len(weights):,} inputs, bias {number(bias)}", highlight=False)
+    if has_weights or bias is not None:
+        out.print(
+            f"  {kind}z = Σ weight × input + bias over {len(weights):,} inputs, bias {number(bias)}", highlight=False
+        )
+    else:
+        out.print(f"  {layer.name} has no weights of its own: this is what it returns", highlight=False)
     if has_weights:
         order = np.argsort(-np.abs(weights), kind="stable")[:_SHOWN].tolist()
         course = recording.history(f"{neuron}.weights")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuronwise.errors import FormatError, NotFoundError, did_you_mean
+from neuronwise.errors import FormatError, NotFoundError, UsageError, did_you_mean
 from neuronwise.files import atomic_file
 from neuronwise.recording.quantities import LAYER_NORMS, layer_norm
 from neuronwise.recording.rows import HISTOGRAMS, NEURON_FIELDS
@@ -44,6 +44,8 @@ def write_parquet(recording: Recording, folder: Path, *, weights: bool) -> list[
     """Write the tables as Parquet files; see `Recording.to_parquet`."""
     import pyarrow.parquet as pq
 
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is a file", where="argument folder", hint="name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, make in TABLES.items():

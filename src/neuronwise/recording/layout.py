@@ -297,7 +297,10 @@ class Layout:
             NotFoundError: The layer has none.
         """
         if layer.biases is None:
-            raise NotFoundError(f"the layer {layer.name!r} ({layer.kind}) has no biases")
+            raise NotFoundError(
+                f"the layer {layer.name!r} ({layer.kind}) has no biases",
+                hint=f"there are {layer.name}[{neuron}].weights, and statistics such as {layer.name}[{neuron}].mean",
+            )
         return Place(layer.parameters[layer.biases].offset + neuron, (1,))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, did_you_mean
+from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, UsageError, did_you_mean
 from neuronwise.network import Network, Trace
 from neuronwise.recording.batches import TrainingData
 from neuronwise.recording.layout import LayerLayout, Place
@@ -189,7 +189,7 @@ class Recording:
         Raises:
             NotFoundError: The training took no such step, or it is not stored and cannot be repeated.
         """
-        step = int(step)
+        step = _whole(step)
         if step in self.keyframes:
             try:
                 return self._read(step)
@@ -220,7 +220,8 @@ class Recording:
             NotFoundError: The training took no such step.
             NeuronwiseError: It cannot be repeated: the data is gone or another one.
         """
-        return self._replay_for(int(step)).step(int(step))
+        step = _whole(step)
+        return self._replay_for(step).step(step)
 
     def _replay_for(self, step: int) -> Replay:
         try:
@@ -244,6 +245,8 @@ class Recording:
         Raises:
             NotFoundError: There is nothing of that name; the message lists what there is.
         """
+        if not isinstance(name, str):
+            raise UsageError(f"expected a name, got {name!r:.100}", where="argument name")
         if "[" not in name:
             return self._training_course(name)
         layer, neuron, what, given = self.stored.layout.neuron(name)
@@ -368,7 +371,9 @@ class Recording:
 
     def _measured(self, stream: str, steps: Iterable[int]) -> dict[int, NDArray[np.void]]:
         """Return rows of statistics or histograms by step, ascending: stored, kept from before, or taken again."""
-        wanted = sorted({int(step) for step in steps})
+        if isinstance(steps, str) or not isinstance(steps, Iterable):
+            raise UsageError(f"expected several steps, got {steps!r:.100}", where="argument steps")
+        wanted = sorted({_whole(step) for step in steps})
         found: dict[int, NDArray[np.void]] = {}
         for step in wanted:
             if step in self._cache:
@@ -437,6 +442,7 @@ class Recording:
 
         Raises:
             OSError: The folder cannot be written.
+            UsageError: It is a file.
         """
         from neuronwise.recording.export import write_parquet
 
@@ -460,3 +466,14 @@ class Recording:
     def __repr__(self) -> str:
         count = f"{self.stored.parameter_count:,} parameters"
         return f"<Recording of {count}, {len(self.keyframes)} states stored, {self.stored.status}>"
+
+
+def _whole(step: Any) -> int:
+    """Return the number of a step as an int.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
+        raise UsageError(f"expected the number of a step, got {step!r:.100}", where="argument step")
+    return int(step)

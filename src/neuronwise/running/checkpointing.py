@@ -252,8 +252,12 @@ def is_concluded(folder: Path) -> bool:
 
 
 @contextmanager
-def training_lock(folder: Path) -> Iterator[None]:
+def training_lock(folder: Path, argument: str = "argument resume") -> Iterator[None]:
     """Hold a run's folder while it trains, so that nobody resumes a training that still runs.
+
+    Args:
+        folder: The folder.
+        argument: What named it, for the error.
 
     Raises:
         UsageError: Another process holds it.
@@ -267,9 +271,9 @@ def training_lock(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise UsageError(
-            f"the run in {folder} is being trained by another process",
-            where="argument resume",
-            hint="wait until it ends, or end it with Ctrl-C",
+            f"the run in {folder} is being trained already, in this process or another",
+            where=argument,
+            hint="wait until it ends, or end it with Ctrl-C; a watcher ends with close()",
         ) from None
     try:
         yield

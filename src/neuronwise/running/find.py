@@ -36,6 +36,8 @@ def find_folder(run: str | Path) -> Path:
         NotFoundError: Nothing of that name, or several.
     """
     text = str(run)
+    if not text.strip():
+        raise NotFoundError(f"there is no run {text!r}", where="argument RUN", hint="neuronwise runs lists them")
     path = Path(os.path.expanduser(text))
     if _is_folder(text) and any((path / name).is_file() for name in ("run.json", "encoder.json", "network.json")):
         return path

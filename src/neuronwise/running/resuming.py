@@ -114,7 +114,8 @@ def prepare_again(saved: SavedTraining, data: Any, reporter: Reporter) -> Prepar
         raise UsageError(
             f"the run learned from {saved.data_name!r}, which was handed in by a program",
             where="argument data",
-            hint="hand it in again: neuronwise.resume(RUN, data)",
+            hint="hand it in again: neuronwise.open(RUN, data) looks at any step, neuronwise.resume(RUN, data) "
+            "goes on; neuronwise step RUN N FILE reads it from a file that holds the same",
         )
     source = _find_source(saved) if data is None else data
     prepared = prepare(source, saved.data_options, _seed(saved), saved.model(), reporter.reading)

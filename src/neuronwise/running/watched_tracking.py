@@ -237,7 +237,11 @@ class WatchedSender(WatchListener):
             self.problems.append(f"not all of it was sent to MLflow: {type(error).__name__}: {error}")
             self._tracking.give_up()
         finally:
-            self._held.close()
+            try:
+                self._held.close()
+            except Exception as error:  # noqa: BLE001 - whoever waits for the end must not wait for ever
+                _log.debug("releasing the run's folder failed", exc_info=error)
+                self.problems.append(f"the run's folder was not released: {type(error).__name__}: {error}")
             if self._tells:
                 self._tell()
             self._done.set()

@@ -92,6 +92,11 @@ def watch(
         MissingExtraError: PyTorch is not installed.
     """
     import_torch()
+    if folder is not None and not isinstance(folder, (str, Path)):
+        raise UsageError(f"expected a path, got {folder!r:.100}", where="argument folder")
+    for argument, text in (("name", name), ("experiment", experiment)):
+        if text is not None and not isinstance(text, str):
+            raise UsageError(f"expected a text, got {text!r:.100}", where=f"argument {argument}")
     if folder is not None and (Path(folder) / "recording" / "recording.json").exists():
         raise UsageError(
             f"{str(folder)!r} already holds a recording",
@@ -156,7 +161,7 @@ class WatchedTraining(TorchWatcher):
             self.run_folder = (make_runs_folder() / kept.run_id if folder is None else folder).absolute()
             self.run_folder.mkdir(parents=True, exist_ok=True)
             self.folder = self._frames._folder = self.run_folder / "recording"
-            self._held.enter_context(training_lock(self.run_folder))
+            self._held.enter_context(training_lock(self.run_folder, "argument folder"))
             started = datetime.now().astimezone().isoformat(timespec="seconds")
             parameters = 0 if table is None else table.parameters
             run = WatchedRun(self.run_folder, self.run_id, self.run_name, kind, "torch", parameters, started)

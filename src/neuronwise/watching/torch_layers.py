@@ -207,6 +207,12 @@ def watched_layers(
         is_in = layers is None or any(_fits(path, pattern) for pattern in layers)
         return is_in and not any(_fits(path, pattern) for pattern in exclude or ())
 
+    if paths and not any(map(wanted, paths)):
+        raise UsageError(
+            f"nothing is left to watch of {len(paths)} modules with parameters",
+            where="argument layers" if not exclude else "argument exclude",
+            hint=f"there are {', '.join(paths[:20])}{' …' if len(paths) > 20 else ''}",
+        )
     found = tensors_of_module(model, once=True, wanted=wanted)
     notes: list[str] = []
     watched: list[WatchedLayer] = []
