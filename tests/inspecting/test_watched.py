@@ -260,3 +260,14 @@ def test_without_tracking_no_page_is_made_and_redacted_ones_hold_no_row(tmp_path
     assert (path, told) == (watcher.run_folder / "inspector.html", [])
     assert data_of(path.read_text(encoding="utf-8"))["examples"] is None
     assert not (watcher.run_folder / "inspector_rows.json").exists()
+
+
+def test_of_a_probe_nothing_is_said_to_be_right(tmp_path: Path) -> None:
+    x, _ = data()
+    watcher = watch(
+        nn.Sequential(nn.Linear(16, 3)), tmp_path / "probed", steps=3, tracking=False, validation=None, probe=x[:4]
+    )
+    content, _ = inspector_payload(watcher.run_folder)
+    assert (content["examples"]["part"], len(content["examples"]["rows"])) == ("probe", 4)
+    assert np.array_equal(numbers(content["examples"]["X"]), x[:4].numpy())
+    assert content["outputs"]["task"] is None

@@ -155,7 +155,6 @@ def _as_network(
     network, shown_as = _with_shares(network, kinds)
     notes += shown_as
     target = _target(network, kinds)
-    meaning = Meaning.of(network, None, target)
     recording = Recording(history)
 
     def read(step: int) -> State:
@@ -168,6 +167,8 @@ def _as_network(
     examples, learned = held_examples(network, held, target) if held is not None and not redact else (None, None)
     if examples is None and not redact and kept is None and (probe := _probe(history, network)) is not None:
         examples = ShownExamples(probe, np.zeros(len(probe)), np.arange(len(probe)), "probe", len(probe))
+        target = None  # what is right for them is not known, and must not seem so
+    meaning = Meaning.of(network, None, target)
     payload = build_payload(
         network,
         meaning,
