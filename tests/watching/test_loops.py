@@ -52,7 +52,7 @@ class Loop:
 def test_passes_that_no_step_uses_are_left_out(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     for number in range(70):
-        loop.model(X * 100)  # as `watcher.log(accuracy=(model(x)…))` does
+        loop.model(torch.cat([X * 100] * 2))  # as `watcher.log(accuracy=(model(x)…))` does
         with contextlib.suppress(ValueError):
             loop.loss(loop.model(X[:, :4] * 50), Y[:3])  # breaks off
         loop.step()
@@ -64,6 +64,16 @@ def test_passes_that_no_step_uses_are_left_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(statistics(loop.watcher, "0", "mean", 3), a.mean(0), rtol=1e-5)
     for step in (1, 3, 40, 54):
         assert statistics(loop.watcher, "0", "max", step).max() < 20  # of X itself, not of a hundred times that
+
+
+def test_batches_are_those_that_are_learned_from(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    for _ in range(20):
+        loop.step(X[:16])
+        loop.model(X)  # as `watcher.log(accuracy=(model(x)…))` does
+    loop.watcher.close()
+    rows = [row for one in events(loop.watcher.folder, "batches") for row in one["columns"]["rows"]]
+    assert set(rows) == {16}
 
 
 def test_a_step_that_the_loop_leaves_out_as_its_loss_is_nan(tmp_path: Path) -> None:

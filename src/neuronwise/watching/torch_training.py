@@ -118,6 +118,8 @@ class TrainingSeen:
             return
         if self._graph is None:
             self._graph = graph_of(self._model, [first])
+        if self._passes and "kept" not in self._row:  # no backward pass came of the one before
+            self.forget()
         if self._passes == 0:
             self._row = {"rows": len(inputs) if inputs.ndim else 1, "train_mode": self._model.training}
             self._row |= self._inputs.take(inputs)
