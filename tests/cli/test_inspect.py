@@ -10,6 +10,7 @@ import pytest
 
 from neuronwise.files import folder_size_bytes, user_data_folder
 from neuronwise.running import find_run
+from neuronwise.running.findings import kept_diagnosis
 
 from .conftest import Command
 
@@ -79,6 +80,9 @@ def test_show_as_json_is_the_run(nw: Command, quick: Command) -> None:
     assert quick("--name", "mine").code == 0
     run = find_run("mine")
     shown = nw("show", "mine", "--json").json
+    kept = kept_diagnosis(run.folder)
+    assert kept is not None
+    assert shown.pop("findings") == kept["findings"]
     assert shown == json.loads(json.dumps(run.to_dict())) | {"folder": str(run.folder)}
 
 
