@@ -23,6 +23,7 @@ _MODULES = {"Dropout": "Dropout", "BatchNorm": "BatchNorm1d", "Dense": "Linear",
 _WEIGHTED = ("Dense", "Conv2D")
 # So many states, and rows of each part, are looked at.
 _MOST_STATES, _MOST_ROWS = 25, 2000
+_MOST_PRODUCTS, _LEAST_ASKED = 1.5e10, 400
 # Numbers of the inputs that are looked at.
 _MOST_NUMBERS = 20_000_000
 
@@ -147,9 +148,13 @@ class OwnFacts(Facts):
             steps = steps[steps <= last]
         if len(steps) > _MOST_STATES:
             steps = steps[np.unique(np.linspace(0, len(steps) - 1, _MOST_STATES).astype(int))]
-        own = data.rows[:: max(1, len(data.rows) // _MOST_ROWS)]
-        held = held_rows[:: max(1, len(held_rows) // _MOST_ROWS)]
+        # Of a large network fewer rows, so that asking takes a few seconds at most.
+        parameters = max(1, self.stored.parameter_count)
+        most = int(np.clip(_MOST_PRODUCTS / (2 * parameters * max(1, len(steps))), _LEAST_ASKED, _MOST_ROWS))
+        own = data.rows[:: max(1, len(data.rows) // most)]
+        held = held_rows[:: max(1, len(held_rows) // most)]
         columns: dict[str, list[float]] = {}
+        beside, targets = (_beside(self.X, self.held), _targets(data.y[held])) if len(held) else ({}, {})
         for step in steps.tolist():
             network = self.recording.at(step)
             row = {"step": float(step)} | self._answers(network, data.X[own], data.y[own])
@@ -158,8 +163,8 @@ class OwnFacts(Facts):
                     columns.setdefault(key, []).append(value)
             if len(held):
                 found = self._answers(network, data.X[held], data.y[held], recall=True)
-                self.validated.append({**found, "step": step, "rows": len(held), "targets": _targets(data.y[held]),
-                                       "beside": _beside(self.X, self.held)})  # fmt: skip
+                self.validated.append({**found, "step": step, "rows": len(held), "targets": targets,
+                                       "beside": beside})  # fmt: skip
         for step, metrics in ((one["step"], one["metrics"]) for one in self.stored.epochs):
             for one in self.validated:
                 if one["step"] == step and "val_loss" in metrics:

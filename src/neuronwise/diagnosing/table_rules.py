@@ -22,7 +22,7 @@ _IDENTIFIER = re.compile(r"(^|[_ .-])(id|uuid|guid|index|row|key|nr|number)$", r
 # Fewer rows tell nothing of what is unique.
 _LEAST_ROWS = 50
 # Of pictures no column is a feature of its own; so many are compared with one another.
-_MOST_COLUMNS, _MOST_COMPARED = 2000, 300
+_MOST_COLUMNS, _MOST_COMPARED = 500, 300
 FAR = 10
 """So many deviations from the mean make a value an outlier."""
 
