@@ -105,6 +105,54 @@ def pictures_of_files(browser: Any, folder: Path, digits: Path, houses: Path) ->
     page.close()
 
 
+def watched_transformer(home: Path) -> Path:
+    """Watch a small transformer learn digits, row by row, and return its page."""
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    import neuronwise
+
+    class Reader(nn.Module):
+        """Reads a digit as eight rows of eight pixels."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(8, 32)
+            self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2)
+            self.head = nn.Linear(32, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.encoder(self.embed(x.reshape(-1, 8, 8))).mean(1))
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    x, y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+    model, loss, cut = Reader(), nn.CrossEntropyLoss(), 1437
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    held = (x[cut:], y[cut:])
+    with neuronwise.watch(
+        model, optimizer, loss=loss, validation=held, folder=home / "transformer", name="a transformer, watched"
+    ) as watcher:
+        for _ in range(500):
+            rows = torch.randint(0, cut, (64,))
+            optimizer.zero_grad()
+            loss(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    return watcher.run_folder / "inspector.html"
+
+
+def picture_of_modules(browser: Any, folder: Path, path: Path) -> None:
+    """Take the picture of a model that the page cannot run: its modules."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.goto(path.as_uri())
+    page.wait_for_selector("canvas.nw-network")
+    page.get_by_label("Go to a module or a neuron").fill("encoder.layers.0.linear1")
+    page.keyboard.press("Enter")
+    shoot(page, folder, "inspector_modules.png", ".nw-charts", under=56)
+    page.close()
+
+
 def picture_in_mlflow(browser: Any, folder: Path, home: Path, run: Any) -> None:
     """Take the inspector in MLflow's own page."""
     with socket.socket() as free:
@@ -179,6 +227,7 @@ def main() -> None:
             executable_path=shutil.which("chromium"), args=() if os.geteuid() else ["--no-sandbox"]
         )
         pictures_of_files(browser, folder, digits.folder / "inspector.html", houses.folder / "inspector.html")
+        picture_of_modules(browser, folder, watched_transformer(home))
         picture_in_mlflow(browser, folder, home, digits)
         browser.close()
 
