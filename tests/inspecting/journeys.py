@@ -173,8 +173,14 @@ class Journey:
         expected = str(int(self.run.network.predict(pixels)[0].argmax()))
         self.at.click("#nw-tab-answer")
         self.until_text(".nw-panel h2", f"The answer: {expected}")
-        assert "✗" not in self.at.inner_text(".nw-panel")  # every sum there adds up
+        self.check_sums_of_the_answer()
         return expected
+
+    def check_sums_of_the_answer(self) -> None:
+        """Read that each sum of contributions adds up: over inputs, and through each layer."""
+        checks = self.at.locator(".nw-panel .nw-check").all_inner_texts()
+        assert len(checks) >= 2
+        assert [one for one in checks if not one.startswith("✓")] == []
 
     def edit(self, cells: dict[str, str]) -> None:
         """Edit a house: the price that is shown is Python's."""
@@ -195,7 +201,7 @@ class Journey:
         self.until_text(".nw-panel h2", "The answer: ")
         self.page.wait_for_timeout(200)
         assert number(self.heading()) == pytest.approx(expected, rel=1e-4)
-        assert "✗" not in self.at.inner_text(".nw-panel")
+        self.check_sums_of_the_answer()
 
     # ------------------------------------------------------------------ by keyboard alone
 

@@ -100,12 +100,15 @@ export class PredictionView {
     return log ? `× ${figure(Math.exp(value * scale))}` : signed(value * scale);
   }
 
-  /** The sum, checked. @param {string} first what is there before @param {number} start @param {number} sum @param {number} value @param {import("./contributions.js").Contributions} found */
-  check(first, start, sum, value, found) {
+  /** The sum, checked. @param {string} first what is there before @param {number} start @param {ArrayLike<number>} values @param {number} value @param {import("./contributions.js").Contributions} found */
+  check(first, start, values, value, found) {
     const { model } = this;
     const { task, log } = model.outputs;
+    const sum = sumOf(values);
     const gap = value - start - sum;
-    const fits = Math.abs(gap) <= 1e-4 * (Math.abs(start) + Math.abs(sum) + Math.abs(value)) + 1e-6 || !Number.isFinite(value);
+    // What may be missed grows with what is added, not with what is left of it: much may cancel.
+    const size = Math.abs(start) + Math.abs(value) + sumOf(Array.from(values, Math.abs));
+    const fits = Math.abs(gap) <= (found.steps ? 1e-3 : 1e-5) * size + 1e-6 || !Number.isFinite(value);
     const told = task === "regression"
       ? `${first} ${figure(model.unit(start), 5)}${log ? `; times all of these, ${this.words(sum)},` : `, and all of these, ${this.words(sum)},`} ${log ? "is" : "come to"} ${figure(model.unit(start + sum), 5)}, the answer ${figure(model.unit(value), 5)}.`
       : `${first} z = ${signed(start, 4)}; with all of these, ${signed(sum, 4)}, that is ${signed(start + sum, 5)}; the network computed ${signed(value, 5)}.`;
@@ -119,7 +122,7 @@ export class PredictionView {
     const x = model.input(example);
     const name = model.outputs.task === "regression" ? visible(model.outputs.target, 30) : model.outputName(output);
     const start = model.inputs.kind === "picture" ? "An empty picture gives" : isAverage ? (found.steps ? "The average row gives" : "From the average row and the biases come") : "The biases alone give";
-    const check = this.check(start, found.start, sumOf(found.inputs), found.value, found);
+    const check = this.check(start, found.start, found.inputs, found.value, found);
     const how = h("p", { class: "nw-note" }, found.steps
       ? `Integrated gradients in ${whole(found.steps)} steps ${model.inputs.kind === "picture" ? "from an empty picture" : isAverage ? "from the average row" : "from all inputs 0"}, as ${found.curved.map((layer) => visible(layer, 20)).slice(0, 4).join(", ")} ${found.curved.length > 1 ? "are" : "is"} curved.`
       : `Slope × ${isAverage ? "difference from the average row" : "input"}: exact, as every function here is made of straight pieces.`);
@@ -167,7 +170,7 @@ export class PredictionView {
       const rows = this.largest(Array.from(sums, (value, k) => ({ k, value })).filter(({ value }) => value !== 0), TOP_NEURONS, "neuron");
       const shown = rows.map((/** @type {any} */ row) => ({ name: row.name ?? link(row.k), value: row.value, words: this.words(row.value) }));
       return h("section", {}, h("h3", {}, `Through ${visible(layer.name, 24)}`), shown.length ? barList(shown) : h("p", {}, "No neuron adds anything."),
-        this.check(found.steps ? "Where the way begins there is" : "The biases above give", found.below[index], sumOf(sums), found.value, found));
+        this.check(found.steps ? "Where the way begins there is" : "The biases above give", found.below[index], sums, found.value, found));
     });
     return parts.length ? h("div", { class: "nw-columns" }, ...parts) : null;
   }
