@@ -274,6 +274,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
 
   for (const query of [dark, still, paper]) query.addEventListener("change", () => { choose(); everything(); }, { signal });
   everything();
+  if (!model.has(store.now.step)) askFor(store.now.step); // that of an address, or of weights too many for the page
   follow();
   Object.defineProperty(el, "neuronwise", { value: { model, store }, configurable: true });
   return () => {
