@@ -630,3 +630,19 @@ def test_a_run_without_a_step_is_told_so(store: Store) -> None:
     assert find_any("empty").status == "finished"
     with pytest.raises(NotFoundError):
         neuronwise.open("empty")
+
+
+def test_watchers_that_are_garbage_complete_their_recordings(tmp_path: Path) -> None:
+    def drop(number: int) -> None:
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        neuronwise.watch(model, optimizer, folder=tmp_path / str(number), tracking=False, diagnose=False)
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+
+    for number in range(30):  # in what order the parts of a cycle are finalised differs from time to time
+        drop(number)
+    gc.collect()
+    for number in range(30):
+        recording = neuronwise.open(tmp_path / str(number))
+        assert (recording.status, recording.frames.tolist(), recording.problems) == ("finished", [0, 1], [])

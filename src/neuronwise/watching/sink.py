@@ -36,6 +36,11 @@ _SCALARS_AT_ONCE, _FLUSH_AFTER_S = 1024, 0.5
 _FRAMES_AT_ONCE, _FRAMES_BYTES = 16, 500_000
 
 
+# Files of recordings that are not complete. A watcher that nobody holds any more is garbage together with the optimizer
+# whose hooks hold it; of such a cycle files might be closed before the watcher completes them.
+_open: set[OpenFiles] = set()
+
+
 def refuse_recorded(folder: Path) -> None:
     """Refuse a folder that holds a recording.
 
@@ -100,6 +105,7 @@ class FrameSink:
         for name, content in files.items():
             write_beside(folder, name, content)
         self._files = OpenFiles(folder, dtypes, attempt)
+        _open.add(self._files)
         self._scalars: list[tuple[int, float, float]] = []
         self._frames: dict[str, list[NDArray[np.void]]] = {"neurons": [], "layers": []}
         self._frames_at_once = min(_FRAMES_AT_ONCE, _FRAMES_BYTES // dtypes["neurons"].itemsize)
@@ -194,4 +200,5 @@ class FrameSink:
                 self.event("gap", from_step=first, to_step=last, goes_on=False, reason=reason)
             self.event("end", status=status, step=max(self.step, 0), rows=self._files.rows_written(), **content)
         finally:
+            _open.discard(self._files)
             self._files.close()
