@@ -40,6 +40,7 @@ class InputsSeen:
         self._high: NDArray[np.float64] = np.zeros(0)
         self._known: set[int] = set()
         self._key = np.zeros(0)
+        self._is_numeric: bool | None = None
 
     def take(self, inputs: torch.Tensor) -> dict[str, float]:
         """Take in a batch; return how many of its rows were ``seen_before``, of how many ``looked_at``; its mean."""
@@ -117,9 +118,9 @@ class InputsSeen:
         rows = _flat(inputs, whole=True)
         if not self.rows or rows.shape[1:] != self._key.shape:
             return None
-        if not any(
-            len(np.unique(rows[:, place])) > _MANY_VALUES for place in range(min(rows.shape[1], _MAX_LOOKED_AT))
-        ):
+        if self._is_numeric is None:  # the same rows are held out each time
+            self._is_numeric = any(len(np.unique(column)) > _MANY_VALUES for column in rows.T[:_MAX_LOOKED_AT])
+        if not self._is_numeric:
             return None
         with np.errstate(all="ignore"):
             products = rows @ self._key
