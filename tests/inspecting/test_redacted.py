@@ -99,3 +99,6 @@ def test_the_page_counts_them_or_says_that_there_are_none(trained: dict[bool, Ru
                     shown = data_of((run.folder / "inspector.html").read_text(encoding="utf-8"))["examples"]
                     count, size = len(shown["rows"]), shown["bytes"]
                     assert f"{count} of {shown['of']} held-out rows of the data, {size:,} bytes" in said
+                    page.click("text=Which rows")
+                    listed = page.inner_text(".nw-panel li p").split(": ")[1].split(". ")[0]
+                    assert [int(number.replace(",", "")) for number in listed.split("; ")] == shown["rows"]

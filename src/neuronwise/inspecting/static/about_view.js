@@ -1,6 +1,6 @@
 // What is in this page, and what is not.
 
-import { h, refill } from "./dom.js";
+import { h, openable, refill } from "./dom.js";
 import { counted, visible, whole } from "./numbers.js";
 
 /** What is in the page, and what is not. */
@@ -17,7 +17,8 @@ export class AboutView {
     refill(this.root, h("h2", { tabindex: "-1" }, "What is in this page"),
       h("ul", {},
         h("li", {}, `Weights at ${counted(this.model.steps.length, "step")}${this.model.steps.length > 1 ? `, ${whole(this.model.steps[0])} to ${whole(this.model.steps[this.model.steps.length - 1])}` : ""}; delivered is that of step ${whole(this.model.delivered)}.`),
-        h("li", {}, shown ? `${whole(examples.count)} of ${whole(shown.of)} ${({ test: "held-out", validation: "validation", train: "training" })[/** @type {"test"} */ (shown.part)] ?? shown.part} rows of the data, ${whole(shown.bytes)} bytes.` : payload.redacted ? "No rows of the data: the page was made with --redact." : "No rows of the data."),
+        h("li", {}, shown ? `${whole(examples.count)} of ${whole(shown.of)} ${({ test: "held-out", validation: "validation", train: "training" })[/** @type {"test"} */ (shown.part)] ?? shown.part} rows of the data, ${whole(shown.bytes)} bytes.` : payload.redacted ? "No rows of the data: the page was made with --redact." : "No rows of the data.",
+          shown ? openable("Which rows", () => h("p", { class: "nw-note" }, `Numbers in the data, from 0: ${shown.rows.map(whole).join("; ")}. Without them: neuronwise export RUN --html FILE --redact`)) : null),
         ...(payload.notes ?? []).map((/** @type {string} */ note) => h("li", {}, visible(note, 400))),
         ...((payload.training?.problems ?? []).map((/** @type {string} */ problem) => h("li", {}, `The recording: ${visible(problem, 400)}`))),
         h("li", {}, "Nothing is loaded from anywhere, and nothing you draw or type leaves this page.")),
