@@ -92,8 +92,9 @@ def labels(facts: Facts) -> Suspect | None:
     sure = over(facts, "surest_error", 0.08)
     alike = over(facts, "surest_beside_all", 0.6, "0 where hard rows are missed")
     is_learned = facts.above("validation_skill", 0.1) and not facts.above("gap", 0.3) and facts.above("epochs_seen", 5)
-    if sure and alike and is_learned:
-        return Suspect("wrong_labels", 0.72, (sure, alike))
+    is_trained = facts.above("steps", FEW_STEPS) and facts.task in ("classes", "binary")
+    if sure and alike and is_learned and is_trained:
+        return Suspect("wrong_labels", 0.62, (sure, alike))
     return None
 
 
