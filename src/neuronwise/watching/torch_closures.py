@@ -1,10 +1,10 @@
-"""Optimizers that have gradients computed within a step, by a closure; and several optimizers of one model."""
+"""Optimizers that have gradients computed within a step, by a closure."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,15 +63,3 @@ def with_closure(
     if "closure" in named:
         return given, named | {"closure": closure}
     return (given[0], closure, *given[2:]), named
-
-
-def changed_by_others(optimizer: Optimizer, every: Iterable[Optimizer]) -> frozenset[int]:
-    """Return the parameters, by their `id`, that other optimizers change and this one does not."""
-    others = [one for one in every if one is not optimizer]
-    if not others:
-        return frozenset()
-    return frozenset().union(*map(_parameters, others)) - _parameters(optimizer)
-
-
-def _parameters(optimizer: Optimizer) -> frozenset[int]:
-    return frozenset(id(one) for group in optimizer.param_groups for one in group["params"])

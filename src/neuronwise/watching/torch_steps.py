@@ -7,17 +7,17 @@ import math
 import os
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import NeuronwiseError, TrainingDiverged
 from neuronwise.watching.listener import WatchListener
 from neuronwise.watching.moments import DENSE_STEPS
-from neuronwise.watching.torch_closures import Evaluated, changed_by_others, closure_of, needs_closure, with_closure
+from neuronwise.watching.torch_closures import Evaluated, closure_of, needs_closure, with_closure
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
+from neuronwise.watching.torch_optimizers import Owners, changed_by_others, may_skip, scale_of, skips
 from neuronwise.watching.torch_training import TrainingSeen
 
 if TYPE_CHECKING:
@@ -84,9 +84,7 @@ class StepHooks:
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._scale = None if self._scaler is None else float(self._scaler.get_scale())
         self.loss = LossSeen()
-        self._owners: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
-        self._counted: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
-        self._under_way: list[weakref.ref[Optimizer]] = []
+        self._owners = Owners(model, optimizers)
         self._handles, self._module_handles, self._before_handles = Handles(), Handles(), Handles()
         self._gradient_handles = Handles()
         self._sees_layers = self._skips = self._has_said_odd = False
@@ -95,8 +93,7 @@ class StepHooks:
         self._extra_steps, self._next_batch = 0, 1
         self._losses: list[tuple[int, float | torch.Tensor, float]] = []
         self._metrics: list[tuple[int, dict[str, float]]] = []
-        self._is_given = bool(optimizers)  # then hooks are on these only
-        self._keeps_before = not optimizers or any(_may_skip(one) or needs_closure(one) for one in optimizers)
+        self._keeps_before = not optimizers or any(may_skip(one) or needs_closure(one) for one in optimizers)
 
     def begin(self, frames: FrameWriter, training: TrainingSeen, owner: object) -> None:
         """Put the hooks on.
@@ -108,7 +105,6 @@ class StepHooks:
         """
         self._frames, self._training, self._owner = frames, training, owner
         for one in self._optimizers:
-            self._owners[one] = True
             self._handles.after_steps(one, self._after)
         if not self._optimizers:
             self._handles.after_every_step(self._after)
@@ -183,17 +179,6 @@ class StepHooks:
             stacklevel=4,
         )
 
-    def _owns(self, optimizer: Optimizer) -> bool:
-        """Return whether an optimizer changes parameters that are watched."""
-        found = self._owners.get(optimizer)
-        count = sum(len(group["params"]) for group in optimizer.param_groups)
-        if found is None or (not found and self._counted.get(optimizer) != count):  # it may have got more by now
-            self._counted[optimizer] = count
-            ids = {id(parameter) for parameter in self._model.parameters()}
-            found = any(id(one) in ids for group in optimizer.param_groups for one in group["params"])
-            self._owners[optimizer] = found
-        return found
-
     def _look_at_modules(self) -> None:
         """Put hooks on the modules: the next step is recorded."""
         self._frames.begin_step(self.step + 1)
@@ -229,8 +214,7 @@ class StepHooks:
             self._remove_from_modules()
             self._frames.begin_step(self.step + 1)
             self._look_into_modules()
-            if not self._is_given:
-                self._owners.clear()
+            self._owners.forget()
 
     def _will_see(self, module: Any, given: Any) -> None:
         if self.is_ours():
@@ -293,12 +277,10 @@ class StepHooks:
 
     def _before(self, optimizer: Optimizer, given: Any = (), named: Any = None) -> Any:
         """Look at gradients; of an optimizer that computes them itself, have that done when it has."""
-        if not self.is_ours() or not (self._is_given or self._owns(optimizer)):
-            return None
-        if self._is_within_another(optimizer, begins=True):
+        if not self.is_ours() or not self._owners.begins(optimizer):
             return None
         is_due = self._is_due
-        self._skips = _skips(optimizer, waits=is_due)
+        self._skips = skips(optimizer, waits=is_due)
         if self._skips:
             return None
         if (closure := closure_of(given, named)) is not None:
@@ -310,27 +292,10 @@ class StepHooks:
             self.guard(self._look_at_gradients, optimizer)
         return None
 
-    def _is_within_another(self, optimizer: Optimizer, *, begins: bool) -> bool:
-        """Return whether a step is part of one of another optimizer, which wraps this one; of a given one none is.
-
-        Args:
-            optimizer: Whose step it is.
-            begins: Whether it begins; else it ends.
-        """
-        if self._is_given:
-            return False
-        stack = [one for one in self._under_way if one() is not None]
-        places = [place for place, one in enumerate(stack) if one() is optimizer]
-        self._under_way = stack[: places[0]] if places else stack  # of what an error has broken off nothing is left
-        if begins:
-            self._under_way.append(weakref.ref(optimizer))
-            return len(self._under_way) > 1
-        return bool(self._under_way)
-
     def _look_at_gradients(self, optimizer: Optimizer, *, evaluates: bool = False) -> None:
         self._follow()
-        others = changed_by_others(optimizer, [one for one, owns in self._owners.items() if owns])
-        self._frames.before_step(optimizer, _scale_of(optimizer), self._scaler, others, evaluates=evaluates)
+        others = changed_by_others(optimizer, self._owners.known)
+        self._frames.before_step(optimizer, scale_of(optimizer), self._scaler, others, evaluates=evaluates)
 
     def _evaluated(self, optimizer: Optimizer, is_due: bool) -> None:
         """Take loss and gradients as they are after the first call of a closure, by the weights before the step."""
@@ -347,9 +312,7 @@ class StepHooks:
             self.guard(self._frames.skip_step)
 
     def _after(self, optimizer: Optimizer, *_: Any) -> None:
-        if not self.is_ours() or not (self._is_given or self._owns(optimizer)):
-            return
-        if not self._is_given and self._is_within_another(optimizer, begins=False):
+        if not self.is_ours() or not self._owners.ends(optimizer):
             return
         loss = self.loss.take()
         if self._skips:
@@ -415,8 +378,7 @@ class StepHooks:
                 self._has_said_odd = True
                 self.tell("the loss is not recorded", TypeError(f"it returned a {self.loss.odd}, no tensor"))
             frames.after_step(step, self.loss, bad_loss=bad_loss, metrics=self._log_frame)
-            owners = [one for one, owns in self._owners.items() if owns]
-            self._training.stepped(step, owners, is_state=frames.has_state_of(step))
+            self._training.stepped(step, self._owners.known, is_state=frames.has_state_of(step))
             if step >= self._next_batch:
                 self._next_batch = frames.moments.next_batch(step)
             if frames.validated:
@@ -486,27 +448,3 @@ class StepHooks:
 def _kept(rate: Any) -> Any:
     """Return a learning rate as it is now: a schedule changes one that is a tensor in place."""
     return rate.detach().clone() if hasattr(rate, "detach") else rate
-
-
-def _may_skip(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer skips steps itself, as its scaler tells it to (fused ones)."""
-    return getattr(optimizer, "_step_supports_amp_scaling", False) or hasattr(optimizer, "found_inf")
-
-
-def _scale_of(optimizer: Optimizer) -> Any:
-    """Return what gradients are multiplied by while a step is taken: fused optimizers divide by it themselves.
-
-    None if by nothing; else a tensor, of which the value is not asked: that would wait for a GPU.
-    """
-    return getattr(optimizer, "grad_scale", None)
-
-
-def _skips(optimizer: Optimizer, *, waits: bool) -> bool:
-    """Return whether a fused optimizer is about to change nothing, as its scaler found gradients that are not finite.
-
-    Args:
-        optimizer: The optimizer.
-        waits: Whether a GPU may be waited for; else it is not known there.
-    """
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and (waits or found.device.type == "cpu") and bool(found)
