@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from neuronwise.watching.columns import surest_right
 from neuronwise.watching.torch_batches import InputsSeen, TargetsSeen, predictions_of, targets_of
 from neuronwise.watching.torch_graph import graph_of
-from neuronwise.watching.torch_layers import tensors_in
+from neuronwise.watching.torch_layers import is_wrapped, tensors_in
 from neuronwise.watching.torch_loss_kinds import loss_kinds
 from neuronwise.watching.torch_statistics import on_host
 from neuronwise.watching.torch_table import TableSeen
@@ -112,6 +112,8 @@ class TrainingSeen:
             return
         if not torch.is_grad_enabled():
             self._evaluated()
+            return
+        if is_wrapped(inputs):
             return
         first = next((one for one in tensors_in(output) if one.grad_fn is not None), None)
         if first is None:
