@@ -86,11 +86,13 @@ def test_the_page_counts_them_or_says_that_there_are_none(trained: dict[bool, Ru
         for redact, run in trained.items():
             with opened(browser, (run.folder / "inspector.html").as_uri()) as page:
                 page.click("#nw-tab-about")
+                page.wait_for_selector(".nw-panel >> text=What is in this page")
                 said = page.inner_text(".nw-panel")
                 if redact:
                     assert "No rows of the data: the page was made with --redact." in said
                     assert "made with --redact" in page.inner_text(".nw-input")
                     page.click("#nw-tab-neuron")
+                    page.wait_for_selector(".nw-panel >> text=What it likes")
                     assert "made without rows" in page.inner_text(".nw-panel")
                     page.click("#nw-tab-answer")
                     page.wait_for_timeout(150)

@@ -76,6 +76,22 @@ def test_batches_are_those_that_are_learned_from(tmp_path: Path) -> None:
     assert set(rows) == {16}
 
 
+@pytest.mark.parametrize("clears", [True, False])
+def test_gradients_that_another_step_left_are_not_kept_ones(clears: bool, tmp_path: Path) -> None:
+    """As the generator's step leaves gradients in the discriminator, which are cleared before its own."""
+    loop = Loop(tmp_path)
+    for _ in range(20):
+        loop.model(X).sum().backward()  # on the way through this model to another
+        if clears:
+            loop.optimizer.zero_grad()
+        for part in (X[:16], X[16:]):  # accumulated
+            loop.loss(loop.model(part), Y[:16]).backward()
+        loop.optimizer.step()
+    loop.watcher.close()
+    kept = [row for one in events(loop.watcher.folder, "batches") for row in one["columns"]["kept"]]
+    assert set(kept[1:]) == {not clears}
+
+
 def test_a_step_that_the_loop_leaves_out_as_its_loss_is_nan(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     for number in range(70):

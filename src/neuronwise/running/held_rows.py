@@ -40,7 +40,14 @@ def held_rows(validation: Any) -> HeldRows | None:
     if not count or X.is_complex() or y.is_complex():
         return None
     places = np.unique(np.linspace(0, count - 1, min(count, MOST_ROWS)).round().astype(np.int64))
-    index = places if count > MOST_ROWS else slice(None)
-    inputs = X.detach()[index].cpu().float().numpy()
-    targets = y.detach()[index].cpu().double().numpy()
-    return HeldRows(np.array(inputs, np.float32), np.array(targets), places, count)
+    inputs, targets = (_on_host(one, places) for one in (X, y))
+    return HeldRows(inputs.astype(np.float32), targets.astype(np.float64), places, count)
+
+
+def _on_host(values: Any, places: NDArray[np.int64]) -> NDArray[Any]:
+    """Return rows of a tensor as a new array; of a type that NumPy does not know (bfloat16) as float32."""
+    values = values.detach().cpu()
+    if str(values.dtype) == "torch.bfloat16":
+        values = values.float()
+    found: NDArray[Any] = values.numpy()[places]
+    return found

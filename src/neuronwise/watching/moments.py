@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # Every step up to this one, then ever fewer: each recorded one is so many times the one before.
 DENSE_STEPS, FRAME_RATIO = 50, 1.075
-# States take more bytes and time; what goes in and comes out of a model is no news at each step.
+# States take more bytes and time; what goes in and comes out of a model is no news at each of the first steps.
 KEYFRAME_RATIO, BATCH_RATIO = 1.4, 1.15
 
 
@@ -41,8 +41,12 @@ class Moments:
         return found
 
     def next_batch(self, step: int) -> int:
-        """Return the step from which on inputs, targets and predictions are looked at again, at a recorded one."""
-        return max(step + 1, math.ceil(step * BATCH_RATIO))
+        """Return the step from which on inputs, targets and predictions are looked at again, at a recorded one.
+
+        Of the first 50 some, whose steps are close together; later all that are recorded by default, as how well it goes
+        at the end is told by the last of them.
+        """
+        return max(step + 1, math.ceil(step * (BATCH_RATIO if step <= DENSE_STEPS else FRAME_RATIO)))
 
     def next_keyframe(self, step: int) -> int:
         """Return the step from which on the next state is stored, at a recorded one, after that of `step`."""

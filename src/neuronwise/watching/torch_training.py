@@ -126,8 +126,8 @@ class TrainingSeen:
             self._row = {"rows": len(inputs) if inputs.ndim else 1, "train_mode": self._model.training}
             self._row |= self._inputs.take(inputs)
             self._batch = (given if isinstance(given, tuple) else (given,), None)
-            if not first.is_leaf and first.requires_grad:
-                first.register_hook(_Once(self))  # type: ignore[no-untyped-call]
+        if not first.is_leaf and first.requires_grad:
+            first.register_hook(_Once(self))  # type: ignore[no-untyped-call]
         self._passes += 1
 
     @_tried
@@ -142,10 +142,12 @@ class TrainingSeen:
         self._modes["evaluated_in_train_mode" if self._model.training else "evaluated_in_eval_mode"] += 1
 
     def backward_begins(self) -> None:
-        """Note whether gradients of the step before are still there, now that new ones are to be added to them."""
-        if "kept" in self._row:
-            return
-        self._row["kept"] = any(
+        """Note whether gradients are still there, now that new ones are to be added to them.
+
+        Of several backward passes within a step (gradients that are accumulated, or another optimizer's step through
+        this model, as in a GAN) it is enough that they were cleared before one.
+        """
+        self._row["kept"] = self._row.get("kept", True) and any(
             one.grad is not None and not one.grad.is_sparse and bool(one.grad.any()) for one in self._parameters[-4:]
         )
 
