@@ -646,3 +646,17 @@ def test_watchers_that_are_garbage_complete_their_recordings(tmp_path: Path) -> 
     for number in range(30):
         recording = neuronwise.open(tmp_path / str(number))
         assert (recording.status, recording.frames.tolist(), recording.problems) == ("finished", [0, 1], [])
+
+
+def test_what_was_closed_is_left_alone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    held = (torch.ones(4, 3), torch.ones(4, 2))
+    watcher = neuronwise.watch(model, optimizer, loss=nn.MSELoss(), validation=held, folder=tmp_path / "run")
+    nn.functional.mse_loss(model(held[0]), held[1]).backward()
+    optimizer.step()
+    watcher.close()
+    monkeypatch.setattr(WatchedTraining, "_held_rows", lambda self: pytest.fail("asked again"))
+    monkeypatch.setattr(WatchedTraining, "_note_table", lambda self: pytest.fail("asked again"))
+    watcher.close()
+    watcher.__del__()

@@ -135,7 +135,7 @@ class WatchedTraining(TorchWatcher):
         self._sender: WatchedSender | None = None
         self._held_out = named.get("validation")
         self._held = contextlib.ExitStack()
-        self._pid = os.getpid()
+        self._pid, self._has_ended = os.getpid(), False
         super().__init__(*arguments, **named)
 
     def _begin_run(
@@ -236,8 +236,9 @@ class WatchedTraining(TorchWatcher):
     def _close(self, status: str, *, wait: bool) -> None:
         was_ours = self._is_in_own_process()
         super().close(status)
-        if not was_ours or self._sender is None:
-            return
+        if not was_ours or self._sender is None or self._has_ended:
+            return  # the second time may be when the interpreter ends, and PyTorch must not be asked anything any more
+        self._has_ended = True
         atexit.unregister(self._at_end)
         self._note_table()
         if self._sender.has_page:

@@ -43,8 +43,8 @@ class Moments:
     def next_batch(self, step: int) -> int:
         """Return the step from which on inputs, targets and predictions are looked at again, at a recorded one.
 
-        Of the first 50 some, whose steps are close together; later all that are recorded by default, as how well it goes
-        at the end is told by the last of them.
+        Of the first 50 some, which are close together; later all that are recorded by default, as how well it goes at
+        the end is told by the last of them.
         """
         return max(step + 1, math.ceil(step * (BATCH_RATIO if step <= DENSE_STEPS else FRAME_RATIO)))
 
