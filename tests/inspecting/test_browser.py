@@ -107,6 +107,10 @@ def test_the_slider_moves_everything_to_another_step(browser: Any, pages: dict[s
         assert "step 0, before training" in at.inner_text(".nw-step")
         first = subject.recording.at(0).trace(x)
         z = float(first["hidden1"].z[0, seen(at, "store.now.neuron")])
+        for _ in range(30):  # the panel is drawn after the picture
+            if number(at.inner_text(".nw-formula").split("=")[3]) == pytest.approx(z, rel=1e-3):
+                break
+            at.wait_for_timeout(100)
         assert number(at.inner_text(".nw-formula").split("=")[3]) == pytest.approx(z, rel=1e-3)
         at.keyboard.press("End")
         at.wait_for_timeout(150)
