@@ -45,8 +45,16 @@ def opened(browser: Any, address: str, *, width: int = 1400, allowed: str = "", 
     try:
         page.goto(address)
         page.wait_for_selector("canvas.nw-network")
+        settled(page)
         yield page
         assert said == []
         assert [url for url in asked if url != address and not (allowed and url.startswith(allowed))] == []
     finally:
         context.close()
+
+
+def settled(page: Any) -> None:
+    """Wait until all is drawn that was asked for, however long the machine takes: a page or a frame in one."""
+    # What the pointer or the pad has asked for is looked at in the next frame.
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.wait_for_selector(".nw-main[aria-busy='true']", state="detached")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 import neuronwise
 from neuronwise.data import write_houses
@@ -52,18 +51,3 @@ def runs(home_of_runs: Path) -> dict[str, Run]:
             "digits": neuronwise.train("digits", layers=[16, 12], epochs=8, name="digits", **options),
             "houses": neuronwise.train(str(csv), target="price", layers=[8], epochs=8, name="houses", **options),
         }
-
-
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test in the browser once more where it failed: on a busy machine a page is drawn later than it waits."""
-    if item.path.parent != Path(__file__).parent:
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(one.failed for one in reports):
-        item._initrequest()  # type: ignore[attr-defined]
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    for one in reports:
-        item.ihook.pytest_runtest_logreport(report=one)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True

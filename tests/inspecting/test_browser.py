@@ -17,7 +17,7 @@ from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 from neuronwise.running.subject import Subject
 
-from .browser import chromium, opened
+from .browser import chromium, opened, settled
 from .conftest import HOSTILE
 from .journeys import NOUGHT, ONE, number
 
@@ -53,7 +53,7 @@ def open_neuron(page: Any, layer: str, neuron: int) -> None:
     for _ in range(neuron):
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(100)
+    settled(page)
 
 
 def seen(page: Any, what: str) -> Any:
@@ -73,7 +73,7 @@ def test_a_neuron_is_clicked_and_its_sum_is_that_of_python(
         # The first hidden layer's column is found where a neuron answers the pointer.
         for x in range(300, int(box["width"]), 12):
             at.mouse.click(box["x"] + x, box["y"] + box["height"] / 2)
-            at.wait_for_timeout(30)
+            settled(at)
             if at.inner_text(".nw-panel h2") != before:
                 break
         name = at.inner_text(".nw-panel h2")
@@ -103,17 +103,13 @@ def test_the_slider_moves_everything_to_another_step(browser: Any, pages: dict[s
     with opened(browser, pages["digits"]) as at:
         at.focus(".nw-timeline input")
         at.keyboard.press("Home")
-        at.wait_for_timeout(150)
+        settled(at)
         assert "step 0, before training" in at.inner_text(".nw-step")
         first = subject.recording.at(0).trace(x)
         z = float(first["hidden1"].z[0, seen(at, "store.now.neuron")])
-        for _ in range(30):  # the panel is drawn after the picture
-            if number(at.inner_text(".nw-formula").split("=")[3]) == pytest.approx(z, rel=1e-3):
-                break
-            at.wait_for_timeout(100)
         assert number(at.inner_text(".nw-formula").split("=")[3]) == pytest.approx(z, rel=1e-3)
         at.keyboard.press("End")
-        at.wait_for_timeout(150)
+        settled(at)
         last = seen(at, "store.now.step")
         assert last == int(subject.recording.keyframes[-1])
 
@@ -133,7 +129,7 @@ def test_a_drawn_digit_gets_the_class_that_python_gives_it(
             for u, v in points[1:]:
                 at.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
             at.mouse.up()
-            at.wait_for_timeout(250)
+            settled(at)
             assert seen(at, "store.now.example") == -1
             pixels = np.array(list(seen(at, "Array.from(model.input(-1))")), np.float32)
             assert pixels.max() > 0.5
@@ -164,7 +160,7 @@ def test_scribble_is_said_to_be_unlike_training(browser: Any, pages: dict[str, s
                 at.mouse.down()
                 at.mouse.move(box["x"] + dy[0] * box["width"], box["y"] + dy[1] * box["height"], steps=2)
                 at.mouse.up()
-        at.wait_for_timeout(250)
+        settled(at)
         assert "unlike anything seen in training" in at.inner_text(".nw-warnings")
 
 
@@ -184,12 +180,12 @@ def test_an_edited_house_gets_the_price_that_python_gives_it(
         at.get_by_label("sqft_living", exact=True).fill("3100")
         at.get_by_label("waterfront", exact=True).select_option(label="yes")
         at.get_by_label("date", exact=True).fill("2024-05-17")
-        at.wait_for_timeout(200)
+        settled(at)
         at.click("#nw-tab-answer")
-        at.wait_for_timeout(100)
+        settled(at)
         assert number(at.inner_text(".nw-panel h2")) == pytest.approx(expected, rel=1e-4)
         at.get_by_label("sqft_living", exact=True).fill("90000")
-        at.wait_for_timeout(150)
+        settled(at)
         assert "sqft_living: 90,000 is beyond anything seen" in at.inner_text(".nw-warnings")
 
 
@@ -200,7 +196,7 @@ def test_a_silenced_neuron_moves_the_answer_and_one_click_restores_it(
         before = list(seen(at, "Array.from(model.trace(store.now.step, store.now.example).at(-1).a)"))
         neuron = seen(at, "store.now.neuron")
         at.click("text=Silence it")
-        at.wait_for_timeout(150)
+        settled(at)
         assert "1 neuron silenced by hand" in at.inner_text(".nw-changes")
         network = runs["digits"].network.copy()
         network["hidden2"].W[:, neuron] = 0.0
@@ -210,14 +206,14 @@ def test_a_silenced_neuron_moves_the_answer_and_one_click_restores_it(
             expected, abs=1e-5
         )
         at.click("text=Restore the network")
-        at.wait_for_timeout(100)
+        settled(at)
         assert list(seen(at, "Array.from(model.trace(store.now.step, store.now.example).at(-1).a)")) == before
 
 
 def test_one_journey_by_keyboard_alone(browser: Any, pages: dict[str, str]) -> None:
     with opened(browser, pages["digits"]) as at:
         at.keyboard.press("n")
-        at.wait_for_timeout(100)
+        settled(at)
         assert "(2 of 240)" in at.inner_text(".nw-place")
         at.keyboard.press("p")
         for _ in range(40):
@@ -231,16 +227,16 @@ def test_one_journey_by_keyboard_alone(browser: Any, pages: dict[str, str]) -> N
         at.keyboard.press("ArrowDown")
         at.keyboard.press("ArrowDown")
         at.keyboard.press("Enter")
-        at.wait_for_timeout(150)
+        settled(at)
         assert at.evaluate("document.activeElement.textContent") == "hidden2[2]"
         at.keyboard.press("Escape")
-        at.wait_for_timeout(100)
+        settled(at)
         assert at.evaluate("document.activeElement.className") == "nw-network"
         at.keyboard.press("Home")
-        at.wait_for_timeout(100)
+        settled(at)
         assert "step 0" in at.inner_text(".nw-step")
         at.keyboard.press("n")
-        at.wait_for_timeout(100)
+        settled(at)
         assert "(2 of 240)" in at.inner_text(".nw-place")
         at.keyboard.press("?")
         assert "Page Up, Page Down" in at.inner_text(".nw-help")
@@ -248,7 +244,7 @@ def test_one_journey_by_keyboard_alone(browser: Any, pages: dict[str, str]) -> N
         at.keyboard.press(" ")
         for _ in range(5):
             at.keyboard.press("ArrowDown")
-        at.wait_for_timeout(200)
+        settled(at)
         assert at.inner_text(".nw-place") == "yours"
 
 
@@ -258,7 +254,7 @@ def test_the_tour_has_eight_stops_and_ends(browser: Any, pages: dict[str, str]) 
             at.click("text=Guided tour")
             for stop in range(1, 9):
                 assert at.inner_text(".nw-tour h3").startswith(f"{stop} of 8: ")
-                at.wait_for_timeout(60)
+                settled(at)
                 at.keyboard.press("Enter")  # the button that goes on has the focus
             assert at.inner_text(".nw-tour") == ""
             assert "step 0" in at.inner_text(".nw-step")
@@ -281,7 +277,7 @@ def test_nothing_is_wider_than_the_page(browser: Any, pages: dict[str, str], wid
         with opened(browser, pages[name], width=width, color_scheme="dark") as at:
             for tab in ("neuron", "layer", "answer", "about"):
                 at.click(f"#nw-tab-{tab}")
-                at.wait_for_timeout(80)
+                settled(at)
                 assert at.evaluate("document.documentElement.scrollWidth") <= width, (name, tab)
 
 
@@ -294,9 +290,9 @@ def test_hostile_names_do_nothing_and_are_seen(browser: Any, tmp_path: Path) -> 
         assert at.inner_text("h1") == HOSTILE[0]
         for tab in ("neuron", "layer", "answer", "about"):
             at.click(f"#nw-tab-{tab}")
-            at.wait_for_timeout(80)
+            settled(at)
         at.click("#nw-tab-answer")
-        at.wait_for_timeout(150)
+        settled(at)
         text = at.inner_text(".nw-panel")
         assert "__proto__" in text
         assert "a⟨U+202E⟩b" in text
@@ -329,4 +325,4 @@ def test_values_that_are_not_finite_have_marks_and_words(browser: Any, tmp_path:
         assert "NaN" in at.inner_text(".nw-formula")
         for tab in ("layer", "answer"):
             at.click(f"#nw-tab-{tab}")
-            at.wait_for_timeout(80)
+            settled(at)

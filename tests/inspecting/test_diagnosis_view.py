@@ -21,7 +21,7 @@ from neuronwise.running import Run
 from neuronwise.running.inspector import inspector_page
 from neuronwise.running.ui import LocalRuns
 
-from .browser import chromium, opened
+from .browser import chromium, opened, settled
 from .conftest import HOSTILE
 from .test_page import data_of, numbers
 
@@ -78,7 +78,8 @@ def test_what_was_found_is_shown_and_leads_to_where_it_is(browser: Any, tmp_path
         assert at.locator("img").count() == 0
         assert HOSTILE[0] in text
         assert "a⟨U+202E⟩b" in text
-        at.evaluate("document.querySelectorAll('.nw-panel details').forEach((one) => { one.open = true; })")
+        at.click("summary:has-text('What could not be looked at')")
+        settled(at)  # what is opened is filled then
         assert "rows held out: there are none" in at.inner_text(".nw-panel")
         assert at.locator("button:text-is('gone[1]')").count() == 0  # no such layer: nothing to jump to
         at.click("button:text-is('hidden1[7]')")

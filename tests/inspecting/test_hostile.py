@@ -18,7 +18,7 @@ from neuronwise.inspecting.page import page as page_of
 from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 
-from .browser import chromium
+from .browser import chromium, settled
 from .conftest import HOSTILE, environment
 from .journeys import watched
 
@@ -55,9 +55,9 @@ def look_everywhere(page: Any) -> str:
     texts = [page.inner_text("header")]
     for tab in page.locator("[role='tab']").all():
         tab.click()
-        page.wait_for_timeout(120)
+        settled(page)
         page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        page.wait_for_timeout(120)
+        settled(page)
         texts.append(page.inner_text("main"))
         texts.append(" ".join(page.locator("option").all_text_contents()))
     box = page.locator("canvas.nw-network").bounding_box()
@@ -79,10 +79,7 @@ def check_inert(page: Any, width: int) -> None:
     assert page.evaluate("() => [...document.querySelectorAll('*')].flatMap((one) => one.getAttributeNames())"
                          ".filter((name) => name.startsWith('on')).length") == 0  # fmt: skip
     assert page.evaluate("() => ({}).polluted === undefined && Object.prototype.constructor === Object")
-    for _ in range(30):  # all is drawn when the machine has time for it
-        if page.evaluate("document.documentElement.scrollWidth") <= width:
-            break
-        page.wait_for_timeout(100)
+    settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert "\u202e" not in page.evaluate("document.body.innerText")
 

@@ -11,7 +11,7 @@ import pytest
 from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 
-from .browser import chromium, opened
+from .browser import chromium, opened, settled
 
 SET = "document.getElementById('neuronwise').neuronwise.store.set"
 
@@ -37,11 +37,11 @@ def test_at_400_percent_everything_is_in_one_column(browser: Any, pages: dict[st
         at.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         for tab in at.locator("[role='tab']").all():
             tab.click()
-            at.wait_for_timeout(80)
+            settled(at)
             assert at.evaluate("document.documentElement.scrollWidth") <= 320
         assert at.evaluate("getComputedStyle(document.querySelector('.nw-footer')).position") == "static"
         at.click("text=Guided tour")
-        at.wait_for_timeout(80)
+        settled(at)
         box = at.locator(".nw-tour").bounding_box()
         assert box["height"] <= 256 / 2  # what it speaks of is still seen
 
@@ -68,7 +68,7 @@ def test_one_line_speaks_and_not_too_often(browser: Any, pages: dict[str, str]) 
     with opened(browser, pages["digits"]) as at:
         for tab in at.locator("[role='tab']").all():
             tab.click()
-            at.wait_for_timeout(60)
+            settled(at)
             assert at.locator("[aria-live], [role='status'], [role='alert'], [role='log']").count() == 1
         at.wait_for_timeout(900)
         at.evaluate(
@@ -92,7 +92,7 @@ def test_on_paper_it_is_light_and_nothing_floats(browser: Any, pages: dict[str, 
     with opened(browser, pages["digits"], color_scheme="dark") as at:
         assert at.evaluate("document.getElementById('neuronwise').dataset.theme") == "dark"
         at.emulate_media(media="print", color_scheme="dark")
-        at.wait_for_timeout(200)
+        settled(at)
         assert at.evaluate("document.getElementById('neuronwise').dataset.theme") == "light"
         assert at.evaluate("getComputedStyle(document.querySelector('.nw-footer')).position") == "static"
         assert (
@@ -100,7 +100,7 @@ def test_on_paper_it_is_light_and_nothing_floats(browser: Any, pages: dict[str, 
         )
         assert len(at.pdf()) > 20_000
         at.emulate_media(media="screen", color_scheme="dark")
-        at.wait_for_timeout(200)
+        settled(at)
         assert at.evaluate("document.getElementById('neuronwise').dataset.theme") == "dark"
 
 
@@ -109,7 +109,7 @@ def test_the_theme_follows_the_system_and_a_click(browser: Any, pages: dict[str,
         theme = "document.getElementById('neuronwise').dataset.theme"
         assert at.evaluate(theme) == "light"
         at.emulate_media(color_scheme="dark")
-        at.wait_for_timeout(100)
+        settled(at)
         assert at.evaluate(theme) == "dark"
         at.get_by_label("Light or dark").click()
         assert at.evaluate(theme) == "light"
@@ -118,7 +118,7 @@ def test_the_theme_follows_the_system_and_a_click(browser: Any, pages: dict[str,
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
 def test_without_motion_a_picture_is_drawn_once(browser: Any, pages: dict[str, str], motion: str) -> None:
     with opened(browser, pages["digits"], reduced_motion=motion) as at:
-        at.wait_for_timeout(300)
+        settled(at)
         at.evaluate(
             """() => { window.frames = 0; const ask = window.requestAnimationFrame;
                window.requestAnimationFrame = (f) => { window.frames += 1; return ask(f); }; }"""
@@ -159,7 +159,7 @@ def test_a_weight_is_changed_where_it_stands_and_restored(
         at.locator(f"[data-key='{key}']").press("Enter")
         at.keyboard.type("9.5")
         at.keyboard.press("Enter")
-        at.wait_for_timeout(300)
+        settled(at)
         assert at.evaluate("document.activeElement.dataset.key") == key
         assert "1 weight or bias changed by hand." in at.inner_text(".nw-changes")
         network = runs["digits"].network.copy()
@@ -187,6 +187,7 @@ def test_a_finger_draws_too(browser: Any, pages: dict[str, str], runs: dict[str,
             touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
         touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         at.wait_for_function("() => document.querySelector('.nw-place').textContent === 'yours'")
+        settled(at)
         pixels = at.evaluate("() => Array.from(document.getElementById('neuronwise').neuronwise.model.input(-1))")
         assert max(pixels) > 0.5
         expected = int(runs["digits"].network.predict([pixels])[0].argmax())

@@ -16,7 +16,7 @@ from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 from neuronwise.running.subject import Subject
 
-from .browser import chromium, opened
+from .browser import chromium, opened, settled
 from .conftest import environment
 from .test_page import data_of
 
@@ -86,16 +86,16 @@ def test_the_page_counts_them_or_says_that_there_are_none(trained: dict[bool, Ru
         for redact, run in trained.items():
             with opened(browser, (run.folder / "inspector.html").as_uri()) as page:
                 page.click("#nw-tab-about")
-                page.wait_for_selector(".nw-panel >> text=What is in this page")
+                settled(page)
                 said = page.inner_text(".nw-panel")
                 if redact:
                     assert "No rows of the data: the page was made with --redact." in said
                     assert "made with --redact" in page.inner_text(".nw-input")
                     page.click("#nw-tab-neuron")
-                    page.wait_for_selector(".nw-panel >> text=What it likes")
+                    settled(page)
                     assert "made without rows" in page.inner_text(".nw-panel")
                     page.click("#nw-tab-answer")
-                    page.wait_for_timeout(150)
+                    settled(page)
                     assert "✗" not in page.inner_text(".nw-panel")
                 else:
                     shown = data_of((run.folder / "inspector.html").read_text(encoding="utf-8"))["examples"]

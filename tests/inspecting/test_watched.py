@@ -16,7 +16,7 @@ from neuronwise.running.inspector import inspector_page, inspector_payload
 from neuronwise.running.ui import LocalRuns
 from neuronwise.running.watched_inspector import keep_watched_inspector
 
-from .browser import chromium, opened
+from .browser import chromium, opened, settled
 from .test_page import data_of, numbers
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -169,23 +169,23 @@ def test_other_models_are_shown_by_module_with_what_was_measured(watched: dict[s
         at.focus("canvas.nw-modules")
         for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
             at.keyboard.press(key)
-        at.wait_for_timeout(150)
+        settled(at)
         heading = at.inner_text(".nw-panel h2")
         assert heading.endswith("[1]")
         assert "cannot be written out here" in at.inner_text(".nw-panel")
         at.get_by_label("Go to a module or a neuron").fill("encoder.layers.1.linear2[3]")
         at.keyboard.press("Enter")
-        at.wait_for_timeout(150)
+        settled(at)
         assert at.inner_text(".nw-panel h2") == "encoder.layers.1.linear2[3]"
         at.click("#nw-tab-layer")
-        at.wait_for_timeout(150)
+        settled(at)
         assert "Gradient flow" in at.inner_text(".nw-panel")
         assert at.locator(".nw-panel canvas").count() >= 4
         at.click("#nw-tab-answer")
-        at.wait_for_timeout(100)
+        settled(at)
         assert "an nn.Sequential is needed, got Encoder" in at.inner_text(".nw-panel")
         at.click("#nw-tab-diagnosis")
-        at.wait_for_timeout(100)
+        settled(at)
         assert "Looked at 60 steps" in at.inner_text(".nw-panel")
 
 

@@ -72,6 +72,10 @@ export function render({ model: host, el, signal: outer, address = false }) {
   places.panel.id = "nw-panel";
   places.panel.setAttribute("role", "tabpanel");
   const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${visible(name.replaceAll("_", " "), 40)} ${figure(Number(value), 4)}`).join(", ");
+  const main = h("main", { class: "nw-main", "aria-busy": "true" },
+    h("section", { class: "nw-card nw-inputcard", "aria-label": model.answers ? "What the network is shown" : "What the cells show" }, places.input),
+    h("section", { class: "nw-card nw-networkcard", "aria-label": "The network" }, places.network),
+    h("section", { class: "nw-card nw-panelcard" }, tabList, places.changes, places.panel));
   refill(el,
     h("header", { class: "nw-header" },
       h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${model.payload.live ? "not ended: this page follows it" : run.status.replaceAll("_", " ")}` : ""}`)),
@@ -81,10 +85,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
         h("button", { type: "button", "aria-label": "Light or dark", signal, on: { click: () => { forced = theme.dark ? "light" : "dark"; choose(); everything(); } } }, "◐"),
         h("button", { type: "button", "aria-label": "Keys", signal, on: { click: () => help() } }, "?"))),
     places.tour, places.help, places.failure,
-    h("main", { class: "nw-main" },
-      h("section", { class: "nw-card nw-inputcard", "aria-label": model.answers ? "What the network is shown" : "What the cells show" }, places.input),
-      h("section", { class: "nw-card nw-networkcard", "aria-label": "The network" }, places.network),
-      h("section", { class: "nw-card nw-panelcard" }, tabList, places.changes, places.panel)),
+    main,
     h("footer", { class: "nw-card nw-footer", "aria-label": "Time" }, places.time));
 
   const tour = model.answers ? new Tour(places.tour, model, store, theme, signal) : { start() {}, end() {} };
@@ -104,7 +105,9 @@ export function render({ model: host, el, signal: outer, address = false }) {
   time.also = () => [input.said, model.isChanged ? `${changesInWords(model)} by hand.` : ""].filter(Boolean).join(" ");
   const shownView = () => (panels.has(store.now.view) ? store.now.view : "neuron");
 
-  let [resting, wanted, cost] = [0, 0, 0];
+  let [due, resting, wanted, cost] = [0, 0, 0, 0];
+  /** Say to assistive technology, and to tests, whether something is still to be drawn. */
+  const tellBusy = () => main.setAttribute("aria-busy", String(Boolean(due || resting)));
   const showPanel = () => {
     clearTimeout(resting);
     resting = 0;
@@ -119,6 +122,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     refilled(places.panel, () => panels.get(view)?.update());
     refilled(places.changes, () => changes.update());
     cost = performance.now() - began;
+    tellBusy();
     if (view === "neuron") askNeuron();
   };
   /** Ask a server for every recorded step of the neuron that is looked at, once the choice rests on it. */
@@ -144,9 +148,9 @@ export function render({ model: host, el, signal: outer, address = false }) {
     // Where the panel is dear, the picture is seen first.
     if (model.answers && model.work * model.answered > 1e7) resting ||= window.setTimeout(showPanel, 20);
     else showPanel();
+    tellBusy();
   };
 
-  let due = 0;
   let asked = -1;
   /** Ask for the weights of a step, once the slider rests on it. @param {number} step */
   function askFor(step) {
@@ -187,6 +191,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     if (!isStep) resting = 0;
     else if (isDear || !resting) resting = window.setTimeout(showPanel, isDear ? 180 : Math.max(40, Math.min(180, 4 * cost)));
     if (due) return;
+    main.setAttribute("aria-busy", "true");
     due = requestAnimationFrame(() => {
       due = 0;
       network.update();
@@ -197,6 +202,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
         /** @type {HTMLElement | null} */ (places.panel.querySelector("h2"))?.focus();
         store.now.focus = "";
       }
+      tellBusy();
     });
     if (now.example !== before.example) network.pulse();
   }, signal);
