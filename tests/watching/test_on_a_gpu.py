@@ -121,6 +121,6 @@ def test_what_is_not_finite_is_found(tmp_path: Path) -> None:
         optimizer.step()
     copy.deepcopy(model)
     watcher.close()
-    found = watcher._frames.found
+    found = watcher._frames.nonfinite.found
     assert found is not None
     assert (found.step, found.layer, found.quantity) == (6, "conv", "activation")

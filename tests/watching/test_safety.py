@@ -28,6 +28,7 @@ from neuronwise.recording.segments import SegmentWriter
 from neuronwise.watching import TorchWatcher
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_gradients import Gradients
+from neuronwise.watching.torch_nonfinite import NonfiniteFinder
 from neuronwise.watching.torch_passes import ForwardPasses
 from neuronwise.watching.torch_statistics import TorchStatistics
 
@@ -257,7 +258,7 @@ def test_an_exception_in_the_loop_ends_the_recording(
 
 
 PARTS = [
-    (FrameWriter, "before_step"), (FrameWriter, "after_step"), (FrameWriter, "_locate"),
+    (FrameWriter, "before_step"), (FrameWriter, "after_step"), (NonfiniteFinder, "look_at"),
     (ForwardPasses, "saw_output"), (ForwardPasses, "saw_result"), (TorchStatistics, "see"),
     (Gradients, "came"), (Gradients, "backward_ended"),
 ]  # fmt: skip

@@ -105,7 +105,7 @@ class TorchWatcher:
             skipped=self._steps.infer_skip, tell=self._steps.tell, strict=strict,
         )  # fmt: skip
         self._training = TrainingSeen(model, loss, validation, self._frames.event, strict=strict)
-        self._frames.answered = self._training.answered
+        self._frames.have_answers_seen(self._training.answered)
         self._steps.begin(self._frames, self._training, self)
         self._at_exit = functools.partial(_close_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
@@ -211,7 +211,7 @@ class TorchWatcher:
             status,
             {
                 "steps": steps.step, "overhead_s": steps.overhead_s, "elapsed_s": elapsed,
-                "skipped_steps": steps.skipped,
+                "skipped_steps": steps.skips.count,
             },
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,10 @@ from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_layers import Links, WatchedLayer, module_at, watched_layers
 from neuronwise.watching.torch_losses import LossSeen
 from neuronwise.watching.torch_network import KeptNetwork
-from neuronwise.watching.torch_nonfinite import Nonfinite, Place, find_nonfinite, place_in_graph
+from neuronwise.watching.torch_nonfinite import NonfiniteFinder
 from neuronwise.watching.torch_passes import ForwardPasses, shape_of_one
 from neuronwise.watching.torch_statistics import on_host, statistics_of
-from neuronwise.watching.torch_twin import ask_twin, learn_from_twin, validation_loss
+from neuronwise.watching.torch_twin import Answered, Twins
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +69,8 @@ class FrameWriter:
         has_begun: Whether anything is recorded yet.
         gradients: The norm of all gradients of the step under way.
         passes: What is seen of forward passes.
-        found: Where it was first not finite; None as long as it is.
+        nonfinite: Where it was first not finite.
         validated: What the rows held out gave last, until somebody takes it.
-        answered: Called with the copy of the model that answered these rows, its answers and the loss; or None.
     """
 
     def __init__(
@@ -92,21 +91,19 @@ class FrameWriter:
         strict: bool,
     ) -> None:
         self._model, self._folder, self.moments, self._bytes_budget = model, folder, moments, bytes_budget
-        self._patterns, self._probe, self._validation, self._loss = (layers, exclude), probe, validation, loss
+        self._patterns, self._probe = (layers, exclude), probe
         self._sees_outputs, self._skipped = sees_outputs, skipped
-        self._tell, self._strict = tell, strict
+        self._twins = Twins(model, probe, validation, loss, tell=tell, strict=strict)
         self._layers: list[WatchedLayer] = []
         self._sink: FrameSink | None = None
         self._early_events: list[tuple[str, dict[str, Any]]] = []
-        self.found: Nonfinite | None = None
+        self.nonfinite = NonfiniteFinder(self.event)
         self._step = 1  # the one under way
-        self._suspected: Place | None = None
-        self._clean_step, self._next_state, self._last_state = 0, 1, -1
+        self._next_state, self._last_state = 1, -1
         self._is_measured = False
         self.gradients = Gradients(model, lambda: self.is_on_host)
         self._pending: tuple[_Frame, Any] | None = None
         self.validated: dict[str, float] = {}
-        self.answered: Callable[[nn.Module, Any, float], None] | None = None
         self._log: LogFrame | None = None
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
@@ -163,6 +160,10 @@ class FrameWriter:
         """See the class."""
         return self._sink is not None
 
+    def have_answers_seen(self, answered: Answered) -> None:
+        """Have what copies answer to the rows held out looked at, whenever they are asked."""
+        self._twins.answered = answered
+
     # ------------------------------------------------------------------ before and within a step
 
     def _infer_skip(self) -> None:
@@ -187,6 +188,10 @@ class FrameWriter:
     def has_state_of(self, step: int) -> bool:
         """Return whether the state after a step was stored last."""
         return self._last_state == step
+
+    def has_found(self, step: int) -> bool:
+        """Return whether it was first not finite at a step."""
+        return self.nonfinite.found is not None and self.nonfinite.found.step == step
 
     @property
     def wants_state(self) -> bool:
@@ -218,8 +223,8 @@ class FrameWriter:
             self._others = others
             for layer in self._layers:
                 layer.hide_gradients_of(others)
-        if not self._sees_outputs and self._probe is not None:
-            self._ask()
+        if not self._sees_outputs and self._twins.have_probe:
+            self._twins.ask(self._layers, self._see)
         self._statistics.before_step(scale)
         if self.wants_state:
             for layer in self._statistics.weighted:
@@ -235,14 +240,14 @@ class FrameWriter:
         if not self._layers:
             self._prepare()
         is_blind = self._sees_outputs and not self.passes.are_seen
-        if is_blind and self._probe is not None:  # compiled after it was watched
+        if is_blind and self._twins.have_probe:  # compiled after it was watched
             self._sees_outputs = False
-        if not self._sees_outputs and self._probe is not None:
-            self._learn_from_probe()
+        if not self._sees_outputs and self._twins.have_probe:
+            self._twins.learn(self._layers)
         self.passes.end_learning()
         self._layout = Layout([layer.layout for layer in self._recorded], self._layout.dtype)
         notes = self._notes + notes_on(
-            self._layers, sees_outputs=self._sees_outputs, is_blind=is_blind, has_probe=self._probe is not None
+            self._layers, sees_outputs=self._sees_outputs, is_blind=is_blind, has_probe=self._twins.have_probe
         )
         self._network = KeptNetwork(self._model, self._layout, self.passes.input_shape)
         if self._network.note is not None:
@@ -299,56 +304,21 @@ class FrameWriter:
             self._pending = frame, waiting
             if is_state:  # whose histograms have waited for the GPU already
                 self._complete()
-        if is_state or (self.found is not None and self.found.step == step):
+        if is_state or self.has_found(step):
             self._store_state(step)
             self._next_state = self.moments.next_keyframe(step)
             if loss.kind is not None:
                 self._sink.event("loss", step=step, **loss.describe())
-            self._validate(step)
+            if (value := self._twins.validate()) is not None:
+                self.validated = {"val_loss": value}
+                self.event("metrics", step=step, metrics=self.validated)
             self._look_for_new_layers(step)
         self._statistics.begin()
         self._histograms[...] = 0
-        self._suspected = None
+        self.nonfinite.begin()
         self.passes.end_step()
         self.gradients.begin()
         self._is_measured, self._step = False, step + 1
-
-    def _validate(self, step: int) -> None:
-        """Try a copy of the model on the rows held out."""
-        if self._validation is None or self._loss is None:
-            return
-        try:
-            value = validation_loss(self._model, self._loss, self._validation, self.answered)
-        except Exception as error:
-            if self._strict:
-                raise
-            self._validation = None
-            self._tell("validation= is left out: a copy of the model, or the loss, failed on it", error)
-            return
-        self.validated = {"val_loss": value}
-        self.event("metrics", step=step, metrics=self.validated)
-
-    def _learn_from_probe(self) -> None:
-        try:
-            learn_from_twin(self._model, self._layers, self._probe)
-        except Exception as error:
-            if self._strict:
-                raise
-            self._probe = None
-            self._tell("probe= is left out: a copy of the model failed on it", error)
-
-    def _ask(self) -> None:
-        """Have a copy of the model answer the probe."""
-        import torch
-
-        try:
-            with torch.no_grad():
-                ask_twin(self._model, self._layers, self._probe, self._see)
-        except Exception as error:
-            if self._strict:
-                raise
-            self._probe = None
-            self._tell("probe= is left out: a copy of the model failed on it", error)
 
     def _complete(self) -> None:
         """Write the frame that was on its way from a GPU."""
@@ -361,7 +331,7 @@ class FrameWriter:
     def _write(self, frame: _Frame) -> None:
         assert self._sink is not None
         step, norms = frame.step, frame.norms
-        self._locate(frame)
+        self.nonfinite.look_at(step, self._statistics, frame.order, bad_loss=frame.bad_loss)
         self._sink.frame(step, self._row, self._histograms if frame.has_histograms else None)
         if norms:
             self._sink.event("metrics", step=step, metrics=norms)
@@ -376,34 +346,13 @@ class FrameWriter:
         with np.errstate(all="ignore"):
             histogram(array, row[f"{name}_counts"][place], row[f"{name}_range"][place])
 
-    def _locate(self, frame: _Frame) -> None:
-        """Find where a step is first not finite; from then on it is known."""
-        if self.found is not None:
-            return
-        found = find_nonfinite(self._statistics, frame.order, bad_loss=frame.bad_loss)
-        if found is not None and frame.bad_loss and self._suspected is not None:
-            found = self._suspected  # of the step before its update, which was not looked at whole
-        if found is None:
-            self._clean_step = frame.step
-        else:
-            self._note_nonfinite(frame.step, *found)
-
-    def _note_nonfinite(self, step: int, layer: str | None, neuron: int | None, quantity: str) -> None:
-        self.found = Nonfinite(step, self._clean_step, layer, neuron, quantity)
-        self.event("nonfinite", **asdict(self.found))
-
     def suspect(self, outputs: Any) -> None:
         """Find where a forward pass that was not looked at is not finite, as its loss is not.
 
         Args:
             outputs: What the loss was given.
         """
-        self._suspected = place_in_graph(outputs, self._recorded)
-
-    def found_bad_loss(self, step: int) -> None:
-        """Note a loss that is not finite, seen after its step was over."""
-        if self.found is None:
-            self._note_nonfinite(step, None, None, "loss")
+        self.nonfinite.suspect(outputs, self._recorded)
 
     def _store_state(self, step: int) -> None:
         assert self._sink is not None

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
+from neuronwise.watching.torch_hooks import current_backward
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -48,7 +50,7 @@ class Gradients:
 
         if self.is_final:
             return
-        task = getattr(torch._C, "_current_graph_task_id", lambda: -1)()
+        task = current_backward()
         if task != self._task and self._is_on_host():
             self._task = task
             torch.autograd.Variable._execution_engine.queue_callback(ended)

@@ -57,6 +57,29 @@ class ModuleHook(Hook):
             self.action(*arguments)
 
 
+class BackwardMark:
+    """A hook on a tensor that notes which backward pass went through it first.
+
+    Args:
+        marks: Where it is noted: the number, and the pass.
+        number: Stands for the tensor.
+    """
+
+    def __init__(self, marks: dict[int, int], number: int) -> None:
+        self._marks, self._number = marks, number
+
+    def __call__(self, gradient: Any) -> None:
+        """Note it."""
+        self._marks.setdefault(self._number, current_backward())
+
+
+def current_backward() -> int:
+    """Return a number of the backward pass that is under way; -1 where none is."""
+    import torch
+
+    return int(getattr(torch._C, "_current_graph_task_id", lambda: -1)())
+
+
 class Handles:
     """Hooks that are removed together."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from neuronwise.watching.torch_hooks import BackwardMark
 from neuronwise.watching.torch_layers import is_wrapped, tensors_in
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class LossSeen:
             return
         self.kind = kind
         if follow and not is_wrapped(value):
-            value.register_hook(_Used(self._used, len(self._values)))
+            value.register_hook(BackwardMark(self._used, len(self._values)))
             self._follows = True
         self._values.append(value.item() if not value.ndim and value.is_cpu else value.detach())
         if keep:  # not the graph of what was predicted, which would be kept alive
@@ -105,18 +106,6 @@ class LossSeen:
             found[name] = _describe(tensor)
         self._arguments = ()
         return found
-
-
-class _Used:
-    """A hook on a loss: its backward pass runs."""
-
-    def __init__(self, used: dict[int, int], place: int) -> None:
-        self._used, self._place = used, place
-
-    def __call__(self, gradient: torch.Tensor) -> None:
-        import torch
-
-        self._used.setdefault(self._place, getattr(torch._C, "_current_graph_task_id", lambda: -1)())
 
 
 def _mean(value: torch.Tensor) -> float | torch.Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,64 @@ class Nonfinite:
         )
         what = f"the {self.quantity} of {where} is" if self.layer is not None else "the loss is"
         return f"{what} NaN or infinite at step {self.step:,} (all was finite at step {self.since:,})"
+
+
+class NonfiniteFinder:
+    """Finds where a training is first not finite; from then on it is known.
+
+    Args:
+        event: Writes an event: kind and content.
+
+    Attributes:
+        found: Where it was first not finite; None as long as it is.
+    """
+
+    def __init__(self, event: Callable[..., None]) -> None:
+        self._event = event
+        self.found: Nonfinite | None = None
+        self._clean_step = 0
+        self._suspected: Place | None = None
+
+    def begin(self) -> None:
+        """Forget what was suspected in the step before."""
+        self._suspected = None
+
+    def suspect(self, outputs: Any, layers: Sequence[WatchedLayer]) -> None:
+        """Find where a forward pass that was not looked at is not finite, as its loss is not.
+
+        Args:
+            outputs: What the loss was given.
+            layers: The watched layers, with the weights before the update.
+        """
+        self._suspected = place_in_graph(outputs, layers)
+
+    def look_at(self, step: int, statistics: TorchStatistics, order: Sequence[WatchedLayer], *, bad_loss: bool) -> None:
+        """Look at a recorded step.
+
+        Args:
+            step: The step.
+            statistics: With its values.
+            order: The layers in the order in which they were called.
+            bad_loss: Whether the loss is not finite.
+        """
+        if self.found is not None:
+            return
+        place = find_nonfinite(statistics, order, bad_loss=bad_loss)
+        if place is not None and bad_loss and self._suspected is not None:
+            place = self._suspected  # before the update
+        if place is None:
+            self._clean_step = step
+        else:
+            self._note(step, *place)
+
+    def found_bad_loss(self, step: int) -> None:
+        """Note a loss that is not finite, seen after its step was over."""
+        if self.found is None:
+            self._note(step, None, None, "loss")
+
+    def _note(self, step: int, layer: str | None, neuron: int | None, quantity: str) -> None:
+        self.found = Nonfinite(step, self._clean_step, layer, neuron, quantity)
+        self._event("nonfinite", **asdict(self.found))
 
 
 def find_nonfinite(statistics: TorchStatistics, order: Sequence[WatchedLayer], *, bad_loss: bool) -> Place | None:

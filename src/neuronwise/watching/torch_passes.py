@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuronwise.watching.torch_activations import Output, learn_activations, learn_from_changes
 from neuronwise.watching.torch_gradients import Gradients
+from neuronwise.watching.torch_hooks import BackwardMark, current_backward
 from neuronwise.watching.torch_layers import WatchedLayer, is_wrapped, module_at, tensors_in
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ForwardPasses:
     ) -> None:
         self._model, self._gradients, self._see, self._skipped = model, gradients, see, skipped
         self._began, self._number = began, 0
-        self._begun, self._used = set[int](), set[int]()
+        self._begun, self._used = set[int](), dict[int, int]()
         self.trains = model.training
         self.input_shape: tuple[int, ...] | None = None
         self._by_module: dict[int, WatchedLayer] = {}
@@ -71,7 +72,7 @@ class ForwardPasses:
     def end_step(self) -> None:
         """Begin the next step."""
         self._called.clear()
-        self._number, self._begun, self._used = 0, set(), set()
+        self._number, self._begun, self._used = 0, set(), {}
         self._began(0)
 
     def forget(self) -> None:
@@ -92,7 +93,7 @@ class ForwardPasses:
 
         None where that is not seen of any of them.
         """
-        return self._begun - self._used if self._used else frozenset()
+        return self._begun - self._used.keys() if self._used else frozenset()
 
     def _counts(self) -> bool:
         """Return whether a forward pass now is one of the training."""
@@ -113,7 +114,7 @@ class ForwardPasses:
                 continue
             # Within a backward pass it is the second time (activation checkpointing), unless the first was without
             # gradients.
-            is_again = getattr(torch._C, "_current_graph_task_id", lambda: -1)() != -1
+            is_again = current_backward() != -1
             if is_again and layer in self._called:
                 continue
             if not is_again:
@@ -141,9 +142,9 @@ class ForwardPasses:
         if self._counts():
             results = [one for one in tensors_in(output) if one.requires_grad and not is_wrapped(one)]
             for one in results:
-                one.register_hook(_UsedPass(self._used, self._number))  # type: ignore[no-untyped-call]
+                one.register_hook(BackwardMark(self._used, self._number))  # type: ignore[no-untyped-call]
             if not results:
-                self._used.add(self._number)  # it cannot be seen
+                self._used[self._number] = -1  # it cannot be seen
         if not self._has_learned:
             self.input_shape = shape_of_one(next(tensors_in(given), None)) or self.input_shape
         if self._has_learned or not torch.is_grad_enabled() or not self._produced:
@@ -159,16 +160,6 @@ class ForwardPasses:
         learn_from_changes(waiting)
         for one in waiting:
             self._see(one.layer, one.z, one.given)
-
-
-class _UsedPass:
-    """A hook on what a pass returned: a backward pass goes through it."""
-
-    def __init__(self, used: set[int], number: int) -> None:
-        self._used, self._number = used, number
-
-    def __call__(self, gradient: torch.Tensor) -> None:
-        self._used.add(self._number)
 
 
 def shape_of_one(inputs: Any) -> tuple[int, ...] | None:

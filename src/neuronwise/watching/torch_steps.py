@@ -18,6 +18,7 @@ from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
 from neuronwise.watching.torch_losses import LossSeen
 from neuronwise.watching.torch_optimizers import Owners, changed_by_others, may_skip, scale_of, skips
+from neuronwise.watching.torch_skips import SkippedSteps
 from neuronwise.watching.torch_training import TrainingSeen
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class StepHooks:
         is_active: Whether anything is done still.
         began: When it began, of `time.perf_counter`.
         overhead_s: Seconds that watching has taken so far.
-        skipped: Steps that were skipped.
+        skips: Steps that were skipped.
         loss: What is seen of the loss.
     """
 
@@ -78,11 +79,10 @@ class StepHooks:
         self._model, self._optimizers, self._loss_module = model, optimizers, loss
         self._is_compiled = is_compiled
         self.strict, self._listeners, self._problems = strict, listeners, problems
-        self.step, self.overhead_s, self.skipped, self.is_active = 0, 0.0, 0, True
+        self.step, self.overhead_s, self.is_active = 0, 0.0, True
         self._time_budget, self._checked_cost = time_budget, _FREE_S
         self._process = os.getpid()
-        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
-        self._scale = None if self._scaler is None else float(self._scaler.get_scale())
+        self.skips = SkippedSteps(scaler, lambda kind, **content: self._frames.event(kind, **content))
         self.loss = LossSeen()
         self._owners = Owners(model, optimizers)
         self._handles, self._module_handles, self._before_handles = Handles(), Handles(), Handles()
@@ -256,8 +256,8 @@ class StepHooks:
 
     def _look_at_bad_loss(self, given: Any) -> None:
         """Find where it comes from that the loss of a step that is not recorded is not finite, before the update."""
-        last = self.loss.last
-        if isinstance(last, float) and not math.isfinite(last) and self._frames.found is None and self.is_ours():
+        last, is_known = self.loss.last, self._frames.nonfinite.found is not None
+        if isinstance(last, float) and not math.isfinite(last) and not is_known and self.is_ours():
             self.guard(self._frames.suspect, given)
 
     @property
@@ -295,7 +295,7 @@ class StepHooks:
     def _look_at_gradients(self, optimizer: Optimizer, *, evaluates: bool = False) -> None:
         self._follow()
         others = changed_by_others(optimizer, self._owners.known)
-        self._frames.before_step(optimizer, scale_of(optimizer), self._scaler, others, evaluates=evaluates)
+        self._frames.before_step(optimizer, scale_of(optimizer), self.skips.scaler, others, evaluates=evaluates)
 
     def _evaluated(self, optimizer: Optimizer, is_due: bool) -> None:
         """Take loss and gradients as they are after the first call of a closure, by the weights before the step."""
@@ -339,25 +339,19 @@ class StepHooks:
         """Forget the loss of a step that seems to have been skipped, and tell of it, unless a scaler does."""
         self.loss.take()
         self._training.forget()
-        if self._scaler is None:
-            self.skipped += 1
-            self._frames.event("skipped", step=self.step, count=1, inferred=True)
+        self.skips.inferred(self.step, 1)
 
     def _note_unused(self) -> None:
         """Tell of the steps that a scaler has skipped since the last one: only their losses were seen."""
-        if self._scaler is not None:
-            self._note_skipped()
-        elif self._frames.gradients.are_scaled and not self._is_due:
-            self.skipped += self.loss.unused
-            self._frames.event("skipped", step=self.step, count=self.loss.unused, inferred=True)
+        self.skips.look_at_scale(self.step)
+        if self._frames.gradients.are_scaled and not self._is_due:
+            self.skips.inferred(self.step, self.loss.unused)
 
     def _skip(self) -> None:
         """Forget a step that changed nothing."""
         self._training.forget()
         self._frames.skip_step()
-        if self._scaler is None:  # else its scale tells of it
-            self.skipped += 1
-            self._frames.event("skipped", step=self.step, count=1)
+        self.skips.by_optimizer(self.step)
 
     def _attend(self, optimizer: Optimizer, loss: float | torch.Tensor | None) -> None:
         step, frames = self.step, self._frames
@@ -367,13 +361,13 @@ class StepHooks:
         bad_loss = isinstance(loss, float) and not math.isfinite(loss)
         if loss is not None:
             self._losses.append((step, loss, rate))
-        if bad_loss and not is_due and frames.found is None:
+        if bad_loss and not is_due and frames.nonfinite.found is None:
             frames.miss_step()  # nobody looked at its activations; its weights and gradients are still there
             is_due = True
         if is_due:
             is_state = frames.wants_state
             if on_host or frames.is_on_host or is_state:  # else it would wait for the GPU
-                self._note_skipped()
+                self.skips.look_at_scale(step)
             if self.loss.odd is not None and not self._has_said_odd:
                 self._has_said_odd = True
                 self.tell("the loss is not recorded", TypeError(f"it returned a {self.loss.odd}, no tensor"))
@@ -388,14 +382,13 @@ class StepHooks:
             if on_host or frames.is_on_host or is_state:
                 self.write_losses()
             self._choose_next(step)
-            if self.strict and frames.found is not None:
-                found = frames.found
+            if self.strict and (found := frames.nonfinite.found) is not None:
                 raise TrainingDiverged(found.sentence, step=step, layer=found.layer or "loss", quantity=found.quantity)
 
     def _choose_next(self, step: int) -> None:
         """Choose the next recorded step, and put hooks on the modules or take them off."""
         moments, frames = self._frames.moments, self._frames
-        if frames.found is not None and frames.found.step == step:
+        if frames.has_found(step):
             self._extra_steps = _STEPS_AFTER_NONFINITE
         elif self._extra_steps:
             self._extra_steps -= 1
@@ -414,25 +407,13 @@ class StepHooks:
             if not self._keeps_before:
                 self._before_handles.remove()
 
-    def _note_skipped(self) -> None:
-        """Tell of steps that the scaler skipped, by how often it has lowered its scale."""
-        if self._scaler is None:
-            return
-        scale, before = float(self._scaler.get_scale()), self._scale
-        backoff = float(self._scaler.get_backoff_factor())
-        if before is not None and 0 < scale < before and 0 < backoff < 1:
-            count = max(1, round(math.log(scale / before) / math.log(backoff)))
-            self.skipped += count
-            self._frames.event("skipped", step=self.step, count=count, scale=scale)
-        self._scale = scale
-
     def write_losses(self) -> None:
         """Write the losses of the steps since the last time; on a GPU this waits for it."""
         for step, loss, rate in self._losses:
             value = float(loss)
             self._frames.scalar(step, value, float(rate))
             if not math.isfinite(value):
-                self._frames.found_bad_loss(step)
+                self._frames.nonfinite.found_bad_loss(step)
             for listener in self._listeners:
                 listener.on_loss(step, value, float(rate))
         self._losses.clear()
