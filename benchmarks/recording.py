@@ -77,7 +77,7 @@ def main() -> None:
     restart_clean()
     pin(options.core)
     with tempfile.TemporaryDirectory(prefix="neuronwise-recording-") as folder:
-        measure = measure_every if options.every else measure_again if options.again else measure_all
+        measure = measure_again if options.every or options.again else measure_all
         result = measure(options, Path(folder))
     tables = [as_table(result), as_tools_table(result), as_reading_table(result), aims_table(aims_rows(result))]
     print("\n" + "\n\n".join(tables))
@@ -154,9 +154,13 @@ def measure_all_seeks(X: Any, y: Any, planned: int, count: int, fresh: Callable[
 
 
 def measure_again(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the last result with default recording and seeks measured again, and a note that says so."""
+    """Return the last result with some of it measured again, and a note that says so.
+
+    With ``--every`` that is statistics at every step; else default recording, `numpy.save` and seeks.
+    """
     from trainings import BATCHES, LEARNING_RATES, Training
 
+    kinds = [STATISTICS] if options.every else [DEFAULT, "numpy.save"]
     result: dict[str, Any] = json.loads(options.out.read_text())
     X, y = make_data(ROWS)
     touch_memory(folder, 2 * 10**9)
@@ -168,36 +172,17 @@ def measure_again(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for network in BATCHES:
         for optimizer in LEARNING_RATES:
             training = Training(X, y, network, optimizer, PLANNED)
-            found = measure_cost(training, [BARE, DEFAULT, "numpy.save"], options.rounds, fresh)
-            cases[network, optimizer]["kinds"] |= found["kinds"]
+            found = measure_cost(training, [BARE, *kinds], options.rounds, fresh)
+            # Of several kinds the bare training is the one beside which most of them were measured.
+            cases[network, optimizer]["kinds"] |= {
+                name: kind for name, kind in found["kinds"].items() if name != BARE or not options.every
+            }
             print(f"cost, {describe(found)}", flush=True)
-    result["seeks"] = measure_all_seeks(X, y, PLANNED, 200, fresh)
-    where = machine()
-    told = "Default recording, numpy.save and seeks were measured again"
-    note = f"{told} at {where['date']}, load average {where['load_before']} after it"
-    result["notes"] = [one for one in result["notes"] if not one.startswith(told)] + [note]
-    result["aims"] = [{"aim": aim, "found": found, "met": met} for aim, found, met in aims_rows(result)]
-    return result
-
-
-def measure_every(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the last result with statistics at every step measured again, and a note that says so."""
-    from trainings import BATCHES, LEARNING_RATES, Training
-
-    result: dict[str, Any] = json.loads(options.out.read_text())
-    X, y = make_data(ROWS)
-    touch_memory(folder, 2 * 10**9)
-    cases = {(case["network"], case["optimizer"]): case for case in result["cost"]}
-    for network in BATCHES:
-        for optimizer in LEARNING_RATES:
-            training = Training(X, y, network, optimizer, PLANNED)
-            found = measure_cost(
-                training, [BARE, STATISTICS], options.rounds, lambda: tempfile.TemporaryDirectory(dir=folder)
-            )
-            cases[network, optimizer]["kinds"][STATISTICS] = found["kinds"][STATISTICS]
-            print(f"cost, {describe(found)}", flush=True)
-    where = machine()
     told = "Statistics at every step were measured again"
+    if not options.every:
+        result["seeks"] = measure_all_seeks(X, y, PLANNED, 200, fresh)
+        told = "Default recording, numpy.save and seeks were measured again"
+    where = machine()
     note = f"{told} at {where['date']}, load average {where['load_before']} after it"
     result["notes"] = [one for one in result["notes"] if not one.startswith(told)] + [note]
     result["aims"] = [{"aim": aim, "found": found, "met": met} for aim, found, met in aims_rows(result)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,11 @@ from neuronwise.explaining import Meaning
 from neuronwise.inspecting import build_payload, page
 from neuronwise.network import Network
 from neuronwise.running import Run
-from neuronwise.running.inspector import write_inspector
 from neuronwise.running.subject import Subject
 
-from .browser import chromium, opened, settled
+from .browser import opened, settled
 from .conftest import HOSTILE
 from .journeys import NOUGHT, ONE, number
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pages(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("pages")
-    for name, run in runs.items():
-        write_inspector(run, folder / f"{name}.html")
-    return {name: (folder / f"{name}.html").as_uri() for name in runs}
 
 
 def open_neuron(page: Any, layer: str, neuron: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from neuronwise.running import Run
 from neuronwise.running.inspector import inspector_page
 from neuronwise.running.ui import LocalRuns
 
-from .browser import chromium, opened, settled
+from .browser import opened, settled
 from .conftest import HOSTILE
 from .test_page import data_of, numbers
 
@@ -49,12 +48,6 @@ FOUND: dict[str, Any] = {
     "checked": ["the loss of 40 steps"], "missing": ["rows held out: there are none"], "skill": 0.5, "steps": 40,
     "series": {"loss": {"words": "Loss of each step", "steps": [1, 2, 3], "values": [1.0, "NaN", "Infinity"], "of": 9}},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def test_what_was_found_is_shown_and_leads_to_where_it_is(browser: Any, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from neuronwise.inspecting.page import page as page_of
 from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 
-from .browser import chromium, settled
+from .browser import settled
 from .conftest import HOSTILE, environment
 from .journeys import watched
 
@@ -42,12 +41,6 @@ def run(home: Path) -> Run:
         return neuronwise.train(
             frame, "y", layers=[6], epochs=3, name=HOSTILE[0], experiment=HOSTILE[0], track=False, explain=False
         )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def look_everywhere(page: Any) -> str:

@@ -20,7 +20,6 @@ import neuronwise
 from neuronwise.data import write_houses
 from neuronwise.running import Run
 
-from .browser import chromium
 from .conftest import HOSTILE, environment
 from .journeys import NOUGHT, Journey, watched
 
@@ -80,12 +79,6 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
         except OSError:
             time.sleep(0.5)
     raise AssertionError(f"the server did not start: {log.read_text()[-3000:]}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def opened(context: Any, address: str, run: Run) -> Journey:

@@ -12,7 +12,6 @@ import pytest
 
 from neuronwise.running import Run
 
-from .browser import chromium
 from .conftest import environment
 from .journeys import NOUGHT, Journey, watched
 
@@ -27,12 +26,6 @@ def address(runs: dict[str, Run], home_of_runs: Path) -> Iterator[str]:
     yield process.stdout.readline().strip()
     process.terminate()
     process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

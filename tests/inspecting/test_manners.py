@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,9 @@ import pytest
 from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 
-from .browser import chromium, opened, settled
+from .browser import opened, settled
 
 SET = "document.getElementById('neuronwise').neuronwise.store.set"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pages(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("manners")
-    for name, run in runs.items():
-        write_inspector(run, folder / f"{name}.html")
-    return {name: (folder / f"{name}.html").as_uri() for name in runs}
 
 
 @pytest.mark.parametrize("name", ["digits", "houses"])

@@ -60,17 +60,13 @@ def show_watched(run: WatchedRun, as_json: bool) -> None:
 
 def print_diagnosis(folder: Path) -> None:
     """Print what a run's diagnosis found when it ended, if it was diagnosed."""
-    from neuronwise.running.findings import kept_diagnosis, told
-    from neuronwise.running.printable import escape
+    from neuronwise.running.console import print_findings
+    from neuronwise.running.findings import kept_diagnosis
 
-    if (kept := kept_diagnosis(folder)) is None:
-        return
-    out = console()
-    for words, line in told(kept):
-        out.print(f"[bold]Diagnosis[/] {escape(words)}", highlight=False, soft_wrap=True)
-        if line:
-            out.print(f"  try  {escape(line)}", highlight=False, soft_wrap=True)
-    out.print()
+    if (kept := kept_diagnosis(folder)) is not None:
+        out = console()
+        print_findings(out, kept)
+        out.print()
 
 
 def _print_head(run: WatchedRun, recording: Recording | None) -> None:

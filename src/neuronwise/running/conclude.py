@@ -13,12 +13,12 @@ from neuronwise.learning import FitResult
 from neuronwise.network import Network
 from neuronwise.recording import TrainingData
 from neuronwise.running.checkpointing import can_resume
+from neuronwise.running.findings import forget_diagnosis
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.prepare import Prepared
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.run import Run
 from neuronwise.running.scores import answers, baselines, score
-from neuronwise.running.shown_files import DIAGNOSIS, DIAGNOSIS_PAGE
 from neuronwise.running.tracked import Tracking
 
 
@@ -78,8 +78,7 @@ def conclude(
 def _diagnose(run: Run, data: Callable[[], TrainingData] | None, reporter: Reporter) -> None:
     """Keep beside the run why it went as it did; of one that went on since it was diagnosed, nothing stale."""
     if data is None:
-        for name in (DIAGNOSIS, DIAGNOSIS_PAGE):
-            (run.folder / name).unlink(missing_ok=True)
+        forget_diagnosis(run.folder)
         return
     from neuronwise.running.diagnosed import keep_diagnosis
 

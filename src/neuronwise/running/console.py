@@ -147,11 +147,7 @@ class ConsoleReporter(Reporter):
         """Print what was found, each with the line to type; if quiet only if there is anything."""
         if run.diagnosis is None or (self.quiet and not run.diagnosis.findings):
             return
-        for words, line in told(run.diagnosis.to_dict()):
-            self.console.print(f"[bold]Diagnosis[/] {escape(words)}", highlight=False, soft_wrap=True)
-            if line:
-                self.console.print("  try  ", end="", highlight=False)
-                self.console.print(escape(line), style="bold", highlight=False, soft_wrap=True)
+        print_findings(self.console, run.diagnosis.to_dict())
         if run.diagnosis.findings:
             self.console.print(f"  why  [bold]neuronwise diagnose {run.id[:8]}[/]", highlight=False)
         self.console.print()
@@ -306,6 +302,14 @@ class _PlainProgress(Observer):
         if state.status == "running" and state.epoch < state.epochs:
             said += f"  {duration(left)} left at most"
         self._console.print(f"epoch {state.epoch}/{state.epochs}  {said}{more}", highlight=False)
+
+
+def print_findings(console: Console, content: dict[str, Any]) -> None:
+    """Print what a diagnosis found, each with the line to type; or how much was looked at."""
+    for words, line in told(content):
+        console.print(f"[bold]Diagnosis[/] {escape(words)}", highlight=False, soft_wrap=True)
+        if line:
+            console.print(f"  try  [bold]{escape(line)}[/]", highlight=False, soft_wrap=True)
 
 
 def measured(state: TrainingState, seconds: float, first: int = 0) -> str:

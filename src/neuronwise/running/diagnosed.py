@@ -11,6 +11,7 @@ from neuronwise.diagnosing import Diagnosis, diagnose
 from neuronwise.diagnosing.markdown import markdown
 from neuronwise.files import write_atomically
 from neuronwise.recording import Recording, TrainingData, read_recording
+from neuronwise.running.findings import forget_diagnosis
 from neuronwise.running.opening import open_recording
 from neuronwise.running.run import Run
 from neuronwise.running.shown_files import DIAGNOSIS, DIAGNOSIS_PAGE
@@ -57,13 +58,3 @@ def keep_diagnosis(
         told(f"the training could not be diagnosed: {type(error).__name__}: {error!s:.300}")
         return None
     return found
-
-
-def forget_diagnosis(folder: Path) -> None:
-    """Delete the diagnosis of a training that has gone on since.
-
-    Raises:
-        OSError: It cannot be deleted.
-    """
-    for name in (DIAGNOSIS, DIAGNOSIS_PAGE):
-        (folder / name).unlink(missing_ok=True)

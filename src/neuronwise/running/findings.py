@@ -34,6 +34,16 @@ def kept_diagnosis(folder: Path) -> dict[str, Any] | None:
     return content if isinstance(found, list) and all(isinstance(one, dict) for one in found) else None
 
 
+def forget_diagnosis(folder: Path) -> None:
+    """Delete the diagnosis of a training that has gone on since.
+
+    Raises:
+        OSError: It cannot be deleted.
+    """
+    for name in (DIAGNOSIS, DIAGNOSIS_PAGE):
+        (folder / name).unlink(missing_ok=True)
+
+
 def findings_tags(content: dict[str, Any] | None) -> dict[str, Any]:
     """Return the tag that names the findings; none where there was no diagnosis."""
     if content is None:
