@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 from neuronwise.errors import TrackingError
+from neuronwise.tracking.names import MAX_EXPERIMENT, shorten
 from neuronwise.tracking.quiet import import_mlflow
 from neuronwise.tracking.store import Store, resolve_store
 
@@ -44,11 +45,12 @@ def users_experiment(client: Any) -> str | None:
 
 
 def experiment_id(client: Any, store: Store, name: str) -> str:
-    """Return the id of the experiment of this name, which is made if there is none.
+    """Return the id of the experiment of this name, which is made if there is none; of a long one it is cut.
 
     Raises:
         TrackingError: It was deleted.
     """
+    name = shorten(name, MAX_EXPERIMENT)
     found = client.get_experiment_by_name(name)
     if found is None:
         location = (store.artifact_root / _folder_name(name)).as_uri() if store.artifact_root else None

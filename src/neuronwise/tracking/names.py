@@ -7,6 +7,7 @@ import re
 MAX_KEY = 250
 MAX_PARAM_VALUE = 6000
 MAX_TAG_VALUE = 8000
+MAX_EXPERIMENT = 500
 
 # MLflow also takes colons, but not on Windows.
 _REFUSED = re.compile(r"[^\w.\- /]")
