@@ -170,6 +170,7 @@ def test_a_finger_draws_too(browser: Any, pages: dict[str, str], runs: dict[str,
         touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [places[0]]})
         for place in places[1:]:
             touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
+        # In motion still: what comes next must not be taken for the tap that stops a fling.
         touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         at.wait_for_function("() => document.querySelector('.nw-place').textContent === 'yours'")
         settled(at)

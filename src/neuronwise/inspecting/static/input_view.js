@@ -62,6 +62,8 @@ export class InputView {
       this.keysNote = h("p", { class: "nw-note", hidden: true }, "Keys: arrows move the pen (Shift: faster), Space puts it down or lifts it, Delete clears.");
       const clear = h("button", { type: "button", signal, on: { click: () => this.clear() } }, "Clear");
       this.maker.append(openedPart("Draw your own", h("div", {}, h("div", { class: "nw-draw" }, this.pad, this.seen), this.keysNote, h("div", { class: "nw-line" }, clear, h("small", { class: "nw-note" }, this.drawn ? "Brought to the size, thickness and centre of the training's pictures." : "Taken as it is drawn.")))));
+      // A finger that leaves the pad in motion has not flung the page: without this, the tap after it only stops the fling.
+      this.pad.addEventListener("touchstart", (event) => event.preventDefault(), { signal, passive: false });
       this.pad.addEventListener("pointerdown", (event) => this.penDown(event), { signal });
       this.pad.addEventListener("pointermove", (event) => this.penMove(event), { signal });
       for (const end of ["pointerup", "pointercancel"]) this.pad.addEventListener(end, () => { this.drawing = false; }, { signal });
