@@ -25,11 +25,13 @@ from neuronwise.errors import MissingExtraError, NeuronwiseError, NotFoundError,
 from neuronwise.files import write_atomically
 from neuronwise.recording.quantities import norm
 from neuronwise.running import WatchedTraining, clean, find_any, layer_rows, list_runs, sync
+from neuronwise.running.checkpointing import is_held
 from neuronwise.running.parameter_table import parameter_table
 from neuronwise.running.run import runs_folder
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.running.watched_points import MAX_LAYERS, is_sent, spacing
 from neuronwise.running.watched_run import WatchedRun
+from neuronwise.running.watched_tracking import WatchedSender
 from neuronwise.tracking import Store, open_store
 from neuronwise.tracking.manifest import fetch_manifest
 
@@ -646,6 +648,40 @@ def test_watchers_that_are_garbage_complete_their_recordings(tmp_path: Path) -> 
     for number in range(30):
         recording = neuronwise.open(tmp_path / str(number))
         assert (recording.status, recording.frames.tolist(), recording.problems) == ("finished", [0, 1], [])
+
+
+def test_the_folder_of_a_watcher_that_is_garbage_is_held_until_its_run_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is no garbage with the watcher: it would be released by that, at a time of its own or twice at once."""
+    ends, may_end, senders = threading.Event(), threading.Event(), list[WatchedSender]()
+    conclude = WatchedSender._conclude
+
+    def concluded(sender: WatchedSender, status: str) -> None:
+        senders.append(sender)
+        ends.set()
+        may_end.wait(30)
+        conclude(sender, status)
+
+    monkeypatch.setattr(WatchedSender, "_conclude", concluded)
+
+    def drop() -> None:
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        neuronwise.watch(model, optimizer, folder=tmp_path / "run", tracking=False, diagnose=False)
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+
+    drop()
+    gc.collect()
+    assert ends.wait(30)
+    held = is_held(tmp_path / "run")
+    may_end.set()
+    (sender,) = senders
+    assert sender._done.wait(30)
+    assert held
+    assert not is_held(tmp_path / "run")
+    assert sender.problems == []
 
 
 def test_what_was_closed_is_left_alone_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

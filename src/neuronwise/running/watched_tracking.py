@@ -133,6 +133,8 @@ class WatchedSender(WatchListener):
     Args:
         tracking: Where to.
         run: What is kept beside the recording; written anew at the end.
+        folder_held: Released when the run has ended: its folder. The thread holds it, as a watcher that nobody holds
+            any more is garbage, with what only it holds, which would be released at once, or by two threads together.
         diagnose: Whether to say at the end why the training went as it did.
         has_page: Whether to make the inspector at the end.
         redact: Whether no row may be shown in it.
@@ -148,12 +150,13 @@ class WatchedSender(WatchListener):
         self,
         tracking: WatchedTracking,
         run: WatchedRun,
+        folder_held: contextlib.ExitStack,
         *,
         diagnose: bool = False,
         has_page: bool = False,
         redact: bool = False,
     ) -> None:
-        self._tracking, self.run, self._diagnose = tracking, run, diagnose
+        self._tracking, self.run, self._folder_held, self._diagnose = tracking, run, folder_held, diagnose
         self.has_page, self._redact = has_page, redact
         self.held: HeldRows | None = None
         self.diagnosis: Diagnosis | None = None
@@ -162,7 +165,6 @@ class WatchedSender(WatchListener):
         self._queue: deque[tuple[str, int, Any, float]] = deque()
         self._wake, self._done = threading.Event(), threading.Event()
         self._status: str | None = None
-        self._held = contextlib.ExitStack()
         self._layers: list[LayerLayout] | None = None
         self._last_frame = 0
         self._logged: set[tuple[int, str]] = set()
@@ -194,18 +196,16 @@ class WatchedSender(WatchListener):
         if len(self._queue) == _WAITING:
             self._wake.set()
 
-    def end(self, status: str, steps: int, *, wait: bool, held: contextlib.ExitStack) -> None:
+    def end(self, status: str, steps: int, *, wait: bool) -> None:
         """Send what is left and end the run; a second call does nothing.
 
         Args:
             status: How the training ended.
             steps: Steps that it took.
             wait: Whether to wait until it is done; else that happens when the process ends.
-            held: What is released when it is done: the run's folder.
         """
         if self._status is not None:
             return
-        self._held = held
         self.run.steps = steps
         self._tells = not wait
         self._status = status
@@ -238,7 +238,7 @@ class WatchedSender(WatchListener):
             self._tracking.give_up()
         finally:
             try:
-                self._held.close()
+                self._folder_held.close()
             except Exception as error:  # noqa: BLE001 - whoever waits for the end must not wait for ever
                 _log.debug("releasing the run's folder failed", exc_info=error)
                 self.problems.append(f"the run's folder was not released: {type(error).__name__}: {error}")

@@ -134,7 +134,6 @@ class WatchedTraining(TorchWatcher):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._sender: WatchedSender | None = None
         self._held_out = named.get("validation")
-        self._held = contextlib.ExitStack()
         self._pid, self._has_ended = os.getpid(), False
         super().__init__(*arguments, **named)
 
@@ -156,12 +155,13 @@ class WatchedTraining(TorchWatcher):
             kept = WatchedTracking.open(name, experiment, self._params(table), _description(kind, table))
         else:
             kept = WatchedTracking(None, name)
+        held = contextlib.ExitStack()
         try:
             self.run_id, self.run_name = kept.run_id, kept.run_name
             self.run_folder = (make_runs_folder() / kept.run_id if folder is None else folder).absolute()
             self.run_folder.mkdir(parents=True, exist_ok=True)
             self.folder = self._frames._folder = self.run_folder / "recording"
-            self._held.enter_context(training_lock(self.run_folder, "argument folder"))
+            held.enter_context(training_lock(self.run_folder, "argument folder"))
             started = datetime.now().astimezone().isoformat(timespec="seconds")
             parameters = 0 if table is None else table.parameters
             run = WatchedRun(self.run_folder, self.run_id, self.run_name, kind, "torch", parameters, started)
@@ -171,7 +171,7 @@ class WatchedTraining(TorchWatcher):
             kept.keep(self.run_folder)
         except BaseException as error:
             kept.give_up()
-            self._held.close()
+            held.close()
             if isinstance(error, OSError):
                 place = error.filename or self.run_folder
                 raise NeuronwiseError(
@@ -180,7 +180,7 @@ class WatchedTraining(TorchWatcher):
                     hint="name a folder that can be written: neuronwise.watch(…, folder=…)",
                 ) from None
             raise
-        self._sender = WatchedSender(kept, run, diagnose=diagnose, has_page=tracking, redact=redact)
+        self._sender = WatchedSender(kept, run, held, diagnose=diagnose, has_page=tracking, redact=redact)
         self._listeners.append(self._sender)
         self._steps.began = time.perf_counter()  # opening the store was no part of the training
         if tracking and not kept.is_online:
@@ -243,7 +243,7 @@ class WatchedTraining(TorchWatcher):
         self._note_table()
         if self._sender.has_page:
             self._sender.held = self._held_rows()
-        self._sender.end(status, self.step, wait=wait, held=self._held)
+        self._sender.end(status, self.step, wait=wait)
 
     def __del__(self) -> None:
         # The loop's function has returned, say, and with the model goes the watcher. Whatever thread this is, it must
