@@ -353,6 +353,36 @@ def test_a_watcher_that_is_gone_with_its_model_ends_in_the_background(store: Sto
     assert open_store(store).get_run(run_id).info.status == "FINISHED"
 
 
+_DRAWS = """
+import random
+import sys
+
+import torch
+
+import neuronwise
+
+model = torch.nn.Linear(3, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+random.seed(0)
+before = random.getstate()
+with neuronwise.watch(model, optimizer, diagnose=False) as watcher:
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+assert random.getstate() == before, "moved"
+print(watcher.run_name)
+"""
+
+
+def test_pythons_random_state_stays_as_it_was_and_does_not_name_runs(store: Store) -> None:
+    """rich draws a number when it is imported, and MLflow draws a name: of a seed that is set always the same."""
+    names = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", _DRAWS], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        names.append(done.stdout)
+    assert names[0] != names[1]
+
+
 # ---------------------------------------------------------------- where MLflow is not
 
 

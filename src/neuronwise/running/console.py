@@ -7,9 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from neuronwise.files import format_bytes
 from neuronwise.learning import Observer, TrainingState
 from neuronwise.running.findings import told
@@ -17,6 +14,7 @@ from neuronwise.running.printable import escape
 from neuronwise.running.reporter import Plan, Reporter
 from neuronwise.running.scores import METRICS, Score
 from neuronwise.running.shown_files import SHOWN
+from neuronwise.running.terminal import Console, Table
 
 if TYPE_CHECKING:
     from neuronwise.network import Summary

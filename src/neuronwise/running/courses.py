@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from neuronwise.running.terminal import Table
 
 if TYPE_CHECKING:
     from neuronwise.running.run import Run

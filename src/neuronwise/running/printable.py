@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-import rich.markup
+from neuronwise.running.terminal import without_markup
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
@@ -19,7 +19,7 @@ def printable(text: str, *, one_line: bool = False) -> str:
 
 def escape(text: str) -> str:
     """Return a name or sentence for rich: on one line, without control characters and markup."""
-    return rich.markup.escape(printable(text, one_line=True))
+    return without_markup(printable(text, one_line=True))
 
 
 def _is_harmless(character: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import re
 import sys
 import threading
@@ -99,6 +100,21 @@ def without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def own_randomness() -> Iterator[None]:
+    """Leave Python's random state as it was, whatever is drawn meanwhile, also by threads that are waited for.
+
+    What is drawn is of no seed of the user's: else the names that MLflow makes of it would come again with every
+    start of a script.
+    """
+    state = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 class SettingsScope:

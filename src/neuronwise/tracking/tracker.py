@@ -18,7 +18,7 @@ from neuronwise.tracking.experiments import (
     with_context_tags,
 )
 from neuronwise.tracking.manifest import Manifest, fetch_manifest
-from neuronwise.tracking.quiet import calling_mlflow, reason
+from neuronwise.tracking.quiet import calling_mlflow, own_randomness, reason
 from neuronwise.tracking.run_log import RunLog, clean_tags
 from neuronwise.tracking.store import Store, check_reachable, open_store, resolve_store
 from neuronwise.tracking.uploads import Uploads
@@ -89,7 +89,8 @@ class Tracker(RunLog):
         tracker = cls(resolved)
         tracker._settings.enter()
         try:
-            tracker._open(experiment, name, tags or {}, rejoin, reopen, parent)
+            with own_randomness():
+                tracker._open(experiment, name, tags or {}, rejoin, reopen, parent)
         except NeuronwiseError as error:
             tracker._go_offline(error)
             return tracker
