@@ -82,7 +82,7 @@ def test_the_command_ends_with_3_where_a_critical_finding_stands(rate: float, co
     assert page.read_text().startswith("<!doctype html>")
     if code:
         assert "lr_too_low" in done.output
-        assert "neuronwise train DATA --learning-rate" in done.output
+        assert "neuronwise train DATA --target price --layers 16 --learning-rate" in done.output
 
 
 def test_without_the_data_there_is_still_an_answer(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def test_a_training_that_goes_wrong_is_told_kept_and_tagged(store: Store) -> Non
     page = artifacts["neuronwise/diagnosis.md"]
     assert page.startswith(f"# Diagnosis of {run.name.replace('_', chr(92) + '_')}\n")
     assert "| `learning_rate` | 30 | above 0.01 |" in page
-    assert "neuronwise train DATA --learning-rate 0.001" in page
+    line = "neuronwise train DATA --target y --drop sign --layers 8 --learning-rate 0.001 --epochs 10 --patience 10"
+    assert f"\n{line}\n" in page
 
 
 def test_of_one_that_goes_well_the_tag_says_none(store: Store) -> None:
@@ -150,7 +151,8 @@ def test_the_closing_lines_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for quiet in (False, True):
         said = _said(run, quiet=quiet)
         assert "Diagnosis The learning rate is too high (lr_too_high, " in said
-        assert "try  neuronwise train 'my rows.csv' --target y --learning-rate 0.001\n" in said
+        line = f"neuronwise train '{tmp_path}/my rows.csv' --target y --drop sign --layers 8 --learning-rate 0.001"
+        assert f"try  {line} --epochs 10 --patience 10\n" in said
         assert f"why  neuronwise diagnose {run.id[:8]}\n" in said
 
 

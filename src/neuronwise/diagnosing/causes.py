@@ -401,18 +401,3 @@ SYMPTOMS = {
     "more_parameters_than_rows": "more parameters than rows of a table",
 }
 """Symptoms, by name."""
-
-OWN_LINES = {
-    "lr_too_high": "neuronwise train DATA --learning-rate {lower_lr:g}",
-    "lr_too_low": "neuronwise train DATA --learning-rate {higher_lr:g}",
-    "too_few_epochs": "neuronwise train DATA --epochs {more_epochs}",
-    "batch_too_large": "neuronwise train DATA --batch-size 32",
-    "batch_too_small": "neuronwise train DATA --batch-size 32",
-    "wrong_optimizer": "neuronwise train DATA --optimizer adam --learning-rate 0.001",
-    "network_too_small": "neuronwise train DATA --layers {wider},{wider}",
-    "network_too_deep": "neuronwise train DATA --layers 64,64",
-    "overfitting": "neuronwise train DATA --patience 10 --weight-decay 0.0001",
-    "excessive_regularisation": "neuronwise train DATA --weight-decay 0.0001",
-    "class_imbalance": "neuronwise train DATA --class-weights balanced",
-}
-"""Lines to type of causes in a training of our own engine, where they differ from PyTorch's."""

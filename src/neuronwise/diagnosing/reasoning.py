@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 import neuronwise.diagnosing.quantities  # noqa: F401 - registers the quantities
-from neuronwise.diagnosing.causes import CAUSES, OWN_LINES
+from neuronwise.diagnosing.causes import CAUSES
 from neuronwise.diagnosing.data_rules import DATA_RULES
 from neuronwise.diagnosing.diagnosis import Diagnosis, Finding, Symptom, Treatment
 from neuronwise.diagnosing.facts import Facts
+from neuronwise.diagnosing.own_lines import own_line
 from neuronwise.diagnosing.series import drawn
 from neuronwise.diagnosing.setup_rules import SETUP_RULES
 from neuronwise.diagnosing.suspects import Suspect, harm, over, told, under
@@ -122,9 +123,11 @@ def _last_resort(facts: Facts) -> Suspect:
 
 def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Symptom]) -> Finding:
     cause = CAUSES[one.cause]
-    words = _words(facts) | {"column": shlex.quote(_column(facts, one)), "data": _data(facts)}
-    line = cause.line if facts.stored.network_dict is None else OWN_LINES.get(one.cause, cause.line)
-    line = line.replace("DATA --target TARGET", "DATA").replace("DATA", "{data}")
+    words = _words(facts) | {"column": _column(facts, one)}
+    is_own = facts.stored.network_dict is not None
+    line = own_line(one.cause, words, facts.stored.description.get("data")) if is_own else None
+    if line is None:
+        line = cause.line.format(**words | {"column": shlex.quote(words["column"])})
     neurons = next((symptom.neurons for symptom in symptoms if symptom.neurons), ())
     first = one.first_step
     if first is None:
@@ -141,7 +144,7 @@ def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Sympt
         student=" ".join([cause.why, *_detail(facts, one), *(symptom.sentence for symptom in symptoms[:2])]),
         expert=cause.mechanism,
         reference=cause.reference,
-        treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), line.format(**words)),
+        treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), line),
     )
 
 
@@ -178,7 +181,10 @@ def _words(facts: Facts) -> dict[str, Any]:
     rate = facts["learning_rate"] or 1e-3
     kind = facts.optimizer[0] or "Adam"
     low, high = USUAL_RATES.get(kind, (rate, rate))
-    usual = rate if low <= rate <= high else math.sqrt(low * high)
+    middle = math.sqrt(low * high)
+    if kind == "SGD":  # where a training of our own engine begins, too
+        middle = 0.01 if facts.optimizer[1].get("momentum") else 0.1
+    usual = rate if low <= rate <= high else middle
     classes = max(2, len(facts.target_values)) if facts.task == "classes" else int(facts["outputs"] or 1)
     last = facts.weighted[-1] if facts.weighted else None
     fan_in = last.parameters[last.weights].shape[1] if last is not None and last.weights is not None else 0
@@ -190,10 +196,11 @@ def _words(facts: Facts) -> dict[str, Any]:
     counts = facts.target_counts
     total = sum(counts.values())
     weights = [round(total / (len(counts) * count), 2) for count in counts.values()][:20] if counts else []
-    epochs = facts["epochs_seen"]
+    epochs, decay = facts["epochs_seen"], facts["weight_decay"]
     return {
         "optimizer": kind, "lr": rate, "lower_lr": _one_digit(min(rate / 10, usual)),
         "higher_lr": _one_digit(max(rate * 10, usual)),
+        "more_decay": _one_digit(10 * decay) if decay else 1e-3,
         "more_epochs": math.ceil(3 * epochs) if epochs else "3 * epochs", "fan_in": fan_in, "outputs": classes,
         "wider": max(16, 4 * int(facts["narrowest"] or 4)), "loss_line": line, "output_mend": output,
         "output_line": f"model = nn.Sequential(…, nn.Linear({fan_in}, {classes})); loss = {line}",
@@ -210,19 +217,6 @@ def _column(facts: Facts, one: Suspect) -> str:
     beginning = one.layers[0].partition("=")[0] + "="
     is_value = beginning in one.layers[0] and sum(name.startswith(beginning) for name in every) > 1
     return beginning[:-1] if is_value else one.layers[0]
-
-
-def _data(facts: Facts) -> str:
-    """Return how the data of a training of our own engine is named on the command line, with its target."""
-    said = facts.stored.description.get("data")
-    name, source, target = (str(said.get(key) or "") for key in ("name", "source", "target")) if isinstance(
-        said, dict
-    ) else ("", "", "")  # fmt: skip
-    if name in ("digits", "mnist"):
-        return name
-    if not name or "." not in name or not source.endswith(name):
-        return "DATA"
-    return f"{shlex.quote(name)} --target {shlex.quote(target)}"
 
 
 def _one_digit(value: float) -> float:

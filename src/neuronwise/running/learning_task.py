@@ -53,6 +53,7 @@ class LearningTask:
         settings: Everything that was chosen, by name, for people and for MLflow.
         X: Inputs in their shape, (rows, *input_shape): a view of the data's.
         y: Targets as `fit` takes them.
+        arguments: Of ``neuronwise train``, for the same again; kept in the recording.
     """
 
     data: Prepared
@@ -63,6 +64,7 @@ class LearningTask:
     settings: dict[str, Any]
     X: NDArray[np.float32]
     y: NDArray[Any]
+    arguments: Sequence[str] = ()
 
     @classmethod
     def of(cls, data: Prepared, choice: Choice, options: TrainOptions, lengths: Lengths) -> LearningTask:
@@ -183,7 +185,8 @@ class LearningTask:
             folder / "recording",
             split={"train": data.train, "validation": data.validation, "test": data.test},
             data={
-                "name": data.name, "source": data.source, "fingerprint": data.fingerprint, "target": data.target.name
+                "name": data.name, "source": data.source, "fingerprint": data.fingerprint, "target": data.target.name,
+                "arguments": list(self.arguments),
             },
             keyframe_every=self.options.keyframe_every,
             statistics_every=self.options.statistics_every,

@@ -12,6 +12,7 @@ from neuronwise.learning import Observer, Schedule
 from neuronwise.network import Network
 from neuronwise.running.architecture import Choice, check_settings, choose_lengths, choose_network
 from neuronwise.running.checkpointing import SavedTraining, source_of, training_lock
+from neuronwise.running.command_line import train_arguments
 from neuronwise.running.fitted import FittedNetwork
 from neuronwise.running.given_network import choose_given_network, read_description
 from neuronwise.running.learning_task import KEPT_OPTIONS, LearningTask
@@ -175,6 +176,7 @@ def train(
         reporter=reporter,
         source=source_of(data),
         data_options=data_options,
+        from_run=None if from_run is None else earlier.id if earlier is not None else str(from_run),
     )
 
 
@@ -188,6 +190,7 @@ def train_prepared(
     with_baselines: bool = True,
     source: str | None = None,
     data_options: DataOptions | None = None,
+    from_run: str | None = None,
 ) -> Run:
     """Train on data that was prepared; see `train`.
 
@@ -200,19 +203,22 @@ def train_prepared(
         with_baselines: Whether to compare with simpler ways.
         source: What names the data for a process that resumes the training, or None.
         data_options: How the data was prepared, likewise; default `DataOptions` of the target.
+        from_run: What names the network to start from, for a line to type.
     """
     choice = _choose(data, options, start)
     lengths = choose_lengths(
         len(data.train), batch_size=options.batch_size, epochs=options.epochs, patience=options.patience
     )
-    task = LearningTask.of(data, choice, options, lengths)
+    data_options = data_options or DataOptions(data.target.name)
+    arguments = train_arguments(data, data_options, options, from_run)
+    task = replace(LearningTask.of(data, choice, options, lengths), arguments=arguments)
     estimate = task.estimate(lengths.epochs)
     runs = make_runs_folder()
     tracking = Tracking.begin(data, choice, task.settings, options)
     with tracking.ended_on_error():
         folder = runs / tracking.run_id
         with training_lock(folder):
-            _keep_beginning(task, folder, tracking, source, data_options or DataOptions(data.target.name))
+            _keep_beginning(task, folder, tracking, source, data_options)
             tracking.keep(folder)
             return task.run(folder, tracking, estimate, observers, reporter, with_baselines=with_baselines)
 

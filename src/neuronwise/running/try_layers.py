@@ -74,7 +74,13 @@ def try_layers(
         name = f"{options.name}-{label}" if options.name else f"layers-{label}"
         chosen = replace(options, layers=layers, name=name, explain=False)
         try:
-            run = train_prepared(prepared, chosen, reporter=_Warnings(reporter), with_baselines=not results)
+            run = train_prepared(
+                prepared,
+                chosen,
+                reporter=_Warnings(reporter),
+                with_baselines=not results,
+                data_options=data_options,
+            )
             trial = Trial(layers, run.network.parameter_count, run.metrics, run.duration_s, run)
         except TrainingDiverged as error:
             reporter.warned(f"layers {label}: {error.where}: {error.message}")
