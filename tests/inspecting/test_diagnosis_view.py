@@ -50,6 +50,23 @@ FOUND: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("neuronwise train /home/ann/a.csv --target price", "neuronwise train a.csv --target price"),
+        (r"neuronwise train 'C:\Users\ann\a b.csv' --epochs 3", "neuronwise train 'a b.csv' --epochs 3"),
+        ("neuronwise train digits --network /srv/x/conv.json", "neuronwise train digits --network conv.json"),
+        ("neuronwise train data/a.csv", "neuronwise train data/a.csv"),
+        ("neuronwise train '/home/ann/a.csv", "neuronwise train 'a.csv"),
+        ("model = nn.Sequential(…, nn.Linear(4, 2) / 2)", "model = nn.Sequential(…, nn.Linear(4, 2) / 2)"),
+    ],
+)
+def test_a_line_to_type_names_no_folder_of_the_machine(line: str, shown: str) -> None:
+    finding = {"cause": "lr_too_high", "treatment": {"setting": "learning_rate", "line": line}}
+    part = diagnosis_part({"findings": [finding]}, None)
+    assert part.content["findings"][0]["treatment"]["line"] == shown
+
+
 def test_what_was_found_is_shown_and_leads_to_where_it_is(browser: Any, tmp_path: Path) -> None:
     network = Network.dense([3, 8, 2], output="softmax")
     payload = build_payload(network, Meaning.of(network), run={"name": "made"}, diagnosis=FOUND)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -55,9 +58,24 @@ def _entry(one: Mapping[str, Any]) -> dict[str, Any]:
             entry[f"{key}_count"] = len(value)
         elif isinstance(value, Mapping):
             entry[key] = {name: _plain(cell) for name, cell in value.items() if not isinstance(cell, list | dict)}
+            if isinstance(line := entry[key].get("line"), str):
+                entry[key]["line"] = _without_folders(line)
         else:
             entry[key] = _plain(value)
     return entry
+
+
+def _without_folders(line: str) -> str:
+    """Return a command with files by their names: a page that is e-mailed says nothing of the machine it was made on."""
+    if not line.startswith("neuronwise "):
+        return line
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return re.sub(r"(?<![^\s'\"=])(?:[A-Za-z]:\\|/)[^'\"]*[/\\]", "", line)
+    names = [PurePosixPath(word).name if PurePosixPath(word).is_absolute() else word for word in words]
+    names = [PureWindowsPath(word).name if PureWindowsPath(word).is_absolute() else word for word in names]
+    return line if names == words else shlex.join(names)
 
 
 def _told(series: Mapping[str, Any], names: list[str]) -> dict[str, Any]:

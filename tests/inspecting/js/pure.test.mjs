@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 const STATIC = pathToFileURL(`${process.env.NEURONWISE_STATIC}/`);
 const load = (name) => import(new URL(`${name}.js`, STATIC));
 const { fromHalf, swap, unpack } = await load("decode");
-const { figure, percent, signed, visible } = await load("numbers");
+const { axis, datum, figure, percent, signed, steady, steadySigned, visible } = await load("numbers");
 const { glyph, largestSize, PALETTES, signedColour, ticks } = await load("scales");
 const { normalDistribution } = await load("activations");
 const { forward, unitsOf } = await load("forward");
@@ -16,7 +16,7 @@ const { contributions, sumOf } = await load("contributions");
 const { neuronSum, patchIndex, sumAsText, topTerms } = await load("sums");
 const { dateParts, decodeCell, encodeCell } = await load("encode");
 const { likeTraining, rasterise, unexplained } = await load("drawing");
-const { drawnLayers, layOut, positionOf, strongest, unitAt } = await load("layout");
+const { drawnLayers, laneOf, layOut, positionOf, strongest, unitAt } = await load("layout");
 const { fromAddress, Store, toAddress } = await load("state");
 const { Memory } = await load("memory");
 const { Model } = await load("model");
@@ -205,6 +205,19 @@ test("hostile names are seen as what they are", () => {
   assert.equal(visible("</script><img onerror=alert(1)>"), "</script><img onerror=alert(1)>");
 });
 
+test("a name is cut only where that makes it shorter, and never within a character", () => {
+  assert.equal(visible("very good, would buy again", 24), "very good, would buy again");
+  assert.equal(visible("😀".repeat(50), 9), `${"😀".repeat(4)}… (100 characters)`);
+});
+
+test("numbers of a column end at one place, years have no comma, an axis has room for its own", () => {
+  assert.deepEqual([1.1, 0.46, 2, 0, 4090.4, NaN, 1.5e-7].map(steady), ["1.10", "0.460", "2", "0", "4,090", "NaN", "1.50e−7"]);
+  assert.deepEqual([0.46, -0.33].map(steadySigned), ["+0.460", "−0.330"]);
+  assert.deepEqual([2017, 62658.2, 1.57954, -0.5].map((value) => datum(value)), ["2017", "62,658", "1.58", "−0.5"]);
+  assert.deepEqual([200000, -10000, 1000000, 0.05, -0.00015, 5e-7, 1234].map((value) => axis(value)), ["200k", "−10k", "1M", "0.05", "−1.5e−4", "5e−7", "1,234"]);
+  for (const value of [123456, -987654321, 0.000123, -0.00123, 99999]) assert.ok(axis(value).length <= 8, axis(value));
+});
+
 test("colours are symmetric at zero and not finite values have none of them", () => {
   for (const palette of Object.values(PALETTES)) {
     assert.deepEqual(signedColour(0, 1, palette), palette.zero);
@@ -318,6 +331,37 @@ test("every neuron that is drawn is found where it is drawn", () => {
       }
     }
   }
+});
+
+test("links run beside a list of names, not over it", () => {
+  const net = vectors.networks.find(({ net: one }) => one.input_shape.length === 1 && one.layers[one.layers.length - 1].output_shape[0] > 1).net;
+  const all = Array.from({ length: net.input_shape[0] }, (_, i) => i);
+  for (const width of [300, 346, 500]) {
+    const { panels } = layOut(net, { kind: "vector" }, width, all);
+    const [inputs, outputs] = [panels[0], panels[panels.length - 1]];
+    for (const unit of all) {
+      const { lane, edge } = laneOf(inputs, unit, 0);
+      assert.ok(lane > inputs.x + inputs.w && lane <= width && edge >= inputs.y + inputs.h, `input ${unit} at ${width}`);
+    }
+    for (const unit of outputs.shown) {
+      for (const share of [0, 0.5, 1]) {
+        const { lane, edge } = laneOf(outputs, unit, share);
+        assert.ok(lane >= 0 && lane < outputs.x && edge <= outputs.y, `output ${unit} at ${width}`);
+      }
+    }
+    assert.equal(laneOf(panels[1], 0, 0), null);
+  }
+});
+
+test("names of the outputs have the room they need, as far as there is", () => {
+  const { net } = vectors.networks.find(({ net: one }) => one.input_shape.length === 1);
+  const labels = (width, names) => { const layout = layOut(net, { kind: "vector" }, width, [0], names); return layout.across ? layout.labels : 0; };
+  assert.equal(labels(1066, 0), 112);
+  assert.equal(labels(1066, 200), 200);
+  assert.ok(labels(1066, 5000) <= 1066 * 0.24);
+  const { panels } = layOut(net, { kind: "vector" }, 1066, [0], 5000);
+  const last = panels[panels.length - 1];
+  assert.ok(last.x + last.w + labels(1066, 5000) <= 1066);
 });
 
 test("panels do not overlap", () => {

@@ -1,7 +1,7 @@
 // Lines and bars, in SVG and HTML.
 
 import { h, svg } from "./dom.js";
-import { figure, signed } from "./numbers.js";
+import { axis, figure, steady, steadySigned } from "./numbers.js";
 import { ticks } from "./scales.js";
 
 /**
@@ -39,7 +39,7 @@ export function lineChart(series, how) {
   const parts = [];
   const levels = isLog ? powers(low, high, Math.max(2, Math.floor(height / 24))) : ticks(low, high, Math.max(2, Math.floor(height / 34)));
   const digits = new Set(levels.map((y) => figure(y))).size < levels.length ? 5 : 3;
-  const format = how.format ?? ((/** @type {number} */ y) => figure(y, digits));
+  const format = how.format ?? ((/** @type {number} */ y) => axis(y, digits));
   for (const y of levels) {
     parts.push(svg("line", { x1: pad.left, x2: width - pad.right, y1: Y(y), y2: Y(y), class: y === 0 ? "nw-axis" : "nw-grid" }));
     parts.push(svg("text", { x: pad.left - 5, y: Y(y) + 3.5, class: "nw-tick", "text-anchor": "end" }, format(y)));
@@ -146,7 +146,7 @@ export function barList(rows, limit) {
         bar = h("span", { class: "nw-bar", "aria-hidden": "true" }, fill);
       } else bar = signedBar(row.value, largest);
       return h("li", { class: row.strong ? "nw-strong" : null }, h("span", { class: "nw-barname" }, row.name), bar,
-        h("span", { class: "nw-num" }, row.words ?? (oneSided ? figure(row.value) : signed(row.value))));
+        h("span", { class: "nw-num" }, row.words ?? (oneSided ? steady(row.value) : steadySigned(row.value))));
     }),
   );
   // As wide as the longest name and the longest number ask for, so that bars begin beside their names.
@@ -162,5 +162,5 @@ export function barList(rows, limit) {
  * @param {number} limit
  */
 export function barCell(value, limit) {
-  return h("span", { class: "nw-cellbar" }, signedBar(value, limit), h("span", { class: "nw-num" }, signed(value)));
+  return h("span", { class: "nw-cellbar" }, signedBar(value, limit), h("span", { class: "nw-num" }, steadySigned(value)));
 }

@@ -1,5 +1,6 @@
 // What is looked at when a page opens: something that says something, or what its address names.
 
+import { unitsOf } from "./forward.js";
 import { drawnLayers, strongest } from "./layout.js";
 import { fromAddress } from "./state.js";
 
@@ -14,7 +15,13 @@ export function firstLook(model, hash) {
   const first = drawnLayers(model.net).find(({ layer }) => (model.answers ? layer.parameters.W : layer.neurons > 1)) ?? drawnLayers(model.net)[0];
   const start = { step: model.delivered, example: model.examples.count ? 0 : -1, layer: first.index, neuron: 0, row: -1, column: -1, view: "neuron", links: "weights", show: model.answers ? "mean" : bestQuantity(model), focus: "" };
   if (model.meanInput && !model.examples.count) model.make(Float32Array.from(model.meanInput));
-  if (model.answers && first.layer.output_shape.length === 1) start.neuron = strongest(model.trace(start.step, start.example)[first.index].a, 1)[0] ?? 0; // one that says something here
+  if (model.answers) { // one that says something here: of feature maps the one that is brightest all over
+    const { a } = model.trace(start.step, start.example)[first.index];
+    const { count, neuron } = unitsOf(first.layer);
+    const sums = new Float64Array(count);
+    for (let i = 0; i < a.length; i++) sums[neuron(i)] += a[i];
+    start.neuron = strongest(sums, 1)[0] ?? 0;
+  }
   if (hash) Object.assign(start, checked(fromAddress(hash), model));
   return start;
 }

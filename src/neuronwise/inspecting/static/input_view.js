@@ -4,7 +4,7 @@ import { h, refill } from "./dom.js";
 import { likeTraining, unexplained } from "./drawing.js";
 import { decodeCell, encodeCell, unfamiliarCells } from "./encode.js";
 import { unpack } from "./decode.js";
-import { figure, visible, whole } from "./numbers.js";
+import { datum, figure, visible, whole } from "./numbers.js";
 import { picture, sharpen } from "./pictures.js";
 import { css } from "./scales.js";
 
@@ -73,7 +73,7 @@ export class InputView {
       requestAnimationFrame(() => this.drawPad());
     } else if (model.inputs.kind === "table") {
       this.fields = h("div", { class: "nw-form" });
-      this.maker.append(openedPart(`Edit this row`, h("div", {}, this.fields, h("button", { type: "button", signal, on: { click: () => { if (store.now.example < 0 && model.examples.count) store.set({ example: this.from ?? 0 }); } } }, "Back to the row of the data"))));
+      this.maker.append(openedPart(`Edit this row`, h("div", {}, this.fields, h("button", { type: "button", class: "nw-after", signal, on: { click: () => { if (store.now.example < 0 && model.examples.count) store.set({ example: this.from ?? 0 }); } } }, "Back to the row of the data"))));
     } else if (model.inputs.kind === "vector" && model.inputSize <= 400) {
       this.fields = h("div", { class: "nw-form" });
       this.maker.append(openedPart("Edit these inputs", this.fields));
@@ -123,7 +123,7 @@ export class InputView {
     const said = [];
     const x = model.input(store.now.example);
     if (model.inputs.kind === "table") {
-      for (const [name, words] of unfamiliarCells(model.inputs.columns, x, (value) => figure(value, 6))) said.push(`${visible(name, 30)}: ${words}`);
+      for (const [name, words] of unfamiliarCells(model.inputs.columns, x, (value) => datum(value, 6))) said.push(`${visible(name, 30)}: ${words}`);
     }
     if (store.now.example < 0 && this.familiar && model.made) {
       const share = unexplained(x, this.familiar.mean, this.familiar.directions);
@@ -165,7 +165,7 @@ export class InputView {
       const hasHour = column.inputs.some((one) => one.part === "hour");
       input = h("input", { type: hasHour ? "datetime-local" : "date", value: cell.missing ? "" : String(cell.value), signal, on: { input: (/** @type {any} */ event) => give({ missing: event.target.value === "", value: event.target.value }) } });
     } else {
-      input = h("input", { type: "number", step: "any", value: cell.missing ? "" : String(cell.value), signal, title: first.scaled ? `seen in training: ${figure(first.minimum, 6)} to ${figure(first.maximum, 6)}` : null,
+      input = h("input", { type: "number", step: "any", value: cell.missing ? "" : String(cell.value), signal, title: first.scaled ? `seen in training: ${datum(first.minimum, 6)} to ${datum(first.maximum, 6)}` : null,
         on: { input: (/** @type {any} */ event) => { if (event.target.value === "" || Number.isFinite(Number(event.target.value))) give({ missing: event.target.value === "", value: Number(event.target.value) }); } } });
     }
     input.setAttribute("aria-label", visible(column.name, 80)); // without it, a list's choices would count as its name

@@ -93,7 +93,7 @@ export function neuronLists(model, store, index, signal) {
   const total = model.sumOf(index, "silent");
   const measured = model.sumOf(index, "measured");
   const frame = model.frameOf(step);
-  const silent = lists.dead && total && measured && measured.values[frame] > 0 ? `Of all its ${whole(measured.values[frame])} neurons ${whole(total.values[frame])} were silent on the whole batch of step ${whole(total.steps[frame])}.` : "";
+  const silent = lists.dead && total && measured && measured.values[frame] > 0 ? `Of all its ${whole(measured.values[frame])} neurons ${total.values[frame] === 0 ? "none was" : total.values[frame] === 1 ? "one was" : `${whole(total.values[frame])} were`} silent on the whole batch of step ${whole(total.steps[frame])}.` : "";
   return h("section", {}, h("h3", {}, `Neurons to look at, ${lists.on}`), h("div", { class: "nw-columns" },
     lists.dead ? list("Dead", lists.dead, "No neuron is silent on all of them.") : null,
     lists.saturated ? list("Saturated", lists.saturated, "No neuron sits at an end of its range on nearly all of them.") : null,

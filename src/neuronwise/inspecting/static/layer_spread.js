@@ -2,7 +2,7 @@
 
 import { lineChart } from "./charts.js";
 import { unpack } from "./decode.js";
-import { dataTable, h, openable } from "./dom.js";
+import { dataTable, h, openable, svg } from "./dom.js";
 import { drawnLayers } from "./layout.js";
 import { figure, visible, whole } from "./numbers.js";
 import { sharpCanvas } from "./pictures.js";
@@ -174,7 +174,7 @@ function flowLines(series, index, step, how) {
   const shown = series.map((one, i) => ({ name: one.name, xs: one.xs.filter((_, k) => one.norms[k] !== 0), ys: one.ys.filter((_, k) => one.norms[k] !== 0), tone: one.at === index ? "nw-strongline" : `nw-tone${i % 4}` }));
   return [
     lineChart(shown, { title: "Gradient norm of each layer over the steps, logarithmic", width: Math.max(280, Math.min(640, how.width)), height: 170, mark: step, from: series[0].xs[0], to: series[0].xs[series[0].xs.length - 1], format: (value) => figure(10 ** value, 2) }),
-    h("p", { class: "nw-note" }, "‖dL/dW‖ on a logarithmic scale; the thick line is this layer; × is NaN, ∞ infinite. ", ...shown.flatMap((one, i) => [h("span", { class: `nw-key ${one.tone}` }, "━ "), `${one.name}${i < shown.length - 1 ? ", " : "."}`]), how.said)];
+    h("p", { class: "nw-note" }, "‖dL/dW‖ on a logarithmic scale; the thick line is this layer; × is NaN, ∞ infinite. ", ...shown.flatMap((one, i) => [h("span", { class: "nw-nobreak" }, svg("svg", { class: "nw-key", width: 26, height: 8, viewBox: "0 0 26 8", "aria-hidden": "true" }, svg("path", { d: "M0,4L26,4", class: `nw-line ${one.tone}` })), ` ${one.name}${i < shown.length - 1 ? "," : "."}`), " "]), how.said)];
 }
 
 /** A row of cells for each layer, the first at the top. @param {Flow[]} series @param {number} index @param {number} step @param {How} how */

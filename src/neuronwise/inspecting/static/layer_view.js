@@ -34,7 +34,7 @@ export class LayerView {
     const index = chosen < 0 ? drawnLayers(this.model.net)[0].index : chosen;
     const layer = this.model.net.layers[index];
     refill(this.root,
-      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, visible(layer.name, 80)), this.steer(index)),
+      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `${/^\d+$/.test(layer.name) ? "layer " : ""}${visible(layer.name, 80)}`), this.steer(index)),
       ...(this.model.answers
         ? [h("p", { class: "nw-lead" }, layer.algebra, layer.formula ? `: ${layer.formula} = ${whole(layer.parameter_count)} weights and biases.` : "."), this.algebra(layer, index, this.model.trace(step, example)[index])]
         : [this.parts(layer)]),
@@ -57,7 +57,7 @@ export class LayerView {
     const { parameters } = this.model.at(this.store.now.step);
     const values = parameters.subarray(W.offset, W.offset + units * sources);
     const limit = largestSize(values);
-    const room = Math.max(180, Math.min(620, this.root.clientWidth - 270));
+    const room = Math.max(96, Math.min(620, this.root.clientWidth - (this.root.clientWidth < 480 ? 190 : 270))); // the line is not broken
     // Of a large matrix a cell stands for several rows, or columns: their largest.
     const [down, along] = [Math.ceil(units / MOST_CELLS_ACROSS), Math.ceil(sources / MOST_CELLS_ACROSS)];
     const [rows, columns] = [Math.ceil(units / down), Math.ceil(sources / along)];

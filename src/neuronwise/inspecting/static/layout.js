@@ -8,11 +8,14 @@ import { formatOf } from "./sums.js";
  *   h: number, count: number, shown: number[], columns: number, cell: number, group: number, rows?: number,
  *   labelled?: boolean}} Panel a layer in the picture. `index` −1 is the input. `count` neurons, of which `shown` are
  *   drawn, in cells of so many pixels, in so many columns; in tiles a cell may stand for a `group` of neurons
- * @typedef {{panels: Panel[], width: number, height: number, across: boolean}} Layout
+ * @typedef {{panels: Panel[], width: number, height: number, across: boolean, labels: number}} Layout `labels`: to the
+ *   right of the outputs so many pixels are for their names and values
  */
 
 const LABEL = 24;
 const LEAST_GAP = 46; // between two layers, so that links and titles can be told apart
+const LEAST_LABELS = 112;
+const LANE = 40; // beside a list of names, where links run that would else run over them
 const MOST_DOTS = 64;
 const MOST_CELLS = 4096;
 const MOST_MAPS = 64;
@@ -32,10 +35,11 @@ export function drawnLayers(net) {
  * @param {any} inputs what the inputs are
  * @param {number} width
  * @param {number[]} [rows] inputs of a table that are drawn
+ * @param {number} [names] pixels that names and values of the outputs would take
  * @param {boolean} [wide] whether from left to right, if there is room
  * @returns {Layout}
  */
-export function layOut(net, inputs, width, rows = [], wide = width >= 620) {
+export function layOut(net, inputs, width, rows = [], names = 0, wide = width >= 620) {
   const layers = drawnLayers(net);
   const across = wide;
   const height = across ? Math.max(400, Math.min(620, width * 0.5)) : 0;
@@ -43,9 +47,12 @@ export function layOut(net, inputs, width, rows = [], wide = width >= 620) {
   const last = layers[layers.length - 1].index;
   for (const { layer, index } of layers) panels.push(layerPanel(layer, index, index === last, across, width, height));
   if (across) {
-    const labels = 112; // to the right of the outputs stand their names
-    const gap = (width - labels - 8 - panels.reduce((all, panel) => all + panel.w, 0)) / Math.max(panels.length - 1, 1);
-    if (gap < LEAST_GAP) return layOut(net, inputs, width, rows, false);
+    const gaps = Math.max(panels.length - 1, 1);
+    const left = width - 8 - panels.reduce((all, panel) => all + panel.w, 0);
+    const wanted = Math.max(LEAST_LABELS, Math.min(names, width * 0.24));
+    const labels = Math.max(LEAST_LABELS, Math.min(wanted, left - gaps * 1.5 * LEAST_GAP));
+    const gap = (left - labels) / gaps;
+    if (gap < LEAST_GAP) return layOut(net, inputs, width, rows, names, false);
     let x = 4;
     const tallest = Math.max(height, ...panels.map((panel) => panel.h + LABEL + 12));
     for (const panel of panels) {
@@ -53,15 +60,17 @@ export function layOut(net, inputs, width, rows = [], wide = width >= 620) {
       panel.y = LABEL + Math.max(0, (tallest - LABEL - panel.h) / 2);
       x += panel.w + gap;
     }
-    return { panels, width, height: tallest, across };
+    return { panels, width, height: tallest, across, labels };
   }
   let y = 0;
   for (const panel of panels) {
     panel.x = Math.max(0, (width - panel.w) / 2);
+    if (panel.labelled) panel.x = Math.max(panel.x, LANE);
+    if (panel.form === "rows") panel.x = Math.max(0, Math.min(panel.x, width - panel.w - LANE));
     panel.y = y + LABEL;
     y += panel.h + LABEL + 40;
   }
-  return { panels, width, height: y - 14, across };
+  return { panels, width, height: y - 14, across, labels: 0 };
 }
 
 /**
@@ -83,7 +92,7 @@ function inputPanel(net, inputs, rows, across, width, height) {
     return { ...base, form: "picture", cell, columns: w, w: cell * w, h: cell * h, rows: h };
   }
   const cell = across ? Math.max(15, Math.min(26, (height - 40) / Math.max(rows.length, 1))) : 19;
-  return { ...base, form: "rows", shown: rows, cell, w: across ? Math.min(230, width * 0.3) : Math.min(width, 340), h: cell * rows.length };
+  return { ...base, form: "rows", shown: rows, cell, w: across ? Math.min(270, width * 0.3) : Math.min(width - LANE, 340), h: cell * rows.length };
 }
 
 /**
@@ -102,22 +111,23 @@ function layerPanel(layer, index, isLast, across, width, height) {
     const s = pictureStrides(layer.output_shape, formatOf(layer));
     const shown = base.shown.slice(0, MOST_MAPS);
     const room = across ? Math.min(190, width * 0.2) : width - 8;
-    const columns = Math.max(1, Math.min(shown.length, across ? Math.ceil(Math.sqrt(shown.length / 2)) : Math.floor(room / 46)));
+    const columns = across ? Math.ceil(Math.sqrt(shown.length / 2)) : evenly(shown.length, Math.floor(room / 46));
     const cell = Math.min(across ? 64 : 56, room / columns, across ? (height - 40) / Math.ceil(shown.length / columns) : 99);
     return { ...base, form: "maps", shown, columns, cell, w: cell * columns, h: cell * Math.ceil(shown.length / columns) * Math.min(1, s.rows / s.columns || 1) };
   }
   if (count <= MOST_DOTS) {
     if (isLast && !across) {
       const cell = 24; // each with its name and bar beside it
-      return { ...base, form: "dots", cell, w: Math.min(width, 320), h: cell * count, labelled: true };
+      return { ...base, form: "dots", cell, w: Math.min(width - LANE, 340), h: cell * count, labelled: true };
     }
     if (across) {
-      const columns = Math.ceil(count / 22);
+      const least = Math.ceil(count / 22);
+      const columns = least > 1 && count % least && count % (least + 1) === 0 ? least + 1 : least; // rather full rows
       const cell = Math.max(13, Math.min(34, (height - 50) / Math.ceil(count / columns)));
       return { ...base, form: "dots", columns, cell, w: cell * columns, h: cell * Math.ceil(count / columns), labelled: isLast };
     }
     const cell = Math.max(20, Math.min(34, (width - 8) / count));
-    const columns = Math.max(1, Math.min(count, Math.floor((width - 8) / cell)));
+    const columns = evenly(count, Math.floor((width - 8) / cell));
     return { ...base, form: "dots", columns, cell, w: cell * columns, h: cell * Math.ceil(count / columns) };
   }
   const group = Math.ceil(count / MOST_CELLS);
@@ -127,6 +137,25 @@ function layerPanel(layer, index, isLast, across, width, height) {
   const columns = across ? Math.max(4, Math.ceil(Math.sqrt(cells / 2.4))) : Math.max(8, Math.min(cells, Math.floor(across2 / Math.max(6, Math.sqrt((across2 * 200) / cells)))));
   const cell = Math.max(2, Math.min(20, across2 / columns, across ? (height - 50) / Math.ceil(cells / columns) : 20));
   return { ...base, form: "tiles", group, shown, columns, cell, w: cell * columns, h: cell * Math.ceil(cells / columns) };
+}
+
+/** In how many columns so many stand in rows of much the same length. @param {number} count @param {number} most */
+function evenly(count, most) {
+  return Math.ceil(count / Math.ceil(count / Math.max(1, Math.min(count, most))));
+}
+
+/**
+ * Return where a link runs in a picture from top to bottom, so that it runs over no name or number of a list: where it
+ * leaves the list it begins in, and where it enters the one it ends in. Null at an end that is in no list.
+ * @param {Panel} panel
+ * @param {number} unit
+ * @param {number} share from 0 to 1: of several links to one neuron each has its own
+ * @returns {{lane: number, edge: number} | null} `lane`: from left; `edge`: the list's lower (upper) edge
+ */
+export function laneOf(panel, unit, share) {
+  if (panel.form === "rows") return { lane: panel.x + panel.w + 8 + (LANE - 14) * (1 - panel.shown.indexOf(unit) / Math.max(panel.shown.length, 1)), edge: panel.y + panel.h + 4 };
+  if (panel.labelled && panel.columns === 1 && panel.w > 60) return { lane: panel.x - 4 - (LANE - 8) * ((unit + Math.min(1, share)) / Math.max(panel.count, 1)), edge: panel.y - 4 };
+  return null;
 }
 
 /**

@@ -78,7 +78,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
     h("section", { class: "nw-card nw-panelcard" }, tabList, places.changes, places.panel));
   refill(el,
     h("header", { class: "nw-header" },
-      h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${model.payload.live ? "not ended: this page follows it" : run.status.replaceAll("_", " ")}` : ""}`)),
+      h("div", {}, h("h1", {}, visible(run.name, 60)), h("p", { class: "nw-note" }, `${model.net.sizes.includes("×") ? model.net.sizes.replaceAll("-", " → ") : model.net.sizes}, ${whole(model.net.parameter_count)} weights and biases${metrics ? `; held-out ${metrics}` : ""}${run.status && run.status !== "finished" ? `; ${model.payload.live ? "not ended: this page follows it" : run.status.replaceAll("_", " ")}` : ""}`)),
       h("div", { class: "nw-line" },
         address ? h("a", { href: "/", class: "nw-link" }, "All runs") : null,
         model.answers ? h("button", { type: "button", signal, on: { click: () => tour.start() } }, "Guided tour") : null,

@@ -42,7 +42,7 @@ export class ModuleNeuronView {
       h("p", { class: "nw-lead" }, `A neuron of ${visible(layer.name, 60)}, ${visible(layer.kind, 40)}${layer.activation ? `, followed by ${layer.activation}` : ""}.`),
       h("div", { class: "nw-columns" }, this.measured(index, neuron, step), this.weights(layer, index, neuron, step)),
       this.ranked(index, neuron, step),
-      pastOf(this.model, index, neuron, step),
+      pastOf(this.model, index, neuron, step, this.root.clientWidth),
       h("section", {}, h("h3", {}, "Its sum on an example"), h("p", { class: "nw-note" }, `z = Σ w·x + b cannot be written out here, as x is not known. ${noForwardPass(this.model)}`)));
   }
 

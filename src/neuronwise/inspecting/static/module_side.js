@@ -23,7 +23,7 @@ export class ModuleSide {
     this.search = h("input", { type: "search", list: "nw-modulenames", placeholder: "module or module[neuron]", "aria-label": "Go to a module or a neuron", signal, on: { change: () => this.go() } });
     this.said = h("p", { class: "nw-note", role: "status" });
     root.append(h("h2", { class: "nw-sectionname" }, "What the cells show"), known.size ? this.select : h("p", { class: "nw-empty" }, "No statistics of neurons are in this page."), this.means,
-      h("h3", {}, "Go to"), this.search, this.names, this.said, h("h3", {}, "No example is shown"), h("p", { class: "nw-note" }, noForwardPass(model)));
+      h("h3", { class: "nw-next" }, "Go to"), this.search, this.names, this.said, h("h3", { class: "nw-next" }, "No example is shown"), h("p", { class: "nw-note" }, noForwardPass(model)));
   }
 
   go() {

@@ -2,7 +2,7 @@
 
 import { decodeCell, unscaleInput } from "./encode.js";
 import { product, unitsOf } from "./forward.js";
-import { figure, rounded, visible } from "./numbers.js";
+import { datum, figure, rounded, visible } from "./numbers.js";
 import { RunData } from "./run_data.js";
 import { formatOf } from "./sums.js";
 
@@ -39,6 +39,25 @@ export class NamedRun extends RunData {
     return visible(this.outputs.names[output] ?? `output ${output}`);
   }
 
+  /**
+   * Return what an output says, so that it is understood where it stands alone: the target of a number, the class of a
+   * probability; of a class that is a number or a yes, the target too: churn = 1.
+   * @param {number} output
+   */
+  answerName(output) {
+    const { task, target, classes, names } = this.outputs;
+    if (task === "regression") return names.length > 1 ? this.outputName(output) : visible(target ?? "", 40);
+    if (task !== "binary" || names.length > 1) return this.outputName(output);
+    return this.binaryName(1);
+  }
+
+  /** Return the name of one of two classes, as `answerName` has it. @param {number} id */
+  binaryName(id) {
+    const { target, classes } = this.outputs;
+    const name = this.className(id);
+    return target && /^([-+]?[\d.]+|yes|no|true|false)$/i.test(String(classes[id] ?? "").trim()) ? `${visible(target, 40)} = ${name}` : name;
+  }
+
   /** Return the name of an input of the network. @param {number} i */
   inputName(i) {
     if (this.inputs.kind === "picture") {
@@ -54,11 +73,11 @@ export class NamedRun extends RunData {
   inputWords(i, value) {
     if (this.inputs.kind === "table") {
       const known = this.inputOf(i);
-      return known && known.scaled ? figure(rounded(unscaleInput(known, value)), 6) : null;
+      return known && known.scaled ? datum(rounded(unscaleInput(known, value))) : null;
     }
     if (this.inputs.means) {
       const [mean, scale] = [this.inputs.means[i], this.inputs.scales[i]];
-      return mean === 0 && scale === 1 ? null : figure(rounded(value * scale + mean), 6);
+      return mean === 0 && scale === 1 ? null : datum(rounded(value * scale + mean));
     }
     return null;
   }
@@ -84,7 +103,7 @@ export class NamedRun extends RunData {
     if (cell.missing) return "missing";
     if (cell.value === null) return "none seen";
     if (column.kind === "yes/no") return cell.value === 1 ? "yes" : cell.value === 0 ? "no" : figure(Number(cell.value));
-    return typeof cell.value === "number" ? figure(cell.value, 6) : visible(cell.value, 24);
+    return typeof cell.value === "number" ? datum(cell.value) : visible(cell.value, 24);
   }
 
   /** Return the name of an input of a layer: of the data, or of a neuron below. @param {number} index @param {number} i */

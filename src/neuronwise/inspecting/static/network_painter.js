@@ -1,7 +1,7 @@
 // The picture of a network, painted: links, inputs, neurons that glow, answers, titles, the frame of what is looked at.
 
 import { pictureStrides, unitsOf } from "./forward.js";
-import { positionOf } from "./layout.js";
+import { laneOf, positionOf } from "./layout.js";
 import { counted, figure, percent, visible, whole } from "./numbers.js";
 import { largestOf, paintCells } from "./cells.js";
 import { paint, sharpen } from "./pictures.js";
@@ -14,6 +14,8 @@ import { formatOf } from "./sums.js";
  *   links: import("./network_links.js").Link[], looked: import("./network_links.js").Looked | null, reveal: number,
  *   now: import("./state.js").Selection, focused: boolean}} Scene what is drawn; `reveal`: so many layers are shown
  */
+
+const VALUE = 66; // pixels for the value of an output
 
 export class NetworkPainter {
   /** @param {import("./model.js").Model} model @param {{palette: any, dark: boolean, still: boolean}} theme */
@@ -61,14 +63,33 @@ export class NetworkPainter {
         if (scene.layout.across) {
           const middle = (start[0] + end[0]) / 2;
           context.bezierCurveTo(middle, start[1], middle, end[1], end[0], end[1]);
-        } else {
-          const middle = (start[1] + end[1]) / 2;
-          context.bezierCurveTo(start[0], middle, end[0], middle, end[0], end[1]);
-        }
+        } else this.runDown(link, start, end);
         context.stroke();
       }
     }
     context.setLineDash([]);
+  }
+
+  /**
+   * A link of a picture from top to bottom; beside a list of names it runs in a lane of its own.
+   * @param {import("./network_links.js").Link} link @param {[number, number]} start @param {[number, number]} end
+   */
+  runDown(link, start, end) {
+    const { context } = this;
+    const [out, into] = [laneOf(link.from, link.source, 0), laneOf(link.to, link.unit, link.source / link.from.count)];
+    let [[x0, y0], [x1, y1]] = [start, end];
+    if (out) {
+      context.quadraticCurveTo(out.lane, y0, out.lane, Math.min(y0 + 14, out.edge));
+      context.lineTo(out.lane, out.edge);
+      [x0, y0] = [out.lane, out.edge];
+    }
+    if (into) [x1, y1] = [into.lane, into.edge];
+    const middle = (y0 + y1) / 2;
+    context.bezierCurveTo(x0, middle, x1, middle, x1, y1);
+    if (into) {
+      context.lineTo(into.lane, Math.max(into.edge, end[1] - 14));
+      context.quadraticCurveTo(into.lane, end[1], end[0], end[1]);
+    }
   }
 
   /** Where a link begins: at the neuron below that feeds an input of the layer above. */
@@ -128,11 +149,12 @@ export class NetworkPainter {
     if (panel.form === "maps") {
       const s = pictureStrides(layer.output_shape, formatOf(layer));
       const tall = panel.h / Math.ceil(panel.shown.length / panel.columns);
+      const inset = Math.min(panel.cell, tall) > 26 ? 2.5 : 1; // so that one map is told from the next
       panel.shown.forEach((channel, at) => {
         const [x, y] = [panel.x + (at % panel.columns) * panel.cell, panel.y + Math.floor(at / panel.columns) * tall];
         context.globalAlpha = strength;
         paint(context, a, { rows: s.rows, columns: s.columns, at: (r, c) => r * s.row + c * s.column + channel * s.channel },
-          { x: x + 1, y: y + 1, w: panel.cell - 2, h: tall - 2, limit, mode: "signed", palette, dark });
+          { x: x + inset, y: y + inset, w: panel.cell - 2 * inset, h: tall - 2 * inset, limit, mode: "signed", palette, dark });
         context.globalAlpha = 1;
         if (this.model.isSilenced(panel.index, channel)) this.cross(x + panel.cell / 2, y + tall / 2, panel.cell / 3);
       });
@@ -194,33 +216,47 @@ export class NetworkPainter {
     }
   }
 
+  /** Return how many pixels names and values of the outputs would take beside them. @param {CanvasRenderingContext2D} context */
+  answersWidth(context) {
+    const { count } = unitsOf(this.model.net.layers[this.model.net.layers.length - 1]);
+    if (count > 64) return 0;
+    context.font = "bold 13px system-ui, sans-serif";
+    return 24 + VALUE + 12 + Math.max(...Array.from({ length: count }, (_, unit) => context.measureText(`${this.model.answerName(unit)} ✓`).width));
+  }
+
   /** @param {Panel} panel @param {Float32Array} a */
   drawAnswers(panel, a) {
     const { context, scene } = this;
     const { dark } = this.theme;
-    const best = this.model.outputs.task === "multiclass" || a.length > 1 ? this.model.chosen(a) : 0;
-    const share = this.model.net.layers[panel.index].activation === "softmax" || this.model.outputs.task === "binary";
-    const right = scene.now.example >= 0 && this.model.outputs.task === "multiclass" ? this.model.examples.y[scene.now.example * this.model.outputsPerRow] : -1;
-    for (const unit of panel.shown) {
+    const { task } = this.model.outputs;
+    const { across } = scene.layout;
+    const best = task === "multiclass" || a.length > 1 ? this.model.chosen(a) : 0;
+    const share = this.model.net.layers[panel.index].activation === "softmax" || task === "binary";
+    const right = scene.now.example >= 0 && task === "multiclass" ? this.model.examples.y[scene.now.example * this.model.outputsPerRow] : -1;
+    const from = Math.min(13, panel.cell * 0.4) + panel.cell / 2 + 8;
+    const end = across ? Math.min(scene.layout.width - 2, panel.x + panel.w + scene.layout.labels) : panel.x + panel.w;
+    const bar = share && a.length > 1 && !across ? 50 : 0;
+    const start = across ? panel.x + panel.w - panel.cell + from : panel.x + from;
+    const room = Math.max(20, end - start - VALUE - bar - 6);
+    context.textBaseline = "middle";
+    const names = panel.shown.map((unit) => {
+      const strong = unit === best && a.length > 1;
+      context.font = `${strong ? "bold " : ""}${Math.min(13, Math.max(10, panel.cell * 0.55))}px system-ui, sans-serif`;
+      return { unit, strong, font: context.font, name: fitText(context, `${this.model.answerName(unit)}${unit === right ? " ✓" : ""}`, room) };
+    });
+    const longest = Math.max(...names.map((one) => { context.font = one.font; return context.measureText(one.name).width; }));
+    for (const { unit, strong, font, name } of names) {
       const at = positionOf(panel, unit);
       if (!at) continue;
-      const x = at[0] + Math.min(13, panel.cell * 0.4) + 8;
-      const words = this.model.outputs.task === "regression" ? figure(this.model.unit(a[unit]), 5) : share ? percent(a[unit]) : figure(a[unit]);
-      const strong = unit === best && a.length > 1;
-      context.textAlign = "left";
-      context.textBaseline = "middle";
-      context.font = `${strong ? "bold " : ""}${Math.min(13, Math.max(10, panel.cell * 0.55))}px system-ui, sans-serif`;
+      context.font = font;
       context.fillStyle = css(dark ? (strong ? [255, 255, 255] : [178, 186, 197]) : strong ? [12, 15, 20] : [80, 89, 100]);
-      const name = this.model.outputs.task === "regression" ? "" : a.length === 1 && this.model.outputs.task === "binary" ? this.model.className(1) : this.model.outputName(unit);
-      const room = Math.max(20, scene.layout.width - x - 52);
-      const shownName = fitText(context, `${name}${unit === right ? " ✓" : ""}`, scene.layout.across ? 48 : Math.min(room, 130));
-      context.fillText(shownName, x, at[1]);
+      context.textAlign = "left";
+      context.fillText(name, start, at[1]);
       context.textAlign = "right";
-      context.fillText(words, scene.layout.across ? Math.min(scene.layout.width - 2, x + 102) : panel.x + panel.w, at[1]);
-      if (share && a.length > 1 && !scene.layout.across) {
-        context.fillStyle = css(this.theme.palette.positive, 0.5);
-        context.fillRect(x + 84, at[1] - 4, Math.max(0, panel.w - 200) * a[unit], 8);
-      }
+      context.fillText(task === "regression" ? figure(this.model.unit(a[unit]), 5) : share ? percent(a[unit]) : figure(a[unit]), end, at[1]);
+      if (!bar) continue;
+      context.fillStyle = css(this.theme.palette.positive, 0.5);
+      context.fillRect(start + longest + 8, at[1] - 4, Math.max(0, end - VALUE - 8 - start - longest) * a[unit], 8);
     }
     context.textAlign = "left";
   }
@@ -248,9 +284,9 @@ export class NetworkPainter {
     const layer = panel.index < 0 ? null : this.model.net.layers[panel.index];
     const count = panel.index < 0 ? counted(panel.count, "input") : panel.form === "maps" ? counted(panel.count, "channel") : whole(panel.count);
     const some = panel.shown.length * panel.group < panel.count && panel.form !== "picture" ? ` (${whole(panel.shown.length)} shown)` : panel.group > 1 ? `, ${panel.group} a cell` : "";
-    const words = panel.index < 0 ? count + some : `${visible(/** @type {any} */ (layer).name, 18)} · ${count}${some}`;
+    const words = panel.index < 0 ? count + some : `${/^\d+$/.test(/** @type {any} */ (layer).name) ? "layer " : ""}${visible(/** @type {any} */ (layer).name, 18)} · ${count}${some}`;
     const half = context.measureText(words).width / 2;
-    const wanted = panel.labelled && panel.columns === 1 && panel.w > 60 ? panel.x + half : panel.x + panel.w / 2;
+    const wanted = panel.labelled && panel.columns === 1 && panel.w > 60 ? panel.x + half + (scene.layout.across ? 0 : panel.cell) : panel.x + panel.w / 2;
     const middle = Math.max(half + 2, Math.min(scene.layout.width - half - 2, wanted));
     context.textAlign = "center";
     context.strokeStyle = css(dark ? [23, 27, 33] : [255, 255, 255], 0.85); // links that run behind it are kept off it

@@ -24,7 +24,7 @@ export class NetworkView {
     this.store = store;
     this.theme = theme;
     /** @type {import("./layout.js").Layout} */
-    this.layout = { panels: [], width: 0, height: 0, across: true };
+    this.layout = { panels: [], width: 0, height: 0, across: true, labels: 0 };
     /** @type {import("./forward.js").LayerTrace[]} */
     this.trace = [];
     /** @type {Float32Array} */
@@ -55,6 +55,8 @@ export class NetworkView {
     this.hovered = null;
     this.reveal = Infinity;
     this.width = 0;
+    /** @type {number | undefined} */
+    this.names = undefined;
     const options = { signal };
     this.canvas.addEventListener("pointermove", (event) => this.hover(event), options);
     this.canvas.addEventListener("pointerleave", () => { this.hovered = null; this.tip.hidden = true; this.draw(); }, options);
@@ -83,7 +85,8 @@ export class NetworkView {
     this.trace = this.model.trace(step, example);
     this.x = this.model.input(example);
     this.rows = this.model.inputs.kind === "picture" ? [] : this.chosenRows();
-    this.layout = layOut(this.model.net, this.model.inputs, this.width, this.rows);
+    this.names ??= this.painter.answersWidth(/** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d")));
+    this.layout = layOut(this.model.net, this.model.inputs, this.width, this.rows, this.names);
     this.findLinks();
     this.draw();
     this.tell();
@@ -215,9 +218,9 @@ export class NetworkView {
     const drawn = this.found.links.length;
     const hidden = this.model.inputs.kind !== "picture" && this.rows.length < this.model.inputSize;
     const looked = this.selected();
-    const what = this.store.now.links === "signals" ? "weight × activation" : "weights";
-    const of = looked ? `of ${this.model.neuronName(looked.panel.index, looked.unit)} and the other layers` : "";
-    this.line.textContent = `Links: the ${whole(drawn)} strongest ${of} of ${whole(this.found.count)} weights, by ${what}; each layer on its own scale. Dashed is negative.${hidden ? ` Of ${whole(this.model.inputSize)} inputs the ${whole(this.rows.length)} that the first layer weighs most here are drawn.` : ""}`.replace(/ +/g, " ");
+    const what = this.store.now.links === "signals" ? "weight × activation" : "weight";
+    const whose = looked ? ` of ${this.model.neuronName(looked.panel.index, looked.unit)} and between the other layers` : "";
+    this.line.textContent = `Drawn are the ${whole(drawn)} strongest of ${whole(this.found.count)} links, by ${what}: those${whose}, each layer on its own scale. Dashed is negative.${hidden ? ` Of ${whole(this.model.inputSize)} inputs the ${whole(this.rows.length)} that the first layer weighs most here are drawn.` : ""}`.replace(": those,", ",");
     const limit = Math.max(...this.layout.panels.slice(1).map((panel) => limitOf(this.model.net.layers[panel.index], this.trace[panel.index].a)));
     refill(this.legends, legend(this.found.limit, this.theme, "links"), legend(limit, this.theme, "activation, at most"));
     const open = this.table.querySelector("details")?.open;

@@ -5,7 +5,7 @@ import { correlation } from "./correlation.js";
 import { copyText, dataTable, h, openable, refill } from "./dom.js";
 import { activation } from "./activations.js";
 import { pictureStrides, unitsOf } from "./forward.js";
-import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
+import { counted, figure, percent, signed, steady, steadySigned, visible, whole } from "./numbers.js";
 import { pastOf } from "./past_view.js";
 import { picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
@@ -55,7 +55,7 @@ export class NeuronView {
         this.curve(layer, trace, at, sum)),
       place ? this.placePicker(layer, trace.a, neuron, place) : null,
       h("div", { class: "nw-columns" }, this.likes(index, neuron, layer), this.classes(index, neuron), this.without(index, neuron), this.twins(index, neuron)),
-      pastOf(this.model, index, neuron, step, ["weight_norm", "bias", "grad_norm", "update_norm", "mean", "inactive", "saturated"]),
+      pastOf(this.model, index, neuron, step, this.root.clientWidth, ["weight_norm", "bias", "grad_norm", "update_norm", "mean", "inactive", "saturated"]),
     );
   }
 
@@ -156,13 +156,14 @@ export class NeuronView {
     const rows = top.map((term) => {
       const original = sources ? this.model.inputWords(term.input, term.x) : null;
       const source = this.model.sourceName(index, term.input);
-      return [source, original === null ? figure(term.x) : h("span", {}, `${original} `, h("small", {}, `(scaled ${figure(term.x)})`)), this.editable(term.w, term.place, `the weight of ${source}`), barCell(term.product, limit)];
+      return [source, original === null ? steady(term.x) : h("span", { class: "nw-x" }, `${original} `, h("small", {}, "(", h("span", { class: "nw-wide" }, "scaled "), `${steady(term.x)})`)), this.editable(term.w, term.place, `the weight of ${source}`), barCell(term.product, limit)];
     });
     if (others) rows.push([`the rest, ${counted(others, "term")}`, "", "", barCell(rest, limit)]);
     const biasPlace = layer.parameters.b ? layer.parameters.b.offset + neuron : -1;
     rows.push(["bias b", "", this.editable(sum.bias, biasPlace, "the bias"), barCell(sum.bias, limit)]);
     rows.push(["sum z", "", "", h("b", {}, signed(sum.added, 5))]);
     const table = dataTable("The sum, largest terms first", ["input", "x", "w", "w·x"], rows);
+    if (sources && top.some((term) => this.model.inputWords(term.input, term.x) !== null)) table.querySelectorAll("thead th")[1].append(h("small", { class: "nw-narrow" }, " (scaled)"));
     table.querySelector("table").classList.add("nw-terms");
     if (this.shown === TOP) table.classList.add("nw-tall"); // the sum in its last row must be seen
     const more = others > 0 || this.shown > TOP
@@ -178,10 +179,10 @@ export class NeuronView {
 
   /** A weight that can be changed where it stands. @param {number} value @param {number} place in the flat parameters @param {string} words */
   editable(value, place, words) {
-    if (place < 0) return signed(value);
+    if (place < 0) return steadySigned(value);
     const { signal, model } = this;
     const isChanged = model.edits.has(place);
-    const button = h("button", { type: "button", class: isChanged ? "nw-edit nw-changed" : "nw-edit", "data-key": `edit ${place}`, "aria-label": `Change ${words}, now ${signed(value)}`, title: isChanged ? "changed by hand" : "Change it", signal, on: { click: () => open() } }, signed(value));
+    const button = h("button", { type: "button", class: isChanged ? "nw-edit nw-changed" : "nw-edit", "data-key": `edit ${place}`, "aria-label": `Change ${words}, now ${signed(value)}`, title: isChanged ? "changed by hand" : "Change it", signal, on: { click: () => open() } }, steadySigned(value));
     const open = () => {
       const field = h("input", { type: "number", step: "any", class: "nw-editing", "aria-label": `New value for ${words}`, value: String(Number(value.toPrecision(4))), signal });
       let isDone = false;
@@ -254,7 +255,7 @@ export class NeuronView {
     const go = (/** @type {number} */ e) => () => this.store.set({ example: e });
     const list = h("div", { class: "nw-likes" }, ...all.slice(0, 6).map(({ e, value }) => h("button", {
       type: "button", class: "nw-like", "aria-label": `Example ${this.model.examples.rows[e]}, activation ${figure(value)}`, signal: this.signal, on: { click: go(e) },
-    }, this.thumbnail(e), h("small", {}, figure(value), h("br"), this.model.right(e) ?? ""))));
+    }, this.thumbnail(e), h("small", {}, steady(value), h("br"), this.model.right(e) ?? ""))));
     return h("section", {}, h("h3", {}, "What it likes most"), list,
       h("p", { class: "nw-note" }, `Of ${counted(examples, "example")}${examples < this.model.examples.count ? ` (of ${whole(this.model.examples.count)} here)` : ""} its activation is above 0 on ${whole(active)}${layer.output_shape.length > 1 ? " (the mean over its places)" : ""}.`));
   }
@@ -336,6 +337,6 @@ export class NeuronView {
     const like = found.filter(({ r }) => Number.isFinite(r)).sort((p, q) => Math.abs(q.r) - Math.abs(p.r)).slice(0, 3);
     if (!like.length) return h("section", {}, h("h3", {}, "Neurons like it"), h("p", {}, "It does not vary over the examples, so it is like none and all."));
     return h("section", {}, h("h3", {}, "Neurons most like it"), h("ul", { class: "nw-plain" }, ...like.map(({ k, r }) => h("li", {},
-      h("button", { type: "button", class: "nw-link", signal: this.signal, on: { click: () => this.store.set({ neuron: k, row: -1, column: -1 }) } }, this.model.neuronName(index, k)), ` correlation ${signed(r, 2)}${r > 0.98 ? ", a twin" : ""}`))));
+      h("button", { type: "button", class: "nw-link", signal: this.signal, on: { click: () => this.store.set({ neuron: k, row: -1, column: -1 }) } }, this.model.neuronName(index, k)), ` correlation ${signed(r, 2, "steady")}${r > 0.98 ? ", a twin" : ""}`))));
   }
 }

@@ -4,7 +4,7 @@ import { barList } from "./charts.js";
 import { sumOf, contributions } from "./contributions.js";
 import { dataTable, h, openable, refill } from "./dom.js";
 import { drawnLayers, strongest } from "./layout.js";
-import { counted, figure, percent, signed, visible, whole } from "./numbers.js";
+import { counted, figure, percent, signed, steady, steadySigned, visible, whole } from "./numbers.js";
 import { legend, picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
 import { unitsOf } from "./forward.js";
@@ -41,7 +41,7 @@ export class PredictionView {
     const base = model.inputs.kind === "picture" ? null : model.meanInput;
     const found = contributions(model.net, parameters, buffers, model.input(example), base, output, { silenced: model.silenced, work: model.work });
     refill(this.root,
-      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `The answer: ${model.answer(last.a).name}`), this.chooser(last)),
+      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `The answer: ${last.a.length === 1 && model.outputs.task === "binary" ? model.binaryName(model.chosen(last.a)) : model.answer(last.a).name}`), this.chooser(last)),
       this.lead(last, example),
       h("div", { class: "nw-columns" }, this.outputs(last, output, example), this.inputs(found, example, output, Boolean(base))),
       this.layers(found, output, trace));
@@ -75,7 +75,7 @@ export class PredictionView {
   outputs(last, output, example) {
     const { model } = this;
     if (last.a.length === 1 && model.outputs.task === "regression") return this.amounts(last, example);
-    const rows = last.a.length === 1 && model.outputs.task === "binary" ? [{ name: model.className(1), value: last.a[0] }, { name: model.className(0), value: 1 - last.a[0] }] : Array.from(last.a, (value, i) => ({ name: model.outputName(i), value, strong: i === output }));
+    const rows = last.a.length === 1 && model.outputs.task === "binary" ? [{ name: model.binaryName(1), value: last.a[0] }, { name: model.binaryName(0), value: 1 - last.a[0] }] : Array.from(last.a, (value, i) => ({ name: model.outputName(i), value, strong: i === output }));
     const shown = rows.length > 14 ? rows.slice().sort((p, q) => q.value - p.value).slice(0, 14) : rows;
     const share = model.outputs.task !== null && model.outputs.task !== "regression";
     return h("section", {}, h("h3", {}, rows.length > shown.length ? `The largest ${shown.length} of ${whole(rows.length)} outputs` : "All outputs"), barList(shown.map((row) => ({ ...row, words: share ? percent(row.value) : figure(row.value) })), share ? 1 : undefined));
@@ -96,8 +96,8 @@ export class PredictionView {
   /** What a contribution comes to, in the unit of the target; of classes in z. @param {number} value */
   words(value) {
     const { task, log, scale } = this.model.outputs;
-    if (task !== "regression") return signed(value);
-    return log ? `× ${figure(Math.exp(value * scale))}` : signed(value * scale);
+    if (task !== "regression") return steadySigned(value);
+    return log ? `× ${steady(Math.exp(value * scale))}` : steadySigned(value * scale);
   }
 
   /** The sum, checked. @param {string} first what is there before @param {number} start @param {ArrayLike<number>} values @param {number} value @param {import("./contributions.js").Contributions} found */
@@ -120,7 +120,7 @@ export class PredictionView {
   inputs(found, example, output, isAverage) {
     const { model } = this;
     const x = model.input(example);
-    const name = model.outputs.task === "regression" ? visible(model.outputs.target, 30) : model.outputName(output);
+    const name = model.outputs.task === "regression" ? visible(model.outputs.target, 30) : model.answerName(output);
     const start = model.inputs.kind === "picture" ? "An empty picture gives" : isAverage ? (found.steps ? "The average row gives" : "From the average row and the biases come") : "The biases alone give";
     const check = this.check(start, found.start, found.inputs, found.value, found);
     const how = h("p", { class: "nw-note" }, found.steps
