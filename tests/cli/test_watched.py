@@ -187,6 +187,35 @@ def test_what_is_not_finite_is_noticed(nw: Command) -> None:
     assert re.search(r"Noticed[\s\S]* is NaN or infinite at step 3 \(all was finite at step 2\)", outcome.out)
 
 
+class Returning(Small):
+    """Returns its loss too, as transformers do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the loss beside the answers."""
+        answers = super().forward(x)
+        return {"loss": (answers - x[:, :1]).square().mean(), "logits": answers}  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("how", ["unseen", "returned", "logged"])
+def test_whence_the_loss_is_known_is_noticed(nw: Command, how: str) -> None:
+    model = Small() if how == "unseen" else Returning()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with neuronwise.watch(model, optimizer, name=how, tracking=False, diagnose=False) as watcher:
+        for _ in range(4):
+            optimizer.zero_grad()
+            found = model(torch.ones(2, 4))
+            loss = found.square().mean() if how == "unseen" else found["loss"]
+            loss.backward()
+            optimizer.step()
+            if how == "logged":
+                watcher.log(loss=loss)
+    shown = nw("show", how).out
+    assert ("no loss was seen: hand it to watch(…, loss=…)" in shown) == (how == "unseen")
+    assert ("the loss is the one that the model returns" in shown) == (how == "returned")
+    history = nw("history", how, "loss")
+    assert (history.code, ("nothing is stored of it" in history.out)) == (0, how == "unseen")
+
+
 def test_a_run_without_a_step(nw: Command) -> None:
     watch("empty", steps=0)
     outcome = nw("show", "empty")

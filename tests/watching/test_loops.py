@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -358,6 +359,64 @@ def test_where_more_than_one_function_follows_none_is_said_to(how: str, tmp_path
     assert loop.watcher.recording.stored.layout.layers["a"].activation is None
     assert statistics(loop.watcher, "a", "min", 1).min() < 0
     assert any("a, b" in note for note in loop.watcher.recording.notes)
+
+
+@dataclasses.dataclass
+class Answer:
+    logits: torch.Tensor
+    loss: torch.Tensor
+
+
+class Told:
+    """An object of which nothing is known."""
+
+    def __init__(self, loss: torch.Tensor) -> None:
+        self.loss = loss
+
+
+class Returning(nn.Module):
+    """A model as transformers are: the loss is computed within, and what it returns has a class of its own."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.how = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2), how
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> Any:
+        features = nn.functional.leaky_relu(self.b(torch.relu(self.a(x))), 0.1)
+        logits = self.c(features)
+        loss = nn.functional.cross_entropy(logits, y)
+        return {
+            "dict": lambda: {"loss": loss, "logits": logits},
+            "tuple": lambda: (logits, loss),
+            "dataclass": lambda: Answer(logits, loss),
+            "object": lambda: Told(loss),
+        }[self.how]()
+
+
+@pytest.mark.parametrize("how", ["dict", "tuple", "dataclass", "object"])
+def test_what_follows_a_layer_is_seen_whatever_the_model_returns(how: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Returning(how)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        found = model(X, Y)
+        (found["loss"] if how == "dict" else found[1] if how == "tuple" else found.loss).backward()
+        optimizer.step()
+    layers = watcher.recording.stored.layout.layers
+    assert [layers[name].activation for name in "abc"] == ["relu", "leaky_relu", None]
+
+
+def test_what_follows_a_layer_is_seen_of_models_that_are_called_by_their_parts(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    parts = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 4), "c": nn.Linear(4, 2)})
+    optimizer = torch.optim.SGD(parts.parameters(), lr=0.1)
+    with TorchWatcher(parts, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        y = nn.functional.gelu(parts["b"](nn.functional.leaky_relu(parts["a"](X), 0.1)))
+        nn.functional.cross_entropy(parts["c"](y), Y).backward()
+        optimizer.step()
+    layers = watcher.recording.stored.layout.layers
+    assert [layers[name].activation for name in "abc"] == ["leaky_relu", "gelu", None]
+    assert statistics(watcher, "a", "min", 1).min() < 0
 
 
 def test_nan_in_the_first_batch_is_of_step_1(tmp_path: Path) -> None:

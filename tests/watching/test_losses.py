@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from neuronwise.watching import TorchWatcher, WatchListener
+from neuronwise.watching.torch_layers import tensors_in
 
 from .helpers import events, hooks_on, metric
 
@@ -238,3 +239,112 @@ def test_listeners_are_told_all(tmp_path: Path) -> None:
     assert set(frames) >= {1, 2}
     first = watcher.recording.stored.neurons(2)["weight_norm"][0]
     assert np.array_equal(frames[2], first)
+
+
+# ---------------------------------------------------------------------- a loss that the model returns itself
+
+
+class Returning(nn.Module):
+    """A model that computes its loss, and returns it in one of the ways that people do."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.a, self.b, self.how = nn.Linear(4, 5), nn.Linear(5, 3), how
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> Any:
+        features = torch.relu(self.a(x))
+        logits = self.b(features)
+        loss = F.cross_entropy(logits, y)
+        return {
+            "dict": lambda: {"loss": loss, "logits": logits},
+            "tuple": lambda: (logits, loss),
+            "hidden": lambda: (loss, logits, (features,)),
+            "number": lambda: loss,
+            "part": lambda: (logits, features.square().mean()),
+            "parts": lambda: {"of_logits": loss, "of_features": features.square().mean()},
+            "detached": lambda: (logits, loss.detach()),
+        }[self.how]()
+
+
+def train_returning(model: Returning, optimizer: Any, steps: int, *, parts: int = 1, bad: int = 0) -> list[float]:
+    losses = []
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        values = []
+        for part in range(parts):
+            x = torch.randn(6, 4, generator=torch.Generator().manual_seed(10 * step + part))
+            if step == bad:
+                x[0] = torch.inf
+            found = model(x, torch.tensor([0, 1, 1, 2, 1, 0]))
+            loss = next((one for one in tensors_in(found) if not one.ndim), None)
+            if loss is None or not loss.requires_grad:
+                loss = F.cross_entropy(found[0], torch.tensor([0, 1, 1, 2, 1, 0]))
+            (loss / parts).backward()
+            values.append(float(loss.detach()))
+        losses.append(sum(values) / parts)
+        with torch.no_grad():
+            model(torch.ones(2, 4), torch.tensor([0, 1]))
+        optimizer.step()
+    return losses
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("how", ["dict", "tuple", "hidden"])
+def test_a_loss_that_the_model_returns_is_seen_at_recorded_steps(how: str, parts: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Returning(how)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        losses = train_returning(model, optimizer, 80, parts=parts)
+    course = watcher.recording.history("loss")
+    assert course.steps.tolist() == watcher.recording.frames[1:].tolist()
+    np.testing.assert_allclose(course.values, [losses[step - 1] for step in course.steps], rtol=1e-6)
+    assert watcher.recording.history("learning_rate").values.tolist() == pytest.approx([0.1] * len(course.steps))
+
+
+@pytest.mark.parametrize("how", ["number", "part", "parts", "detached"])
+def test_a_number_that_may_be_no_loss_is_none(how: str, tmp_path: Path) -> None:
+    """Such as an energy, of which the loss is made outside, or a part of a loss."""
+    torch.manual_seed(0)
+    model = Returning(how)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        train_returning(model, optimizer, 5)
+    assert not len(watcher.recording.history("loss").steps)
+
+
+def test_a_loss_that_is_observed_counts_and_not_the_one_that_the_model_returns(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Returning("dict")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        function = watcher.observe(lambda found: 2 * found["loss"])
+        for _ in range(5):
+            function(model(torch.ones(2, 4), torch.tensor([0, 1]))).backward()
+            optimizer.step()
+    told = {one["function"] for one in events(watcher.folder, "loss")}
+    assert told == {"<lambda>"}
+    assert watcher.recording.history("loss").values[0] > 1.5
+
+
+def test_where_the_loop_logs_its_loss_that_is_shown(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Returning("dict")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        for step in range(5):
+            model(torch.ones(2, 4), torch.tensor([0, 1]))["loss"].backward()
+            optimizer.step()
+            watcher.log(loss=float(step))
+    assert watcher.recording.history("loss").values.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_where_a_loss_that_the_model_returns_is_not_finite(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Returning("tuple")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording") as watcher:
+        losses = train_returning(model, optimizer, 8, bad=5)
+    np.testing.assert_allclose(watcher.recording.history("loss").values, losses, rtol=1e-6)
+    (found,) = events(watcher.folder, "nonfinite")
+    assert (found["step"], found["layer"], found["quantity"]) == (5, "a", "input")

@@ -15,6 +15,7 @@ from neuronwise.recording.events import read_events
 from neuronwise.recording.layout import LayerLayout
 from neuronwise.recording.quantities import norm, ratio
 from neuronwise.running.parameter_table import trainable_counts
+from neuronwise.watching.torch_losses import OWN_LOSS
 
 # A neuron that was 0 for every example of so many recorded steps, the last, counts as dead.
 DEAD_FRAMES = 5
@@ -132,13 +133,15 @@ def overhead(recording: Recording) -> tuple[float, float] | None:
 def noticed(recording: Recording) -> list[str]:
     """Return sentences about what was noticed: the recording's notes, what was not finite, skipped or thinned."""
     found = list(recording.notes)
-    skipped = 0
+    skipped, is_own = 0, False
     for event in read_events(recording.stored.folder, []):
         kind, step = event.get("kind"), event.get("step")
         if kind == "nonfinite":
             found.append(_not_finite(event))
         elif kind == "skipped" and type(count := event.get("count")) is int:
             skipped += count
+        elif kind == "loss":
+            is_own = event.get("function") == OWN_LOSS
         elif kind == "thinned":
             found.append(f"recorded less often from step {step} on: {event.get('reason')}")
         elif kind == "layers_added":
@@ -149,6 +152,13 @@ def noticed(recording: Recording) -> list[str]:
             found.append(f"from step {step} on {event.get('sentence')}")
         elif kind == "network_changed":
             found.append(f"the modules were changed before step {step}: its states are no Network from there on")
+    if is_own and not any("loss" in metrics for _, metrics in recording.stored.metrics):
+        found.append(
+            "the loss is the one that the model returns, of steps with statistics only: watch(…, loss=…) or "
+            "watcher.observe(…) sees that of every step"
+        )
+    elif not len(recording.history("loss").steps):
+        found.append("no loss was seen: hand it to watch(…, loss=…), watcher.observe(…) or watcher.log(loss=…)")
     if skipped:
         found.append(f"the gradient scaler skipped {skipped:,} step{'s' * (skipped != 1)}")
     return found

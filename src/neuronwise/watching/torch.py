@@ -160,6 +160,7 @@ class TorchWatcher:
         if not callable(function):
             raise UsageError(f"expected a function, got {function!r:.100}", where="argument function")
         name = getattr(function, "__name__", type(function).__name__)
+        self._steps.leave_own_loss()
 
         @functools.wraps(function)
         def observed(*arguments: Any, **named: Any) -> Any:

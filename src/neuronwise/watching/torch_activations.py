@@ -48,12 +48,13 @@ def learn_activations(outputs: Iterable[torch.Tensor], produced: dict[Any, Watch
     """Find in an autograd graph which activation function follows which layer, and note it in the layer.
 
     Args:
-        outputs: Of the model.
+        outputs: Of the model; none where it returns what is not known, or is called by its parts. Then what is behind
+            the last layer is not seen.
         produced: The layer by the node that made its output.
     """
     consumers: dict[Any, set[Any]] = {}
-    stack = [node for output in outputs if (node := output.grad_fn) is not None]
-    seen = set(stack)
+    seen = {node for output in outputs if (node := output.grad_fn) is not None} | produced.keys()
+    stack = list(seen)
     while stack and len(seen) < _MAX_NODES:
         node = stack.pop()
         for following, _ in node.next_functions:

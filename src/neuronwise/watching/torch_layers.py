@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.errors import UsageError
@@ -322,14 +322,17 @@ def is_wrapped(tensor: torch.Tensor) -> bool:
 
 
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors in what a module returned: a tensor, a tuple, a dict of them."""
+    """Yield the tensors in what a module returned: a tensor, a tuple, a dict, a data class of them."""
     import torch
 
     if isinstance(values, torch.Tensor):
         yield values
-    elif isinstance(values, dict):
-        for one in values.values():
-            yield from tensors_in(one)
     elif isinstance(values, (tuple, list)):
         for one in values:
             yield from tensors_in(one)
+    elif isinstance(values, Mapping):
+        for one in values.values():
+            yield from tensors_in(one)
+    elif is_dataclass(values):
+        for field in fields(values):
+            yield from tensors_in(getattr(values, field.name, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.watching.torch_hooks import BackwardMark
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 # Of more classes only how many there are is told.
 _MAX_CLASSES = 100
+# How many nodes of an autograd graph are looked through.
+_MAX_NODES = 100_000
+
+OWN_LOSS = "the model's own"
+"""Stands for the name of the function where the loss is the one that the model returns."""
 
 
 class LossSeen:
@@ -99,6 +105,11 @@ class LossSeen:
         means = [value if isinstance(value, float) else _mean(value) for value in values]
         return sum(means[1:], means[0]) / backwards
 
+    def forget(self) -> None:
+        """Forget the calls of this step."""
+        self._values, self._follows = [], False
+        self._used = {}
+
     def describe(self) -> dict[str, Any]:
         """Return what predictions and targets of the last call look like, as JSON values; waits for a GPU."""
         found: dict[str, Any] = {"function": self.kind}
@@ -106,6 +117,52 @@ class LossSeen:
             found[name] = _describe(tensor)
         self._arguments = ()
         return found
+
+
+class OwnLoss:
+    """Finds the loss in what a model returns, as transformers do that are given the targets too.
+
+    Attributes:
+        is_wanted: Whether it counts: not where the loss is observed, or logged by the loop.
+    """
+
+    def __init__(self, *, is_wanted: bool) -> None:
+        self.is_wanted = is_wanted
+        self._is_only_number = False
+
+    def find(self, output: Any) -> torch.Tensor | None:
+        """Return what the model calls ``loss``, or the only number that it returns if all else goes into it.
+
+        None where there is none: another number may be an energy, of which the loss is made outside, or a part of it.
+        """
+        tensors = [one for one in tensors_in(output) if one.requires_grad and not is_wrapped(one)]
+        numbers = [one for one in tensors if not one.ndim]
+        if not numbers:
+            return None
+        named = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        if any(one is named for one in numbers):
+            return named
+        others = [one for one in tensors if one.ndim]
+        if len(numbers) != 1 or not others:
+            return None
+        self._is_only_number = self._is_only_number or _go_into(others, numbers[0])
+        return numbers[0] if self._is_only_number else None
+
+
+def _go_into(tensors: Sequence[torch.Tensor], number: torch.Tensor) -> bool:
+    """Return whether a number was computed from all of these tensors."""
+    wanted = {one.grad_fn for one in tensors}
+    stack: list[Any] = [number.grad_fn]
+    seen = set(stack)
+    for node in stack:  # which grows
+        wanted.discard(node)
+        if not wanted or len(seen) > _MAX_NODES:
+            break
+        for following, _ in getattr(node, "next_functions", ()):
+            if following is not None and following not in seen:
+                seen.add(following)
+                stack.append(following)
+    return not wanted
 
 
 def _mean(value: torch.Tensor) -> float | torch.Tensor:

@@ -149,12 +149,16 @@ class ForwardPasses:
             self.input_shape = shape_of_one(next(tensors_in(given), None)) or self.input_shape
         if self._has_learned or not torch.is_grad_enabled() or not self._produced:
             return
-        learn_activations(tensors_in(output), self._produced)
-        self.end_learning()
+        self.end_learning(output)
 
-    def end_learning(self) -> None:
-        """Take in what the first passes showed, now that it is known what follows each layer."""
+    def end_learning(self, output: Any = None) -> None:
+        """Take in what the first passes showed, now that it is known what follows each layer.
+
+        Args:
+            output: What the model returned; None where that was not seen.
+        """
         self._has_learned = True
+        learn_activations(tensors_in(output), self._produced)
         self._produced.clear()
         waiting, self._waiting = self._waiting, []
         learn_from_changes(waiting)

@@ -16,7 +16,7 @@ from neuronwise.watching.moments import DENSE_STEPS
 from neuronwise.watching.torch_closures import Evaluated, closure_of, needs_closure, with_closure
 from neuronwise.watching.torch_frames import FrameWriter
 from neuronwise.watching.torch_hooks import Handles
-from neuronwise.watching.torch_losses import LossSeen
+from neuronwise.watching.torch_losses import OWN_LOSS, LossSeen, OwnLoss
 from neuronwise.watching.torch_optimizers import Owners, changed_by_others, may_skip, scale_of, skips
 from neuronwise.watching.torch_skips import SkippedSteps
 from neuronwise.watching.torch_training import TrainingSeen
@@ -83,7 +83,7 @@ class StepHooks:
         self._time_budget, self._checked_cost = time_budget, _FREE_S
         self._process = os.getpid()
         self.skips = SkippedSteps(scaler, lambda kind, **content: self._frames.event(kind, **content))
-        self.loss = LossSeen()
+        self.loss, self._own_loss = LossSeen(), OwnLoss(is_wanted=loss is None)
         self._owners = Owners(model, optimizers)
         self._handles, self._module_handles, self._before_handles = Handles(), Handles(), Handles()
         self._gradient_handles = Handles()
@@ -127,6 +127,14 @@ class StepHooks:
     def note_metrics(self, found: dict[str, float]) -> None:
         """Note metrics of the present step; they are written with the losses."""
         self._metrics.append((self.step, found))
+        if "loss" in found:
+            self.leave_own_loss()
+
+    def leave_own_loss(self) -> None:
+        """Take no loss from what the model returns: the loop tells of it otherwise."""
+        if self._own_loss.is_wanted:
+            self._own_loss.is_wanted = False
+            self.loss.forget()
 
     def observe(self, name: str, given: tuple[Any, ...], value: Any) -> None:
         """Take in a call of a loss function.
@@ -228,10 +236,17 @@ class StepHooks:
     def _saw_result(self, module: Any, given: Any, output: Any) -> None:
         if self.is_ours():
             self.guard(self._frames.passes.saw_result, given, output)
+            if self._own_loss.is_wanted and (self._model.training or not self._frames.passes.trains):
+                self.guard(self._see_own_loss, output)
             if self._looks_at_batches:
                 self.guard(self._training.called, given, output)
             else:
                 self.guard(self._training.evaluated, given)
+
+    def _see_own_loss(self, output: Any) -> None:
+        found = self._own_loss.find(output)
+        if found is not None:
+            self.loss.see(OWN_LOSS, (), found, keep=False, follow=True)
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self.is_ours():
