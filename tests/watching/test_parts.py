@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from neuronwise.errors import NotFoundError
+from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.recording import NEURON_FIELDS
 from neuronwise.watching import TorchWatcher, torch_frames
 from neuronwise.watching.device_statistics import DeviceStatistics
 from neuronwise.watching.torch_parts import MAX_EMBEDDINGS
 
-from .helpers import events
+from .helpers import events, metric, statistics
 from .slow import NAN, Kept, assert_equal, expected, measured, of_activations
 from .test_statistics import Around, train, unevenly
 
@@ -256,3 +256,47 @@ def test_embeddings_up_to_the_limit_are_all_measured(tmp_path: Path) -> None:
     watcher.close()
     assert watcher.recording.stored.layout.layers["layer"].neurons == MAX_EMBEDDINGS
     assert not any("embeddings" in note for note in watcher.recording.notes)
+
+
+# ---------------------------------------------------------------------- complex numbers
+
+
+class Spectral(nn.Module):
+    """As neural operators are: weights of frequencies, between others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift = nn.Linear(3, 4)
+        self.modes = nn.Parameter(torch.randn(4, 4, 2, dtype=torch.cfloat) / 4)
+        self.mix = nn.Linear(4, 4, dtype=torch.cfloat)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frequencies = torch.fft.rfft(torch.relu(self.lift(x)), dim=1)
+        kept = torch.einsum("bmi,iom->bmo", frequencies[:, :2], self.modes)
+        return self.head(torch.fft.irfft(self.mix(kept), n=x.shape[1], dim=1))
+
+
+def test_of_complex_numbers_all_else_is_recorded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Spectral()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    truth = []
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        for step in range(5):
+            optimizer.zero_grad()
+            model(torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(step))).square().mean().backward()
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1e-3))
+            truth.append((norm, model.head.weight.grad.norm(dim=1).numpy()))  # type: ignore[union-attr]
+            optimizer.step()
+    assert list(watcher.recording.stored.layout.layers) == ["lift", "head"]
+    assert "modes, mix.weight, mix.bias: complex numbers are not recorded" in watcher.recording.notes
+    for step, (norm, rows) in enumerate(truth, start=1):
+        np.testing.assert_allclose(statistics(watcher, "head", "grad_norm", step), rows, rtol=1e-5)
+        assert metric(watcher, "grad_norm_before_clipping")[step] == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_model_of_complex_numbers_only_is_refused(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2, dtype=torch.cfloat)
+    with pytest.raises(UsageError, match="weight, bias: complex numbers are not recorded"):
+        TorchWatcher(model, torch.optim.SGD(model.parameters(), lr=0.1), folder=tmp_path / "recording")

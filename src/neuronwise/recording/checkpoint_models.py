@@ -244,16 +244,22 @@ class ModuleTensors:
         slots: Where each tensor goes, by its name in the state dict.
         ignored: Names of tensors that are not recorded: whole numbers, masks.
         shared: Of each name those of the same tensor.
+        of_complex: Names of tensors of complex numbers, which are not recorded either.
     """
 
     layout: Layout
     slots: dict[str, Slot]
     ignored: frozenset[str]
     shared: dict[str, list[str]]
+    of_complex: Sequence[str] = ()
 
 
 def tensors_of_module(
-    model: nn.Module, *, once: bool = False, wanted: Callable[[str], bool] = lambda path: True
+    model: nn.Module,
+    *,
+    once: bool = False,
+    wanted: Callable[[str], bool] = lambda path: True,
+    leaves_complex: bool = False,
 ) -> ModuleTensors:
     """Return the tensors of any module.
 
@@ -261,13 +267,15 @@ def tensors_of_module(
         model: The module.
         once: Whether a module that stands at several places is taken at the first only.
         wanted: Which modules, by their path; default all.
+        leaves_complex: Whether complex numbers are left out; else they are refused.
 
     Raises:
-        UsageError: None of them has parameters, or one has no shape yet.
+        UsageError: None of them has parameters, one has no shape yet, or is of complex numbers.
     """
     layers: list[LayerLayout] = []
     slots: dict[str, Slot] = {}
     ignored: set[str] = set()
+    complexes: list[str] = []
     owners: dict[int, list[str]] = {}
     offsets, first_neuron, is_double = [0, 0], 0, False
     paths = {path for path, _ in model.named_modules(remove_duplicate=False)}
@@ -282,6 +290,8 @@ def tensors_of_module(
                 name = f"{path}.{key}" if path else key
                 if not _is_recorded(name, tensor):
                     ignored.add(name)
+                    if tensor.dtype.is_complex:
+                        complexes.append(name)
                     continue
                 is_double = is_double or str(tensor.dtype) == "torch.float64"
                 place = places[is_buffer][key] = Place(offsets[is_buffer], tuple(tensor.shape))
@@ -295,11 +305,14 @@ def tensors_of_module(
             layer = replace(layer, neurons=rows.shape[0] if rows is not None and rows.size and rows.shape else 0)
             first_neuron += layer.neurons
             layers.append(layer)
+    if complexes and not (leaves_complex and offsets[0]):
+        names = ", ".join(complexes[:5]) + (" …" if len(complexes) > 5 else "")
+        raise UsageError(f"{names}: complex numbers are not recorded", where="argument model")
     if not offsets[0]:
         raise UsageError("the model has no parameters", where="argument model")
     shared = {name: [one for one in names if one != name] for names in owners.values() for name in names}
     layout = Layout(layers, np.dtype("float64" if is_double else "float32"))
-    return ModuleTensors(layout, slots, frozenset(ignored), shared)
+    return ModuleTensors(layout, slots, frozenset(ignored), shared, complexes)
 
 
 def _of_module(model: nn.Module) -> Model:
@@ -315,8 +328,6 @@ def _is_recorded(name: str, tensor: Any) -> bool:
         raise UsageError(
             f"the shape of {name} is not known yet", where="argument model", hint="run the module once on a batch"
         )
-    if tensor.dtype.is_complex:
-        raise UsageError(f"{name} is {tensor.dtype}: complex numbers are not recorded", where="argument model")
     return bool(tensor.dtype.is_floating_point)
 
 

@@ -131,4 +131,5 @@ def _plain(gradient: torch.Tensor) -> torch.Tensor:
     import torch
 
     values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    values = torch.view_as_real(values) if values.is_complex() else values
     return values if values.dtype in (torch.float32, torch.float64) else values.float()

@@ -213,8 +213,11 @@ def watched_layers(
             where="argument layers" if not exclude else "argument exclude",
             hint=f"there are {', '.join(paths[:20])}{' …' if len(paths) > 20 else ''}",
         )
-    found = tensors_of_module(model, once=True, wanted=wanted)
+    found = tensors_of_module(model, once=True, wanted=wanted, leaves_complex=True)
     notes: list[str] = []
+    if found.of_complex:
+        names = ", ".join(found.of_complex[:5]) + (" …" if len(found.of_complex) > 5 else "")
+        notes.append(f"{names}: complex numbers are not recorded")
     watched: list[WatchedLayer] = []
     ends = _Ends()
     for recorded in found.layout.layers.values():
