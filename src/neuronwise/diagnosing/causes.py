@@ -207,9 +207,9 @@ _ALL = [
     ),
     Cause(
         "preprocessing_mismatch", "The rows held out are treated otherwise than the training rows",
-        "The network is asked about inputs of another size than those it learned from.",
-        "Mean and scale of the inputs differ between training and validation by far more than chance.",
-        "Mean and deviation of each feature in both.",
+        "The network is examined on inputs or targets of another size than those it learned from.",
+        "Mean and scale of inputs or targets differ between training and validation by far more than chance.",
+        "Mean and deviation of each feature, and of the targets, in both.",
         "Apply the same transformation, fitted on the training rows, to both.",
         "x_val = (x_val - x_train.mean(0)) / x_train.std(0)",
         ("preprocessing", "the same for both"),
@@ -331,9 +331,10 @@ _ALL = [
     Cause(
         "frozen_layer", "Layers are not trained",
         "Some layers stay as they were at the beginning, at random.",
-        "Their parameters need no gradient or are held by no optimizer.",
-        "Which parameters need gradients, and which the optimizer holds.",
-        "Hand all parameters to the optimizer, with requires_grad on.",
+        "Their parameters need no gradient, are held by no optimizer, or are cut off from the loss by detach().",
+        "Which parameters need gradients, which get one, and which the optimizer holds.",
+        "Hand all parameters to the optimizer, with requires_grad on, and compute the loss from what they answer "
+        "without detach() or no_grad() in between.",
         "optimizer = torch.optim.{optimizer}(model.parameters(), lr={lr:g})",
         ("frozen", "none"),
         "PyTorch: torch.Tensor.requires_grad_",

@@ -90,6 +90,13 @@ def skill_at(facts: Facts, place: int) -> float | None:
 
 
 @quantity
+def skill_gained(facts: Facts) -> float | None:
+    """`validation_skill` - the same at the first stored state."""
+    first, last = skill_at(facts, 0), facts["validation_skill"]
+    return None if first is None or last is None else last - first
+
+
+@quantity
 def balanced_skill(facts: Facts) -> float | None:
     """(Mean over the classes of the share recognised - 1 / classes) / (1 - 1 / classes), on the rows held out."""
     recall = facts.validated[-1].get("recall") if facts.validated else None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from neuronwise.diagnosing.facts import Facts, quantity
+
+# Of fewer targets mean and deviation are chance.
+_FEW_TARGETS = 20
 
 
 @quantity
@@ -68,6 +73,22 @@ def imbalance(facts: Facts) -> float | None:
 
 
 @quantity
+def labels_per_row(facts: Facts) -> float | None:
+    """How many of its targets, which are 0 or 1, are 1 in a row, the mean."""
+    shape, counts = facts.shape("target"), facts.target_counts
+    if facts.task != "binary" or len(shape) < 2 or not counts:
+        return None
+    return shape[-1] * counts.get("1", 0) / sum(counts.values())
+
+
+@quantity
+def modal_share(facts: Facts) -> float | None:
+    """Share of the most frequent class among the targets of the training."""
+    counts = facts.target_counts
+    return max(counts.values()) / sum(counts.values()) if facts.task in ("classes", "binary") and counts else None
+
+
+@quantity
 def batch_order(facts: Facts) -> float | None:
     """How much more the mean target of a batch varies than it would if rows came in random order: variance of the
     batches' means * rows of a batch / mean variance within and between batches. 1 if they do.
@@ -124,6 +145,30 @@ def validation_scale(facts: Facts) -> float | None:
     """Median over features of |log10 of (deviation of the rows held out / deviation in the training)|."""
     value = _beside(facts, "scale_median")
     return None if value is None else abs(value)
+
+
+@quantity
+def validation_target_shift(facts: Facts) -> float | None:
+    """|mean of the targets held out - mean of the training's| / their deviation in the training; of numbers."""
+    (mean, std), (held, _) = _targets_beside(facts)
+    return abs(held - mean) / std if mean is not None and held is not None and std else None
+
+
+@quantity
+def validation_target_scale(facts: Facts) -> float | None:
+    """|log10 of (deviation of the targets held out / deviation in the training)|; of numbers."""
+    (_, std), (_, held) = _targets_beside(facts)
+    return abs(math.log10(held / std)) if held and std else None
+
+
+def _targets_beside(facts: Facts) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
+    """Return mean and deviation of the targets in training, and of those held out; nothing of fewer than 20."""
+    targets = facts.validated[-1].get("targets") if facts.validated else None
+    own = targets if isinstance(targets, dict) else {}
+    if facts.task != "number" or not isinstance(count := own.get("values"), int) or count < _FEW_TARGETS:
+        return (None, None), (None, None)
+    held = [float(one) if isinstance(one := own.get(key), (int, float)) else None for key in ("mean", "std")]
+    return (facts.number("targets", "mean"), facts.number("targets", "std")), (held[0], held[1])
 
 
 def _beside(facts: Facts, key: str) -> float | None:

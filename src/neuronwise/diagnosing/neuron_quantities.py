@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from neuronwise.diagnosing.facts import Facts, quantity
 
 # Of fewer weights the root mean square is chance.
 _LEAST_WEIGHTS = 16
+_OF_CELL = re.compile(r"(.*)weight_[hi]h(.*)")
 
 # --- weights and their changes
 
@@ -191,8 +193,8 @@ def alike_neurons(facts: Facts) -> float | None:
 
 @quantity
 def init_scale_largest(facts: Facts) -> float | None:
-    """Greatest over the weighted layers of root mean square of W before the first step * √(inputs of a neuron); He's
-    rule gives 1.41, PyTorch's own 0.58.
+    """Greatest over the weighted layers of root mean square of W before the first step * √(inputs of a neuron; of a
+    recurrent layer its neurons, where these are more); He's rule gives 1.41, PyTorch's own 0.58.
     """
     return max(init_scales(facts).values(), default=None)
 
@@ -206,12 +208,32 @@ def init_scale_least(facts: Facts) -> float | None:
 
 
 def init_scales(facts: Facts) -> dict[str, float]:
-    """Return the scale of each weighted layer before the first step, of those with weights enough to tell it."""
-    found = {}
+    """Return the scale of each weighted layer before the first step, of those with weights enough to tell it.
+
+    A neuron of a recurrent layer gets its own layer's last answers beside the inputs: it counts the more of the two, as
+    PyTorch's rule does, of which the weights of few inputs are no larger than the others.
+    """
+    found, widest = {}, _recurrent_inputs(facts)
     for layer in facts.weighted:
         weights = facts.matrix(layer, 0)
         if weights is not None and weights.size >= _LEAST_WEIGHTS and np.isfinite(weights).all():
-            found[layer.name] = float(np.sqrt(np.mean(weights**2)) * math.sqrt(weights.shape[1]))
+            inputs = max(weights.shape[1], widest.get(_cell_of(layer.name), 0))
+            found[layer.name] = float(np.sqrt(np.mean(weights**2)) * math.sqrt(inputs))
+    return found
+
+
+def _cell_of(name: str) -> str:
+    """Return which recurrent layer a weight belongs to, ``lstm._l0`` of ``lstm.weight_ih_l0``; else nothing."""
+    found = _OF_CELL.fullmatch(name)
+    return "".join(found.groups()) if found else ""
+
+
+def _recurrent_inputs(facts: Facts) -> dict[str, int]:
+    """Return how many answers of its own a neuron of each recurrent layer gets."""
+    found: dict[str, int] = {}
+    for layer in facts.weighted:
+        if (cell := _cell_of(layer.name)) and "weight_hh" in layer.name and layer.weights is not None:
+            found[cell] = layer.parameters[layer.weights].shape[1]
     return found
 
 

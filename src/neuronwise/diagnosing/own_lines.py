@@ -18,6 +18,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "network_too_small": {"layers": "{wider},{wider}"},
     "network_too_deep": {"layers": "64,64"},
     "overfitting": {"patience": "10", "weight_decay": "{more_decay:g}"},
+    "too_few_data": {"weight_decay": "{more_decay:g}"},
     "excessive_regularisation": {"weight_decay": "0.0001"},
     "class_imbalance": {"class_weights": "balanced"},
     "leaking_target": {"drop": "{column}"},

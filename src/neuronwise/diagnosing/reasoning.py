@@ -17,10 +17,11 @@ from neuronwise.diagnosing.facts import Facts
 from neuronwise.diagnosing.own_lines import own_line
 from neuronwise.diagnosing.series import drawn
 from neuronwise.diagnosing.setup_rules import SETUP_RULES
-from neuronwise.diagnosing.suspects import Suspect, harm, over, told, under
+from neuronwise.diagnosing.suspects import SOME_SKILL, Suspect, harm, over, told, under
 from neuronwise.diagnosing.symptoms import symptoms_of
-from neuronwise.diagnosing.table_rules import TABLE_RULES, table_remarks
-from neuronwise.diagnosing.training_rules import TRAINING_RULES, USUAL_RATES
+from neuronwise.diagnosing.table_rules import TABLE_RULES, table_of, table_remarks
+from neuronwise.diagnosing.torch_lines import DROPOUT, torch_line
+from neuronwise.diagnosing.training_rules import HURT_SHARE, TRAINING_RULES, USUAL_RATES
 
 # A suspicion is told from this confidence on; a second one beside it, if it is as sure as this and nearly as the first.
 TOLD_FROM, SECOND_FROM, SECOND_WITHIN = 0.35, 0.85, 0.06
@@ -39,8 +40,6 @@ _SETTINGS = frozenset({"wrong_optimizer", "excessive_regularisation", "network_t
 # Rows that are learned by heart are told where that costs so much: a skill below, or a gap above.
 _OVERFIT_SKILL, _OVERFIT_GAP = 0.65, 0.4
 _MOST_STEPS = 20
-# From this share of dead neurons in a layer on they may be why it does not learn.
-DEAD_HARMS = 0.4
 _BESIDE_CAUSES = frozenset(
     {"missing_zero_grad", "wrong_train_eval_mode", "label_shape_mismatch", "preprocessing_mismatch"}
 )
@@ -83,8 +82,8 @@ def reason(facts: Facts) -> Diagnosis:
         if confidence >= SECOND_FROM and confidence >= chosen[0][1] - SECOND_WITHIN and len(chosen) < 2:
             chosen.append((one, confidence))
     # One that stopped as it got no better, where no rule suspects anything, may be as good as the data lets it be.
-    if not chosen and hurt >= 0.8 and facts.stored.status != "early_stopped":
-        chosen = [(_last_resort(facts), 0.4)]
+    if not chosen and hurt >= 0.8 and facts.stored.status != "early_stopped" and (last := _last_resort(facts)):
+        chosen = [(last, last.certainty)]
     findings = tuple(_finding(facts, one, confidence, symptoms) for one, confidence in chosen)
     shown = tuple(symptoms) if findings else ()
     remarks = (*(one for one in every if not findings or one not in symptoms), *table_remarks(facts))
@@ -105,29 +104,37 @@ def reason(facts: Facts) -> Diagnosis:
 
 def _harms(one: Symptom) -> bool:
     """Return whether a symptom is of a size that can do harm: some dead ReLUs do none."""
-    return one.name != "dead_relu" or any(each.value > DEAD_HARMS for each in one.evidence)
+    return one.name != "dead_relu" or any(each.value > HURT_SHARE for each in one.evidence)
 
 
-def _last_resort(facts: Facts) -> Suspect:
-    """Name what is most probable where a training did not learn and no rule says why."""
+def _last_resort(facts: Facts) -> Suspect | None:
+    """Name what is most probable where a training did not learn and no rule says why.
+
+    None where it learned some of it, and then no more: that may be all there is to be learned.
+    """
     if facts.above("loss_still_falling", 0.02):
         return Suspect("too_few_epochs", 0.4, told(over(facts, "loss_still_falling", 0.02)))
     if facts.below("moved", 0.3):
         return Suspect("lr_too_low", 0.4, told(under(facts, "moved", 0.3)))
     if facts.above("gap", 0.2):
         return Suspect("overfitting", 0.4, told(over(facts, "gap", 0.2)))
+    if facts.above("skill", SOME_SKILL):
+        return None
     if facts.above("update_ratio", 0.01):
         return Suspect("lr_too_high", 0.4, told(over(facts, "update_ratio", 0.01)))
-    return Suspect("network_too_small", 0.4)
+    return Suspect("network_too_small", 0.4, told(under(facts, "loss_still_falling", 0.02)))
 
 
 def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Symptom]) -> Finding:
     cause = CAUSES[one.cause]
     words = _words(facts) | {"column": _column(facts, one)}
     is_own = facts.stored.network_dict is not None
-    line = own_line(one.cause, words, facts.stored.description.get("data")) if is_own else None
+    said = facts.stored.description.get("data")
+    line = own_line(one.cause, words, said) if is_own else torch_line(facts, one, words)
     if line is None:
         line = cause.line.format(**words | {"column": shlex.quote(words["column"])})
+    is_dropout = one.cause == "excessive_regularisation" and any(each.quantity == "dropout" for each in one.evidence)
+    change = ("dropout", f"{DROPOUT}") if is_dropout else cause.change
     neurons = next((symptom.neurons for symptom in symptoms if symptom.neurons), ())
     first = one.first_step
     if first is None:
@@ -144,7 +151,7 @@ def _finding(facts: Facts, one: Suspect, confidence: float, symptoms: list[Sympt
         student=" ".join([cause.why, *_detail(facts, one), *(symptom.sentence for symptom in symptoms[:2])]),
         expert=cause.mechanism,
         reference=cause.reference,
-        treatment=Treatment(cause.change[0], cause.change[1], cause.mend.format(**words), line),
+        treatment=Treatment(*change, cause.mend.format(**words), line),
     )
 
 
@@ -163,15 +170,20 @@ def _detail(facts: Facts, one: Suspect) -> list[str]:
     kind, _ = facts.optimizer
     rate, prediction, target = facts["learning_rate"], facts.shape("prediction"), facts.shape("target")
     behind = " and ".join(reversed(facts.output_functions)) or "nothing"
+    fallen = f", and below {rate / 100:g} for most of the training" if rate and facts.below("rate_fallen", 0.01) else ""
+    turned = " It is below 0: its sign is turned." if facts.below("loss_last", 0) else ""
+    at = f" at a learning rate of {rate:g}" if rate else ""
+    climbs = ", and climbs: maximize=True" if facts.optimizer[1].get("maximize") is True else ""
     found = {
         "lr_too_high": f"The learning rate of {kind} is {rate:g}." if rate else "",
-        "lr_too_low": f"The learning rate of {kind} is {rate:g}." if rate else "",
-        "wrong_loss": f"The loss is {facts.loss_function} (computed: {facts.loss_kind}), the task {facts.task}.",
+        "lr_too_low": f"The learning rate of {kind} is {rate:g}{fallen}." if rate else "",
+        "wrong_loss": f"The loss is {facts.loss_function} (computed: {facts.loss_kind or 'none that is known'}), the "
+        f"task {facts.task}.{turned}",
         "wrong_output_activation": f"Behind the last layer stands {behind}, before {facts.loss_function}.",
         "wrong_output_size": f"The loss gets predictions of shape {prediction} and targets of shape {target}.",
         "label_shape_mismatch": f"The loss gets predictions of shape {prediction} and targets of shape {target}.",
         "class_imbalance": f"Rows of each class: {facts.target_counts}." if len(facts.target_counts) <= 20 else "",
-        "wrong_optimizer": f"The optimizer is {kind}" + (f" at a learning rate of {rate:g}." if rate else "."),
+        "wrong_optimizer": f"The optimizer is {kind}{at}{climbs}.",
     }.get(one.cause, "")
     return [found] if found else []
 
@@ -235,6 +247,8 @@ def _checked(facts: Facts) -> list[str]:
         found.append(f"the graph of {len(facts.graph_layers)} layers")
     if facts.data.get("inputs"):
         found.append(f"inputs and targets of {len(facts.column('step')):,} batches")
+    if table := table_of(facts):
+        found.append(f"{len(table['target_from']):,} columns of the table")
     if facts.optimizer[0]:
         found.append(f"the settings of {facts.optimizer[0]}, modes, and whether gradients are cleared")
     if facts.validated:

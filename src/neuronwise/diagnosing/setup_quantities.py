@@ -8,6 +8,7 @@ import numpy as np
 
 from neuronwise.diagnosing.course_quantities import end_of
 from neuronwise.diagnosing.facts import Facts, quantity
+from neuronwise.recording.layout import LayerLayout
 
 
 @quantity
@@ -53,18 +54,40 @@ def evaluated_in_eval_mode(facts: Facts) -> float | None:
 
 @quantity
 def not_trained(facts: Facts) -> float | None:
-    """Share of the weighted layers whose weights never change, as they need no gradient or no optimizer holds them."""
-    frozen = {*map(str, facts.setting.get("frozen") or ()), *map(str, facts.setting.get("not_held") or ())}
+    """Share of the weighted layers whose weights never change, as they need no gradient, no optimizer holds them, or no
+    gradient gets to them at any recorded step though they answer (detach).
+    """
     if not facts.setting or not facts.weighted:
         return None
-    return float(np.mean([any(name == f"{one.name}.{one.weights}" or name == one.name for name in frozen)
-                          for one in facts.weighted]))  # fmt: skip
+    return len({*frozen_layers(facts), *cut_off_layers(facts)}) / len(facts.weighted)
+
+
+def frozen_layers(facts: Facts) -> list[str]:
+    """Return the names of the weighted layers that need no gradient, or that no optimizer holds."""
+    frozen = {*map(str, facts.setting.get("frozen") or ()), *map(str, facts.setting.get("not_held") or ())}
+    return [one.name for one in facts.weighted if f"{one.name}.{one.weights}" in frozen or one.name in frozen]
+
+
+def cut_off_layers(facts: Facts) -> list[str]:
+    """Return the names of the weighted layers that answer and to which no gradient gets at any recorded step."""
+    gradients = {name: bool(np.isfinite(own["grad_norm"]).any()) for name, own in facts.norms.items()}
+    if not any(gradients.values()):
+        return []
+    answering = {one.name for one in facts.layers if np.isfinite(facts.statistic(one, "mean")[1]).any()}
+    return [name for name, has in gradients.items() if not has and not facts.norms[name]["update_norm"].any()
+            and (name in answering or name.rpartition(".")[0] in answering)]  # fmt: skip
 
 
 @quantity
 def learning_rate(facts: Facts) -> float | None:
     """The greatest learning rate of any step."""
     return float(facts.rates.max()) if len(facts.rates) else None
+
+
+@quantity
+def rate_fallen(facts: Facts) -> float | None:
+    """Median over all steps of the learning rate / the greatest of any step."""
+    return float(np.median(facts.rates) / facts.rates.max()) if len(facts.rates) and facts.rates.max() > 0 else None
 
 
 @quantity
@@ -99,9 +122,21 @@ def depth(facts: Facts) -> float | None:
 
 @quantity
 def narrowest(facts: Facts) -> float | None:
-    """Neurons of the narrowest hidden layer."""
-    found = [layer.neurons for layer in facts.weighted[:-1]]
-    return float(min(found)) if found else None
+    """Neurons of the narrowest hidden layer; of a recurrent one those that answer, whatever gates each has."""
+    layer = narrowest_layer(facts)
+    return None if layer is None else float(_answers(layer))
+
+
+def narrowest_layer(facts: Facts) -> LayerLayout | None:
+    """Return the hidden layer with the fewest neurons; None where none is hidden."""
+    hidden = [one for one in facts.weighted[:-1] if "weight_ih" not in one.name]
+    return min(hidden, key=_answers, default=None)
+
+
+def _answers(layer: LayerLayout) -> int:
+    """Return how many numbers a layer hands on: of a recurrent one as many as it takes from itself."""
+    assert layer.weights is not None
+    return layer.parameters[layer.weights].shape[1] if "weight_hh" in layer.name else layer.neurons
 
 
 @quantity

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuronwise.diagnosing.diagnosis import Evidence
 from neuronwise.diagnosing.facts import OF_CLASSES, OF_NUMBERS, Facts
 from neuronwise.diagnosing.neuron_quantities import init_scales
-from neuronwise.diagnosing.setup_quantities import unbent
+from neuronwise.diagnosing.setup_quantities import cut_off_layers, frozen_layers, unbent
 from neuronwise.diagnosing.suspects import Suspect, over, told, under
 
 _SATURATING = ("sigmoid", "tanh", "hardsigmoid", "softmax", "hardtanh")
@@ -41,8 +42,7 @@ def frozen(facts: Facts) -> Suspect | None:
     seen = over(facts, "not_trained", 0, "all layers are trained")
     if seen is None:
         return None
-    names = {*map(str, facts.setting.get("frozen") or ()), *map(str, facts.setting.get("not_held") or ())}
-    layers = tuple(one.name for one in facts.weighted if f"{one.name}.{one.weights}" in names or one.name in names)
+    layers = tuple(dict.fromkeys((*frozen_layers(facts), *cut_off_layers(facts))))
     is_last = bool(facts.weighted) and facts.weighted[-1].name in layers
     return Suspect("frozen_layer", 0.93 if is_last or seen.value > 0.4 else 0.85, (seen,), layers)
 
@@ -123,9 +123,19 @@ def output_activation(facts: Facts) -> Suspect | None:
     return Suspect("wrong_output_activation", certainty, (), where) if certainty else None
 
 
+def several_labels(facts: Facts) -> tuple[Evidence, ...]:
+    """Return the evidence that a row is not of one class but of none or several, where there are several outputs."""
+    if not facts.above("outputs", 1):
+        return ()
+    few = under(facts, "labels_per_row", 0.98, "1 where each row is of one class")
+    return told(few, over(facts, "labels_per_row", 1.02, "1 where each row is of one class"))
+
+
 def loss_kind(facts: Facts) -> Suspect | None:
     """Suspect a loss that is for another task."""
     kind, task = facts.loss_kind, facts.task
+    if kind is None and facts.below("train_skill", 0.1) and (below := under(facts, "loss_last", 0, "an error is none")):
+        return Suspect("wrong_loss", 0.92, (below,))  # its sign is turned: the more is wrong, the less it is
     if kind is None or task is None:
         return None
     certainty = 0.0
@@ -137,6 +147,8 @@ def loss_kind(facts: Facts) -> Suspect | None:
         certainty = 0.8
     elif task == "number" and kind in ("bce", "bce_logits", "hinge", *OF_CLASSES):
         certainty = 0.92
+    elif task == "binary" and kind in ("ce", "ce_probs") and (several := several_labels(facts)):
+        return Suspect("wrong_loss", 0.92, several)
     elif task == "binary" and kind in OF_NUMBERS:
         certainty = 0.6 if kind == "mae" else 0.5
     elif task == "binary" and kind in ("ce_probs", "ce") and facts["outputs"] == 1:

@@ -11,6 +11,8 @@ from neuronwise.diagnosing.series import SERIES_OF
 
 # From this skill on a training counts as one that went well, and below the other as one that did not.
 GOOD_SKILL, POOR_SKILL = 0.8, 0.45
+# From this one on a network has learned something.
+SOME_SKILL = 0.3
 OURS = "calibrated: benchmarks/diagnosis_networks.py"
 
 

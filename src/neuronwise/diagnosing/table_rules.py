@@ -119,12 +119,12 @@ def identifier_columns(facts: Facts) -> float | None:
 def codes(facts: Facts) -> list[str]:
     """Return the columns that are codes by their name and are fed as numbers."""
     return [name for name, values in columns(facts) if _CODE.search(name) and "=" not in name
-            and len(np.unique(values)) > NUMERIC]  # fmt: skip
+            and len(np.unique(values)) > 2]  # fmt: skip
 
 
 @quantity
 def code_columns(facts: Facts) -> float | None:
-    """How many columns are codes (zip codes) by their name, with over 20 values, and fed as numbers."""
+    """How many columns are codes (zip codes) by their name, with over 2 values, and fed as numbers."""
     return float(len(codes(facts))) if columns(facts) else None
 
 

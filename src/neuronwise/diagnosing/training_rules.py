@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from neuronwise.diagnosing.facts import Facts
-from neuronwise.diagnosing.suspects import Suspect, has_converged, over, told, under
+from neuronwise.diagnosing.suspects import SOME_SKILL, Suspect, has_converged, over, told, under
 
 # Rates that are usual, by optimizer: below the first they are small, above the second large.
 USUAL_RATES = {
@@ -17,18 +17,27 @@ NOISY_GAP = 0.15
 # After so few steps what the last recorded batches gave is not yet how it ended.
 FEW_STEPS = 150
 HEAVY_MOMENTUM = 0.985
+# From this share of a layer's neurons on, dead or saturated ones may be why it does not learn.
+HURT_SHARE = 0.4
 _DEFAULTS = "defaults of torch.optim, and a factor of 3 to 10 around"
+
+
+def usual_rates(facts: Facts) -> tuple[float, float]:
+    """Return the usual learning rates of the optimizer, from and to; of SGD less the more momentum there is."""
+    kind, settings = facts.optimizer
+    low, high = USUAL_RATES.get(kind, (0.0, math.inf))
+    if kind == "SGD" and isinstance(momentum := settings.get("momentum"), float) and 0 < momentum < 1:
+        # Rounded, so that 0.05 is not above 0.5 * (1 - 0.9).
+        low, high = (float(f"{limit * (1 - momentum):.6g}") for limit in (low, high))
+    return low, high
 
 
 def rate_beyond(facts: Facts) -> float:
     """Return how far the learning rate lies outside the usual ones, as log10: positive above, negative below."""
-    kind, settings = facts.optimizer
     rate = facts["learning_rate"]
-    if kind not in USUAL_RATES or not rate:
+    if facts.optimizer[0] not in USUAL_RATES or not rate:
         return 0.0
-    low, high = USUAL_RATES[kind]
-    if kind == "SGD" and isinstance(momentum := settings.get("momentum"), float) and 0 < momentum < 1:
-        low, high = low * (1 - momentum), high * (1 - momentum)
+    low, high = usual_rates(facts)
     return math.log10(rate / high) if rate > high else math.log10(rate / low) if rate < low else 0.0
 
 
@@ -47,13 +56,17 @@ def too_high(facts: Facts) -> Suspect | None:
         seen = over(facts, "nonfinite_step", 0, "all is finite")
         return Suspect("lr_too_high", value, told(seen, wild, early), first_step=int(first))
     value = 0.0
-    if beyond > 0:
+    hurt = facts.above("dead_share", HURT_SHARE) or facts.above("saturated_share", HURT_SHARE)
+    # A rate that learns is none too high: not by its number alone, nor as the loss of what cannot be foretold goes up
+    # and down with the rows of a batch.
+    is_calm = not (wild or early or worse or grown or spike or hurt) and facts.above("skill", SOME_SKILL)
+    if beyond > 0 and not (is_calm and not jumps and facts.below("loss_ratio", 0.7)):
         value = 0.45 + 0.25 * min(1.0, beyond)
     if spike:
         value = max(value, 0.35) + 0.1
     if wild:
         value = max(value, 0.35) + 0.15
-    if jumps:
+    if jumps and not (is_calm and beyond <= 0):
         value = max(value, 0.3) + 0.1
     if worse or grown:
         value = max(value, 0.2) + 0.1
@@ -61,17 +74,12 @@ def too_high(facts: Facts) -> Suspect | None:
         value += 0.1
     if beyond < 0:
         value -= 0.3
-    at_rate = over(facts, "learning_rate", usual_high(facts), _DEFAULTS)
+    at_rate = over(facts, "learning_rate", usual_rates(facts)[1], _DEFAULTS)
     return (
         Suspect("lr_too_high", min(0.93, value), told(at_rate, wild, early, jumps, worse, grown, spike))
         if value > 0.3
         else None
     )
-
-
-def usual_high(facts: Facts) -> float:
-    """Return the greatest usual learning rate of the optimizer."""
-    return USUAL_RATES.get(facts.optimizer[0], (0.0, math.inf))[1]
 
 
 def too_low(facts: Facts) -> Suspect | None:
@@ -83,7 +91,10 @@ def too_low(facts: Facts) -> Suspect | None:
     still = under(facts, "moved", 0.12)
     falling = over(facts, "loss_still_falling", 0.03)
     small = under(facts, "update_ratio", 3e-4, "about 1e-3 is common")
+    fallen = under(facts, "rate_fallen", 0.01, "a schedule that ends at a hundredth is over half of the way above it")
     value = 0.0
+    if fallen:  # a schedule that counts steps as epochs
+        value = 0.35
     if beyond < 0:
         value = 0.5 + 0.2 * min(1.5, -beyond)
     if small:
@@ -94,9 +105,9 @@ def too_low(facts: Facts) -> Suspect | None:
         value += 0.1
     if facts.above("update_ratio", 3e-3):
         value -= 0.3
-    low = USUAL_RATES.get(kind, (0.0, math.inf))[0]
-    at_rate = under(facts, "learning_rate", low, _DEFAULTS)
-    return Suspect("lr_too_low", min(0.93, value), told(at_rate, still, small, falling)) if value > 0.3 else None
+    at_rate = under(facts, "learning_rate", usual_rates(facts)[0], _DEFAULTS)
+    seen = told(at_rate, still, small, falling, fallen)
+    return Suspect("lr_too_low", min(0.93, value), seen) if value > 0.3 else None
 
 
 def too_short(facts: Facts) -> Suspect | None:
@@ -147,6 +158,8 @@ def optimizer(facts: Facts) -> Suspect | None:
         value = settings.get(name)
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
 
+    if settings.get("maximize") is True:
+        return Suspect("wrong_optimizer", 0.97, told(over(facts, "loss_ratio", 1, "a training makes the loss smaller")))
     betas = settings.get("betas")
     first, second = (float(betas[0]), float(betas[1])) if isinstance(betas, list) and len(betas) == 2 else (0.9, 0.999)
     if kind in ("Adadelta", "Adagrad") and beyond < 0:
@@ -192,8 +205,14 @@ def size(facts: Facts) -> Suspect | None:
         outputs = facts["outputs"] or 1
         value = 0.62 + (0.08 if few.value <= 2 else 0) + (0.1 if outputs > few.value else 0)
         return Suspect("network_too_small", value, told(few))
-    if facts.weighted and len(facts.weighted) == 1 and not facts.above("gap", 0.25):
-        return Suspect("network_too_small", 0.4)
+    # One layer that learned some of it may be all that is needed.
+    if (
+        facts.weighted
+        and len(facts.weighted) == 1
+        and not facts.above("gap", 0.25)
+        and facts.below("skill", SOME_SKILL)
+    ):
+        return Suspect("network_too_small", 0.4, told(under(facts, "depth", 1.5, "one layer draws straight lines")))
     return None
 
 

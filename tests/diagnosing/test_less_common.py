@@ -1,0 +1,205 @@
+"""What `diagnose` says of faults that are set up where one seldom looks, and of healthy trainings that look faulty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from neuronwise.diagnosing import diagnose, measure
+from neuronwise.recording import Recording
+from neuronwise.watching import TorchWatcher
+
+from .nets import blobs, curve, network, recorded
+
+Made = Callable[[Path], Recording]
+Data = tuple[torch.Tensor, torch.Tensor]
+
+
+class _Negated(nn.Module):
+    """The sign of a loss turned."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return it."""
+        return -nn.functional.cross_entropy(output, target)
+
+
+class _CutOff(nn.Module):
+    """A network whose last layer alone is reached by the gradient, behind neurons that hardly tell rows apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden, self.last = nn.Linear(2, 5), nn.Linear(5, 3)
+        nn.init.constant_(self.hidden.bias, -1.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return its sums."""
+        out: torch.Tensor = self.last(torch.relu(self.hidden(x)).detach())
+        return out
+
+
+class _Last(nn.Module):
+    """The last answer of a recurrent layer, and a line of it."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.last = nn.GRU(1, width, batch_first=True), nn.Linear(width, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return its number."""
+        out: torch.Tensor = self.last(self.cell(x)[0][:, -1])
+        return out
+
+
+def _waves(rows: int = 240, seed: int = 0) -> Data:
+    g = torch.Generator().manual_seed(seed)
+    phase = 6.3 * torch.rand(rows, 1, generator=g)
+    wave = torch.sin(0.5 * torch.arange(9.0) + phase)
+    return wave[:, :-1, None], wave[:, -1:]
+
+
+def _three(rows: int = 360, seed: int = 0) -> Data:
+    """Return two independent features and three labels that each may be given or not."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 2, generator=g)
+    return x, torch.stack([x[:, 0] > 0, x[:, 1] > 0, x.sum(1) > 0], 1).float()
+
+
+def _noise(rows: int, seed: int) -> Data:
+    """Return classes that nothing is to be learned of, as labels are mixed up, and many features to learn them by."""
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, 40, generator=g), torch.randint(0, 3, (rows,), generator=g)
+
+
+def _adam(model: nn.Module, **settings: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), **({"lr": 0.01} | settings))
+
+
+def _with(
+    model: nn.Module, folder: Path, data: Data, held: Data, loss: nn.Module | None = None, **named: Any
+) -> Recording:
+    return recorded(folder, model, loss or nn.CrossEntropyLoss(), data, held=held, **named)
+
+
+def _climbing(folder: Path) -> Recording:
+    model = network()
+    return _with(model, folder, blobs(), blobs(seed=1), optimizer=_adam(model, maximize=True))
+
+
+def _scaled_targets(folder: Path) -> Recording:
+    x, y = curve(seed=1)
+    return _with(network(1, 1), folder, curve(), (x, 300 * y + 4000), nn.MSELoss(), epochs=20)
+
+
+def _slow_recurrent(folder: Path) -> Recording:
+    model = _Last(32)
+    return _with(model, folder, _waves(), _waves(seed=1), nn.MSELoss(), optimizer=_adam(model, lr=1e-5))
+
+
+def _falling_rate(folder: Path) -> Recording:
+    """Train with a schedule that takes steps for epochs."""
+    model, (x, y), loss = network(), blobs(), nn.CrossEntropyLoss()
+    optimizer = _adam(model, lr=1e-3)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.8)
+    with TorchWatcher(model, optimizer, folder=folder, loss=loss, validation=blobs(seed=1)) as watcher:
+        for _ in range(15):
+            for which in torch.arange(len(x)).split(16):
+                optimizer.zero_grad()
+                loss(model(x[which]), y[which]).backward()
+                optimizer.step()
+                schedule.step()
+    return watcher.recording
+
+
+FAULTY: dict[str, tuple[Made, str, str, str]] = {
+    "climbs": (_climbing, "wrong_optimizer", "maximize=True", "Adam(model.parameters(), lr=0.01)"),
+    "sign turned": (
+        lambda f: _with(network(), f, blobs(), blobs(seed=1), _Negated()), "wrong_loss", "its sign is turned",
+        "loss = nn.CrossEntropyLoss()"),
+    "several labels": (
+        lambda f: _with(network(), f, _three(), _three(seed=1), epochs=20), "wrong_loss", "binary",
+        "loss = nn.BCEWithLogitsLoss()"),
+    "cut off": (lambda f: _with(_CutOff(), f, blobs(), blobs(seed=1), epochs=2), "frozen_layer", "",
+                "no .detach()"),
+    "targets": (_scaled_targets, "preprocessing_mismatch", "targets", "y_val = (y_val - y_train.mean(0))"),
+    "recurrent": (_slow_recurrent, "lr_too_low", "1e-05", "lr=0.001"),
+    "schedule": (_falling_rate, "lr_too_low", "for most of the training", "CosineAnnealingLR(optimizer, T_max=225)"),
+    "mixed up": (
+        lambda f: _with(network(3, 40, 32), f, _noise(400, 0), _noise(200, 1), epochs=12, batch=16), "wrong_labels", "",
+        "unlearned"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "cause", "words", "line"), FAULTY.values(), ids=list(FAULTY))
+def test_a_fault_is_named(tmp_path: Path, make: Made, cause: str, words: str, line: str) -> None:
+    recording = make(tmp_path)
+    found = diagnose(recording)
+    assert [one.cause for one in found.findings][:1] == [cause], str(found)
+    first = found.findings[0]
+    assert words in first.student
+    assert line in first.treatment.line
+    for one in first.evidence:
+        assert measure(recording, one.quantity) == one.value
+
+
+def _next_words(rows: int, seed: int, length: int = 12, words: int = 8) -> Data:
+    """Return words of a language in which each can be followed by several: it can be foretold in part."""
+    g = torch.Generator().manual_seed(seed)
+    follows = torch.stack(
+        [torch.roll(torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05, 0, 0, 0]), place) for place in range(words)]
+    )
+    found = torch.zeros(rows, length + 1, dtype=torch.int64)
+    for place in range(1, length + 1):
+        found[:, place] = torch.multinomial(follows[found[:, place - 1]], 1, generator=g)[:, 0]
+    return found[:, :-1], found[:, 1:]
+
+
+class _Language(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.cell, self.last = nn.Embedding(8, 8), nn.GRU(8, 16, batch_first=True), nn.Linear(16, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the sums of all words, at each place: (rows, words, places)."""
+        out: torch.Tensor = self.last(self.cell(self.words(x))[0]).transpose(1, 2)
+        return out
+
+
+def _fast(folder: Path) -> Recording:
+    model = _Language()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    return _with(model, folder, _next_words(200, 0), _next_words(100, 1), optimizer=optimizer)
+
+
+def _noisy_line(folder: Path) -> Recording:
+    def drawn(rows: int, seed: int) -> Data:
+        g = torch.Generator().manual_seed(seed)
+        x = torch.randn(rows, 4, generator=g)
+        return x, x @ torch.tensor([[0.6], [0.3], [-0.2], [0.0]]) + 0.9 * torch.randn(rows, 1, generator=g)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    return _with(model, folder, drawn(400, 0), drawn(200, 1), nn.MSELoss(), optimizer=optimizer, epochs=30)
+
+
+HEALTHY: dict[str, Made] = {
+    "language": lambda f: _with(_Language(), f, _next_words(200, 0), _next_words(100, 1)),
+    "language at a high rate": _fast,
+    "a line in noise": _noisy_line,
+}
+
+
+@pytest.mark.parametrize("make", HEALTHY.values(), ids=list(HEALTHY))
+def test_what_cannot_be_learned_is_no_fault(tmp_path: Path, make: Made) -> None:
+    found = diagnose(make(tmp_path))
+    assert not found.findings, str(found)
+    assert found.skill is not None
+    assert 0.3 < found.skill < 0.52  # of what there is to learn it has all
