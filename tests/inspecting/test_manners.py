@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from neuronwise.explaining import Meaning
+from neuronwise.inspecting import build_payload, page
+from neuronwise.network import Network
 from neuronwise.running import Run
 from neuronwise.running.inspector import write_inspector
 
@@ -87,6 +90,65 @@ def test_on_paper_it_is_light_and_nothing_floats(browser: Any, pages: dict[str, 
         at.emulate_media(media="screen", color_scheme="dark")
         settled(at)
         assert at.evaluate("document.getElementById('neuronwise').dataset.theme") == "dark"
+
+
+def test_on_paper_the_picture_fits_bars_have_their_colours_and_nothing_to_click_is_left(
+    browser: Any, pages: dict[str, str]
+) -> None:
+    with opened(browser, pages["houses"]) as at:
+        at.click("#nw-tab-answer")
+        at.emulate_media(media="print")
+        settled(at)
+        style = "getComputedStyle(document.querySelector('{}')).{}"
+        # Paper is narrower than the window that the picture was drawn for, and it is not drawn anew for paper.
+        at.evaluate("document.querySelector('.nw-canvasframe').style.width = '400px'")
+        box = at.evaluate(
+            "(() => { const { width, height } = document.querySelector('canvas.nw-network').getBoundingClientRect();"
+            " const { width: w, height: h } = document.querySelector('canvas.nw-network');"
+            " return [width, height / width - h / w]; })()"
+        )
+        assert box[0] <= 400
+        assert abs(box[1]) < 0.01
+        assert at.evaluate(style.format(".nw-fill", "printColorAdjust")) == "exact"
+        for gone in (".nw-play", ".nw-timeline input", ".nw-picker select", "#nw-tab-about", "text=Guided tour"):
+            assert not at.locator(gone).first.is_visible(), gone
+        assert at.locator("#nw-tab-answer").is_visible()
+
+
+def test_what_is_drawn_on_a_canvas_is_not_taken_away_again(browser: Any, tmp_path: Path) -> None:
+    # On paper Chromium carries out what was drawn, and clearing a part takes away all of the paper before it.
+    network = Network.dense([3, 100, 2], output="softmax")
+    payload = build_payload(network, Meaning.of(network), run={"name": "wide"})
+    (tmp_path / "wide.html").write_text(page(payload, title="wide"), encoding="utf-8")
+    with opened(browser, (tmp_path / "wide.html").as_uri()) as at:
+        at.evaluate(
+            """() => { window.cleared = []; const { prototype } = CanvasRenderingContext2D;
+                 const before = prototype.clearRect;
+                 prototype.clearRect = function (x, y, ...size) {
+                   window.cleared.push([x, y]); before.call(this, x, y, ...size); }; }"""
+        )
+        at.get_by_label("Light or dark").click()
+        settled(at)
+        cleared = at.evaluate("window.cleared")
+        assert cleared
+        assert {tuple(place) for place in cleared} == {(0, 0)}
+
+
+@pytest.mark.parametrize(("name", "width"), [("digits", 1400), ("houses", 380)])
+def test_what_the_tour_speaks_of_is_seen_between_its_words_and_the_time(
+    browser: Any, pages: dict[str, str], name: str, width: int
+) -> None:
+    with opened(browser, pages[name], width=width, reduced_motion="reduce") as at:
+        at.click("text=Guided tour")
+        for stop in range(1, 8):
+            settled(at)
+            at.wait_for_selector(".nw-spot")
+            spot, tour, time = (at.locator(one).bounding_box() for one in (".nw-spot", ".nw-tour", ".nw-footer"))
+            assert spot["y"] >= tour["y"] + tour["height"] - 1, stop
+            room = time["y"] - tour["y"] - tour["height"]
+            seen = min(time["y"], spot["y"] + spot["height"]) - spot["y"]
+            assert seen >= min(spot["height"], room - 40) - 1, stop
+            at.keyboard.press("Enter")
 
 
 def test_the_theme_follows_the_system_and_a_click(browser: Any, pages: dict[str, str]) -> None:

@@ -66,7 +66,7 @@ def _entry(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_folders(line: str) -> str:
-    """Return a command with files by their names: a page that is e-mailed says nothing of the machine it was made on."""
+    """Return a command with files by their names: a page that is e-mailed says nothing of the machine it is from."""
     if not line.startswith("neuronwise "):
         return line
     try:

@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 const STATIC = pathToFileURL(`${process.env.NEURONWISE_STATIC}/`);
 const load = (name) => import(new URL(`${name}.js`, STATIC));
 const { fromHalf, swap, unpack } = await load("decode");
-const { axis, datum, figure, percent, signed, steady, steadySigned, visible } = await load("numbers");
+const { axis, datum, steadyPercent, figure, percent, signed, steady, steadySigned, visible } = await load("numbers");
 const { glyph, largestSize, PALETTES, signedColour, ticks } = await load("scales");
 const { normalDistribution } = await load("activations");
 const { forward, unitsOf } = await load("forward");
@@ -141,6 +141,7 @@ test("numbers read as a person writes them", () => {
   assert.equal(signed(0.5), "+0.5");
   assert.equal(percent(1e-9), "< 0.01 %");
   assert.equal(percent(0.25), "25 %");
+  assert.deepEqual([0.047, 0.92, 0, 1, 1e-9, 0.9998, 0.25].map(steadyPercent), ["4.70 %", "92.0 %", "0 %", "100 %", "< 0.01 %", "99.98 %", "25.0 %"]);
 });
 
 // Matrices of Machado, Oliveira and Fernandes (2009), "A Physiologically-based Model for Simulation of Color Vision

@@ -77,12 +77,18 @@ export function paintCells(context, values, grid, how) {
   const inner = scratch(columns, rows);
   inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  context.drawImage(inner.canvas, how.x, how.y, columns * cell, rows * cell);
   if (gap) {
-    // What is between the cells is taken away again.
-    for (let c = 1; c <= columns; c++) context.clearRect(how.x + c * cell - gap, how.y, gap, rows * cell);
-    for (let r = 1; r <= rows; r++) context.clearRect(how.x, how.y + r * cell - gap, columns * cell, gap);
+    // What is between the cells is left out, not taken away afterwards: on paper that would take all before it away.
+    context.save();
+    context.beginPath();
+    for (let c = 0; c < columns; c++) context.rect(how.x + c * cell, how.y, cell - gap, rows * cell);
+    context.clip();
+    context.beginPath();
+    for (let r = 0; r < rows; r++) context.rect(how.x, how.y + r * cell, columns * cell, cell - gap);
+    context.clip();
   }
+  context.drawImage(inner.canvas, how.x, how.y, columns * cell, rows * cell);
+  if (gap) context.restore();
   if (cell >= 6 && count <= 4000) {
     // A dash on negative ones, as in `paint`: the sign is seen without colour.
     context.fillStyle = css(how.dark ? [16, 18, 22] : [255, 255, 255], 0.75);

@@ -57,7 +57,7 @@ export class LayerView {
     const { parameters } = this.model.at(this.store.now.step);
     const values = parameters.subarray(W.offset, W.offset + units * sources);
     const limit = largestSize(values);
-    const room = Math.max(96, Math.min(620, this.root.clientWidth - (this.root.clientWidth < 480 ? 190 : 270))); // the line is not broken
+    const room = Math.max(96, Math.min(620, this.root.clientWidth - (this.root.clientWidth < 480 ? 206 : 270))); // the line is not broken
     // Of a large matrix a cell stands for several rows, or columns: their largest.
     const [down, along] = [Math.ceil(units / MOST_CELLS_ACROSS), Math.ceil(sources / MOST_CELLS_ACROSS)];
     const [rows, columns] = [Math.ceil(units / down), Math.ceil(sources / along)];

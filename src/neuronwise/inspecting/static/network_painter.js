@@ -2,7 +2,7 @@
 
 import { pictureStrides, unitsOf } from "./forward.js";
 import { laneOf, positionOf } from "./layout.js";
-import { counted, figure, percent, visible, whole } from "./numbers.js";
+import { counted, figure, steadyPercent, visible, whole } from "./numbers.js";
 import { largestOf, paintCells } from "./cells.js";
 import { paint, sharpen } from "./pictures.js";
 import { css, glyph, largestSize, mix, signedColour } from "./scales.js";
@@ -209,6 +209,10 @@ export class NetworkPainter {
     const rows = Math.ceil(shown.length / columns);
     const values = new Float32Array(rows * columns);
     shown.forEach((unit, at) => { values[at] = largestOf(a, unit, Math.min(panel.count, unit + group)) * strength; });
+    // Links end at the layer; they are not seen between its cells.
+    context.fillStyle = css(this.theme.dark ? [23, 27, 33] : [255, 255, 255]);
+    context.fillRect(panel.x, panel.y, columns * cell, (rows - 1) * cell);
+    context.fillRect(panel.x, panel.y + (rows - 1) * cell, (shown.length - (rows - 1) * columns) * cell, cell);
     paintCells(context, values, { rows, columns, count: shown.length }, { x: panel.x, y: panel.y, cell, limit, gap: cell > 5 ? 1 : 0, ...this.theme });
     for (const unit of this.model.silenced.get(panel.index) ?? []) {
       const at = Math.floor(unit / group);
@@ -253,7 +257,7 @@ export class NetworkPainter {
       context.textAlign = "left";
       context.fillText(name, start, at[1]);
       context.textAlign = "right";
-      context.fillText(task === "regression" ? figure(this.model.unit(a[unit]), 5) : share ? percent(a[unit]) : figure(a[unit]), end, at[1]);
+      context.fillText(task === "regression" ? figure(this.model.unit(a[unit]), 5) : share ? steadyPercent(a[unit]) : figure(a[unit]), end, at[1]);
       if (!bar) continue;
       context.fillStyle = css(this.theme.palette.positive, 0.5);
       context.fillRect(start + longest + 8, at[1] - 4, Math.max(0, end - VALUE - 8 - start - longest) * a[unit], 8);

@@ -5,7 +5,7 @@ import { correlation } from "./correlation.js";
 import { copyText, dataTable, h, openable, refill } from "./dom.js";
 import { activation } from "./activations.js";
 import { pictureStrides, unitsOf } from "./forward.js";
-import { counted, figure, percent, signed, steady, steadySigned, visible, whole } from "./numbers.js";
+import { counted, figure, steadyPercent, signed, steady, steadySigned, visible, whole } from "./numbers.js";
 import { pastOf } from "./past_view.js";
 import { picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
@@ -215,7 +215,7 @@ export class NeuronView {
     if (!trace.z || !layer.activation) return null;
     const z = trace.z[at];
     if (layer.activation === "softmax") {
-      const rows = Array.from(trace.a, (value, i) => ({ name: this.model.outputName(i), value, words: percent(value), strong: i === at })).sort((p, q) => q.value - p.value).slice(0, 12);
+      const rows = Array.from(trace.a, (value, i) => ({ name: this.model.outputName(i), value, words: steadyPercent(value), strong: i === at })).sort((p, q) => q.value - p.value).slice(0, 12);
       return h("section", { class: "nw-curve" }, h("h3", {}, "Softmax: all outputs share 100 %"), h("p", { class: "nw-note" }, layer.activation_formula ?? ""), barList(rows, 1));
     }
     const f = layer.activation;

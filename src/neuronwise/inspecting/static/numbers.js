@@ -147,3 +147,13 @@ export function percent(share) {
   if (share < 1 && share > 0.9999) return "> 99.99 %";
   return `${figure(Math.round(10000 * share) / 100, share > 0.99 ? 4 : 3)} %`;
 }
+
+/**
+ * Return a share as a percentage for a column of them: 4.70 % beneath 8.46 %.
+ * @param {number} share from 0 to 1
+ */
+export function steadyPercent(share) {
+  const words = percent(share);
+  const value = Math.round(10000 * share) / 100;
+  return !/^\d/.test(words) || value === 0 || value === 100 ? words : `${withPlaces(value >= 10 && value <= 99 ? 1 : 2, "steady").format(value)} %`;
+}

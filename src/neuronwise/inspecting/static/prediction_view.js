@@ -4,7 +4,7 @@ import { barList } from "./charts.js";
 import { sumOf, contributions } from "./contributions.js";
 import { dataTable, h, openable, refill } from "./dom.js";
 import { drawnLayers, strongest } from "./layout.js";
-import { counted, figure, percent, signed, steady, steadySigned, visible, whole } from "./numbers.js";
+import { counted, figure, signed, steady, steadyPercent, steadySigned, visible, whole } from "./numbers.js";
 import { legend, picture } from "./pictures.js";
 import { largestSize } from "./scales.js";
 import { unitsOf } from "./forward.js";
@@ -78,7 +78,7 @@ export class PredictionView {
     const rows = last.a.length === 1 && model.outputs.task === "binary" ? [{ name: model.binaryName(1), value: last.a[0] }, { name: model.binaryName(0), value: 1 - last.a[0] }] : Array.from(last.a, (value, i) => ({ name: model.outputName(i), value, strong: i === output }));
     const shown = rows.length > 14 ? rows.slice().sort((p, q) => q.value - p.value).slice(0, 14) : rows;
     const share = model.outputs.task !== null && model.outputs.task !== "regression";
-    return h("section", {}, h("h3", {}, rows.length > shown.length ? `The largest ${shown.length} of ${whole(rows.length)} outputs` : "All outputs"), barList(shown.map((row) => ({ ...row, words: share ? percent(row.value) : figure(row.value) })), share ? 1 : undefined));
+    return h("section", {}, h("h3", {}, rows.length > shown.length ? `The largest ${shown.length} of ${whole(rows.length)} outputs` : "All outputs"), barList(shown.map((row) => ({ ...row, words: share ? steadyPercent(row.value) : figure(row.value) })), share ? 1 : undefined));
   }
 
   /** The answer beside what is right and what is usual. @param {import("./forward.js").LayerTrace} last @param {number} example */

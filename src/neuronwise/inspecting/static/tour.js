@@ -52,9 +52,9 @@ export function tourStops(model, store) {
         : "The largest products come first, the rest in one line, and the bias. All of it adds up to z, which is checked above. Click a weight to change it, and see what moves.") },
     { title: "The activation", spot: ".nw-curve", go: () => store.set({ view: "neuron" }),
       words: () => `z goes through ${f}: ${model.net.layers[first].activation_formula ?? "a = z"}. The point on the curve is where the neuron is now: a = ${figure(f === "identity" ? zOf() : trace()[store.now.layer].a[outputIndex(model.net.layers[store.now.layer], store.now.neuron, brightestPlace(model.net.layers[store.now.layer], trace()[store.now.layer].a, store.now.neuron))])}. The bias moves the threshold: without it the neuron would fire where Σ w·x is above 0.` },
-    { title: "Layer upon layer", spot: ".nw-panel", go: () => store.set({ layer: second, neuron: loudest(second), row: -1, column: -1, view: "layer" }),
+    { title: "Layer upon layer", spot: ".nw-algebra, .nw-kernels, .nw-panel", go: () => store.set({ layer: second, neuron: loudest(second), row: -1, column: -1, view: "layer" }),
       words: () => "All neurons of a layer at once are one line of algebra, a = f(W x + b): row i of the matrix holds the weights of neuron i. What comes out is what the next layer is given, and so on to the last." },
-    { title: "The answer, and why", spot: ".nw-panel", go: () => store.set({ layer: last, neuron: model.outputs.task === "regression" ? 0 : Math.min(model.chosen(trace()[end].a), model.net.layers[last].neurons - 1), view: "answer" }),
+    { title: "The answer, and why", spot: ".nw-panel .nw-columns", go: () => store.set({ layer: last, neuron: model.outputs.task === "regression" ? 0 : Math.min(model.chosen(trace()[end].a), model.net.layers[last].neurons - 1), view: "answer" }),
       words: () => `The network answers ${answer().name} (${answer().detail}).${right()} Below: what each of the ${parts} adds to that answer, and what each hidden neuron adds. Every sum is checked.` },
     { title: "It had to learn this", spot: ".nw-footer", go: () => store.set({ step: model.steps[0], view: "answer" }),
       words: () => `This is the network at step ${figure(model.steps[0], 6)}${model.steps[0] === 0 ? ", before it learned anything" : ""}: it answers ${answer().name} (${answer().detail}).${right()} Press play, or move the slider, and watch weights and answer change. ${isPicture ? "Then draw one of your own." : model.inputs.kind === "table" ? "Then edit the row and see its answer move." : ""}` },
@@ -97,11 +97,16 @@ export class Tour {
   /** Frame what the stop speaks of, and bring it into sight. @param {string} selector */
   frame(selector) {
     const page = this.root.parentElement;
-    for (const one of page?.querySelectorAll(".nw-spot") ?? []) one.classList.remove("nw-spot");
-    const found = selector ? page?.querySelector(selector) : null;
+    for (const old of page?.querySelectorAll(".nw-spot") ?? []) old.classList.remove("nw-spot");
+    const one = selector ? selector.split(", ").map((place) => page?.querySelector(place)).find(Boolean) : null;
+    const found = one?.closest(".nw-scroll") ?? one; // which would cut off the frame of what scrolls in it
     if (!found) return;
     found.classList.add("nw-spot");
-    found.scrollIntoView({ block: "nearest", behavior: this.theme.still ? "auto" : "smooth" });
+    // Neither under the words of the stop nor under the time; of what is larger than the room between, its beginning.
+    const [above, below] = [this.root.offsetHeight + 16, /** @type {HTMLElement} */ (page?.querySelector(".nw-footer")).offsetHeight + 14];
+    /** @type {HTMLElement} */ (found).style.scrollMargin = `${above}px 0 ${below}px`;
+    const isLarge = found.getBoundingClientRect().height > window.innerHeight - above - below;
+    found.scrollIntoView({ block: isLarge ? "start" : "nearest", behavior: this.theme.still ? "auto" : "smooth" });
   }
 
   show() {
