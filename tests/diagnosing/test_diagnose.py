@@ -300,3 +300,20 @@ def test_of_checkpoints_alone_nothing_is_made_up(tmp_path: Path) -> None:
     assert found.findings == (), str(found)
     assert found.remarks == ()
     assert len(found.missing) >= 3
+
+
+@pytest.mark.parametrize(
+    ("skill", "said"),
+    [
+        (None, ""),
+        (0.864, "The network gets 86% of the way from a constant guess to all right."),
+        (0.01, "The network's answers are no better than a constant guess."),
+        (-0.4, "The network's answers are no better than a constant guess."),
+        (-50.0, "The network's answers are far worse than a constant guess."),
+        (math.nan, "The network's answers are far worse than a constant guess."),
+    ],
+)
+def test_how_much_was_learned_is_a_sentence(skill: float | None, said: str) -> None:
+    found = Diagnosis((), (), (), (), (), skill, 10, {})
+    assert found.learned == said
+    assert str(found).splitlines()[0] == f"Nothing wrong was found in 10 steps. {said}".rstrip()

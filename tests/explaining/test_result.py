@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,21 @@ def test_text_aligns_the_columns() -> None:
         "  <b>bold</b>      1",
         "  longer name     20",
     ]
+
+
+def test_columns_of_words_stand_to_the_left() -> None:
+    made = Made("one", 1)
+    table = Table(("of", "value", "why"), (("a", "1", "so"), ("b", "20", "because")), left=(0, 2))
+    object.__setattr__(made, "blocks", lambda: ["one", table])
+    assert str(made).splitlines()[1:] == ["  of  value  why", "  a       1  so", "  b      20  because"]
+    sides = re.findall("<td style='text-align: (left|right);", made._repr_html_())
+    assert sides == ["left", "right", "left"] * 2
+
+
+def test_a_line_to_type_keeps_its_letters_together() -> None:
+    made = Made("one", 1)
+    object.__setattr__(made, "blocks", lambda: ["one", "    neuronwise train <x>"])
+    assert re.search("<pre [^>]*><code>neuronwise train &lt;x&gt;</code></pre>", made._repr_html_())
 
 
 def test_html_escapes_every_word_and_loads_nothing() -> None:

@@ -79,11 +79,15 @@ def _print(explanation: Explanation) -> None:
     out = console()
     for place, block in enumerate(explanation.blocks()):
         if isinstance(block, Table):
-            shown = table(*(f"{'  ' * (not i)}{escape(words)}" for i, words in enumerate(block.headings)))
+            shown = table(
+                *(f"{'  ' * (not i)}{escape(words)}" for i, words in enumerate(block.headings)), left=block.left
+            )
             for row in block.rows:
                 shown.add_row(*(f"{'  ' * (not i)}{escape(words)}" for i, words in enumerate(row)))
             if block.title:
                 out.print(f"\n[bold]{escape(block.title)}[/]", highlight=False)
             out.print(shown)
         else:
-            out.print(f"[bold]{escape(block)}[/]" if place == 0 else escape(block), highlight=False)
+            # A line to type is copied whole, however narrow the terminal.
+            words = f"[bold]{escape(block)}[/]" if place == 0 else escape(block)
+            out.print(words, highlight=False, soft_wrap=block.startswith("    "))

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from neuronwise.recording import Recording
 
 
-def table(*headings: str) -> Table:
-    """Return an empty table without lines, its first column to the left and the others to the right."""
+def table(*headings: str, left: Sequence[int] = (0,)) -> Table:
+    """Return an empty table without lines; columns at the places `left` stand to the left, others to the right."""
     from rich.table import Table
 
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place == 0 else "right", overflow="fold")
+        table.add_column(heading, justify="left" if place in left else "right", overflow="fold")
     return table
 
 
@@ -48,6 +48,8 @@ def finite(value: Any) -> Any:
     """Return JSON values with NaN and infinity, which JSON lacks, as text."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "neuronwise-diagnosis", 1
 """What ``diagnosis.json`` says that it is."""
+# From this part of the way on, a network is told to be better than a constant guess.
+_LEARNED_FROM = 0.02
 
 CRITICAL = 0.5
 """A finding of at least this confidence is critical: `neuronwise diagnose` ends with exit code 3."""
@@ -161,13 +163,19 @@ class Diagnosis(Explanation):
         """Whether a finding is critical."""
         return any(one.is_critical for one in self.findings)
 
+    @property
+    def learned(self) -> str:
+        """How much the network learned, in a sentence; ``""`` where that is not known."""
+        if self.skill is None:
+            return ""
+        if self.skill >= _LEARNED_FROM:
+            return f"The network gets {self.skill:.0%} of the way from a constant guess to all right."
+        is_near = self.skill > -1
+        return f"The network's answers are {'no better' if is_near else 'far worse'} than a constant guess."
+
     def blocks(self) -> Sequence[Block]:
         """See `Explanation.blocks`."""
-        learned = ""
-        if self.skill is not None:
-            learned = f" The network gets {self.skill:.0%} of the way from a constant guess to all right."
-            if not self.skill > -1:
-                learned = " The network's answers are far worse than a constant guess."
+        learned = f" {self.learned}" if self.learned else ""
         found: list[Block] = []
         if self.findings:
             first = self.findings[0]
@@ -183,7 +191,9 @@ class Diagnosis(Explanation):
                 for each in one.evidence
             )
             if rows:
-                found.append(Table(("what was measured", "value", "limit", "where the limit is from"), rows))
+                found.append(
+                    Table(("what was measured", "value", "limit", "where the limit is from"), rows, left=(0, 3))
+                )
             if one.symptoms:
                 found.append(f"It shows as {', '.join(f'{name} ({SYMPTOMS[name]})' for name in one.symptoms)}.")
             found += [f"Try: {one.treatment.sentence}", f"    {one.treatment.line}"]

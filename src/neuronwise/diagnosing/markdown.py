@@ -20,9 +20,7 @@ def markdown(found: Diagnosis, title: str) -> str:
         title: Of whom it is.
     """
     lines = [f"# {text(title)}", ""]
-    learned = ""
-    if found.skill is not None and found.skill > -1:
-        learned = f" The network gets {found.skill:.0%} of the way from a constant guess to all right."
+    learned = f" {found.learned}" if found.learned else ""
     if not found.findings:
         lines += [f"Nothing wrong was found in {found.steps:,} steps.{learned}", ""]
     for place, one in enumerate(found.findings):

@@ -176,7 +176,9 @@ class Detection(Explanation):
             (one.twin, f"{one.cosine:+.4f}", f"{one.scale:+.3g}", _figure(one.correlation, "+.4f"), one.by)
             for one in self.twins
         )
-        return Table(("twin", "cosine of weights", "times", "correlation of z", "shown by"), rows, "its twins")
+        return Table(
+            ("twin", "cosine of weights", "times", "correlation of z", "shown by"), rows, "its twins", left=(0, 4)
+        )
 
     def figure(self) -> Figure:
         """Return its pattern, what it likes and how it answers to classes, as one picture."""

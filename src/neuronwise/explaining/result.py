@@ -28,21 +28,30 @@ ENDINGS = (".png", ".svg", ".html", ".json", ".txt")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words: the first column stands to the left, the others to the right.
+    """Rows of words: names and sentences stand to the left, numbers to the right.
 
     Attributes:
         headings: One word or more over each column.
         rows: As many words each as there are headings.
         title: A line above; ``""`` for none.
+        left: Places of the columns that stand to the left.
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
+    left: tuple[int, ...] = (0,)
 
 
 # Words of a table that are so short stand on one line, however narrow the page: × 1.83.
 _UNBROKEN = 14
+# What a sentence begins with that is to be typed.
+_TYPED = "    "
+
+_CODE = (
+    "margin: 0.4em 0; padding: 0.5em 0.8em; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; "
+    "border-radius: 6px; background: rgba(127, 127, 127, 0.15)"
+)
 
 Block = str | Table
 
@@ -55,7 +64,10 @@ class Explanation(ABC):
 
     @abstractmethod
     def blocks(self) -> Sequence[Block]:
-        """Return what is to be said: sentences and tables, in order. The first sentence is the headline."""
+        """Return what is to be said: sentences and tables, in order. The first sentence is the headline.
+
+        One that begins with four spaces is a line to type.
+        """
 
     def figure(self) -> Figure | None:
         """Return a picture (matplotlib, not shown anywhere yet); None where looking would not be better."""
@@ -91,6 +103,7 @@ class Explanation(ABC):
             return (
                 f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+                '<meta name="color-scheme" content="light dark">\n'
                 "<body style='margin: 1.5em auto; max-width: 60em; padding: 0 1em'>"
                 f"{self._repr_html_()}</body></html>\n"
             )
@@ -107,13 +120,17 @@ class Explanation(ABC):
         for place, block in enumerate(self.blocks()):
             if isinstance(block, Table):
                 parts.append(_html_table(block))
+            elif block.startswith(_TYPED):
+                parts.append(f"<pre style='{_CODE}'><code>{html.escape(block.strip())}</code></pre>")
             else:
                 tag = "h3" if place == 0 else "p"
                 parts.append(f"<{tag} style='margin: 0.4em 0; white-space: pre-wrap'>{html.escape(block)}</{tag}>")
         if (figure := self.figure()) is not None:
             encoded = base64.b64encode(figure_bytes(figure, "png")).decode("ascii")
             words = html.escape(str(self.blocks()[0]) if self.blocks() else type(self).__name__, quote=True)
-            parts.append(f"<img alt='{words}' style='max-width: 100%' src='data:image/png;base64,{encoded}'>")
+            parts.append(
+                f"<img alt='{words}' style='max-width: 100%; background: white' src='data:image/png;base64,{encoded}'>"
+            )
         return "\n".join([*parts, "</div>"])
 
     def __str__(self) -> str:
@@ -141,10 +158,12 @@ def plain(value: Any) -> Any:
 
 def _html_table(table: Table) -> str:
     def cell(tag: str, words: str, place: int) -> str:
-        side = "left" if place == 0 else "right"
-        style = f"text-align: {side}; padding: 0.1em 0.8em 0.1em 0; font-variant-numeric: tabular-nums"
+        side = "left" if place in table.left else "right"
+        style = f"text-align: {side}; padding: 0.1em 0.8em 0.1em 0; vertical-align: top; font-variant-numeric: tabular-nums"
         if place and len(words) <= _UNBROKEN:
             style += "; white-space: nowrap"
+        elif place:
+            style += "; overflow-wrap: anywhere; min-width: 7em"
         return f"<{tag} style='{style}'>{html.escape(words)}</{tag}>"
 
     head = "".join(cell("th", words, place) for place, words in enumerate(table.headings))
@@ -152,8 +171,8 @@ def _html_table(table: Table) -> str:
     caption = f"<caption style='text-align: left'>{html.escape(table.title)}</caption>" if table.title else ""
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        "<table style='border-collapse: collapse; margin: 0.4em 0'>"
-        f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        "<div style='overflow-x: auto'><table style='border-collapse: collapse; margin: 0.4em 0'>"
+        f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -162,7 +181,7 @@ def _text_table(table: Table) -> str:
     widths = [max(len(row[place]) for row in every) for place in range(len(table.headings))]
     lines = [
         "  " + "  ".join(
-            words.ljust(width) if place == 0 else words.rjust(width)
+            words.ljust(width) if place in table.left else words.rjust(width)
             for place, (words, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in every

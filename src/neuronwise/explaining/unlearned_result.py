@@ -227,7 +227,9 @@ class Unlearned(Explanation):
                 (f"row {one.row:,}", one.right, one.answer, self._error(one.error), one.state) for one in self.worst
             )
             error = "loss" if self.kind == "share wrong" else "error"
-            blocks.append(Table(("row", "right", "the network", error, "state"), rows, title="The most wrong rows"))
+            blocks.append(
+                Table(("row", "right", "the network", error, "state"), rows, title="The most wrong rows", left=(0, 4))
+            )
         return blocks
 
     def _error(self, error: float) -> str:
