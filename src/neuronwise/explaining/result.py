@@ -159,7 +159,8 @@ def plain(value: Any) -> Any:
 def _html_table(table: Table) -> str:
     def cell(tag: str, words: str, place: int) -> str:
         side = "left" if place in table.left else "right"
-        style = f"text-align: {side}; padding: 0.1em 0.8em 0.1em 0; vertical-align: top; font-variant-numeric: tabular-nums"
+        style = f"text-align: {side}; padding: 0.1em 0.8em 0.1em 0; vertical-align: top"
+        style += "; font-variant-numeric: tabular-nums"
         if place and len(words) <= _UNBROKEN:
             style += "; white-space: nowrap"
         elif place:
