@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,11 @@ def test_a_step_is_told_in_words_and_numbers(trained: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["history", "digits", "hidden1"], "'hidden1' names nothing that was recorded"),
+        (["history", "digits", "hidden1"], "'hidden1' is a whole layer"),
+        (["step", "digits", "5", "--neuron", "hidden1[99]"], "'hidden1' has the neurons 0 to 7, got 99"),
+        (["step", "digits", "5", "--neuron", "hidden1[1].bias"], "'hidden1[1].bias' is not a whole neuron"),
+        (["show", "digits", "--neuron", "hidden1[1].bias"], "'hidden1[1].bias' is not a whole neuron"),
+        (["show", "digits", "--neuron", "hidden1[1]", "--step", "87"], "the training took 86 steps, got 87"),
         (["history", "digits", "hidden1[8].bias"], "'hidden1' has the neurons 0 to 7, got 8"),
         (["step", "digits", "87"], "the training took 86 steps, got 87"),
         (["step", "digits", "0"], "steps count from 1, got 0"),
@@ -57,6 +62,7 @@ def test_what_is_not_there_is_a_usage_error(trained: Command, arguments: list[st
     outcome = trained(*arguments)
     assert outcome.code == 2
     assert part in outcome.err
+    assert not outcome.out  # nothing is told before it is known what can be
 
 
 def test_a_statistic_and_the_loss_have_a_history_too(trained: Command) -> None:
@@ -94,6 +100,43 @@ def test_a_step_of_one_neuron_shows_each_weight_and_each_example(trained: Comman
     assert as_json["step"] == 17
     assert len(as_json["rows"]) == 32
     assert set(as_json["layers"]["hidden1"]["update_parts_norm"]) == {"gradient", "memory"}
+    assert "neuron" not in as_json
+    neuron = trained("step", "digits", 17, "--neuron", "output[4]", "--json").json["neuron"]
+    assert neuron["name"] == "output[4]"
+    assert list(neuron["weights"]) == [f"hidden1[{place}]" for place in range(8)] + ["bias"]
+    bias = neuron["weights"]["bias"]
+    assert list(bias) == ["before", "gradient", "update", "by gradient", "by memory", "after"]
+    assert bias["before"] - bias["update"] == pytest.approx(bias["after"], abs=1e-7)
+    assert bias["by gradient"] + bias["by memory"] == pytest.approx(bias["update"], abs=1e-7)
+    # The mean of what each example's own loss pulls is the gradient.
+    assert sum(neuron["pulls_on_bias"]) / 32 == pytest.approx(bias["gradient"], abs=1e-6)
+    assert len(neuron["pulls"]) == 32
+
+
+def test_a_step_of_a_neuron_among_mixed_examples_says_why_their_pulls_are_not_known(nw: Command) -> None:
+    layers = [
+        {"type": "Dense", "units": 4},
+        {"type": "BatchNorm"},
+        {"type": "Dense", "units": 10, "activation": "softmax"},
+    ]
+    description = {
+        "format": "neuronwise-network",
+        "version": 1,
+        "input_shape": [8, 8],
+        "layers": [{"type": "Flatten"}, *layers],
+    }
+    Path("mixed.json").write_text(json.dumps(description))
+    options = ("--network", "mixed.json", "--epochs", 1, "--no-track", "--quiet", "--name", "mixed")
+    assert nw("train", "digits", *options).code == 0
+    for neuron in ("hidden1[2]", "norm1[2]"):
+        shown = nw("step", "mixed", 7, "--neuron", neuron)
+        assert shown.code == 0, shown.err
+        assert "which examples pulled at it is not known: in training, batch normalisation makes" in " ".join(
+            shown.out.split()
+        )
+        as_json = nw("step", "mixed", 7, "--neuron", neuron, "--json").json["neuron"]
+        assert as_json["pulls"] is None
+        assert "batch normalisation" in as_json["why_no_pulls"]
 
 
 def test_a_recording_is_exported_as_parquet(trained: Command, tmp_path: Path) -> None:

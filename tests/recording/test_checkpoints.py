@@ -407,7 +407,29 @@ def test_files_are_in_the_order_of_the_numbers_in_their_names(tmp_path: Path) ->
         torch.save(state, tmp_path / f"net2_epoch{number}.pt")
     recording = neuronwise.from_checkpoints(str(tmp_path / "*.pt"), model)
     assert_same(recording, states, OURS["mlp"], [2, 10, 1200])
-    assert "last whole number in its name" in recording.notes[0]
+    assert "the number of epochs in its name, such as 2 of" in recording.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "steps", "told"),
+    [
+        (["epoch_3_loss_0.25", "epoch_12_loss_0.2"], [3, 12], "the number of epochs in its name"),
+        (["epoch=1-step=70-val=0.5", "epoch=1-step=140-val=0.25"], [70, 140], "the number of steps in its name"),
+        (["Iter0009000_v2", "Iter0010000_v2"], [9000, 10000], "the number of steps in its name"),
+        (["resnet18-ckpt.9", "resnet18-ckpt.10"], [9, 10], "the last whole number in its name"),
+        (["rep1-5", "rep2-5"], [0, 1], "counted from 0"),
+        (["1.50", "0.75"], [1, 0], "counted from 0"),
+    ],
+)
+def test_a_measure_in_a_name_is_no_step(tmp_path: Path, names: list[str], steps: list[int], told: str) -> None:
+    model = mlp()
+    states = states_of(model, 2)
+    for name, state in zip(names, states, strict=True):
+        torch.save(state, tmp_path / f"{name}.pt")
+    recording = neuronwise.from_checkpoints([tmp_path / f"{name}.pt" for name in names], model)
+    assert told in recording.notes[0]
+    for step, state in zip(steps, states, strict=True):
+        np.testing.assert_array_equal(recording.at(step)["hidden1"].W, state["0.weight"].numpy())
 
 
 def test_else_those_in_the_names_of_their_folders_count(tmp_path: Path) -> None:
@@ -535,6 +557,26 @@ def test_a_pickled_model_is_refused_with_what_to_save_instead(tmp_path: Path) ->
     assert "torch.save(model.state_dict(), path)" in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [{"a": np.zeros(3)}, {"a": np.float64(1)}], ids=["array", "number"])
+def test_the_refusal_does_not_pass_on_advice_to_unpickle(tmp_path: Path, content: Any) -> None:
+    for protocol in (2, 4):
+        (tmp_path / "0.pt").write_bytes(pickle.dumps(content, protocol=protocol))
+        with pytest.raises(FormatError) as caught:
+            neuronwise.from_checkpoints(tmp_path / "0.pt", mlp())
+        assert "weights_only" not in str(caught.value)
+        assert ("numpy" if protocol == 2 else "Unsupported operand") in str(caught.value)
+
+
+def test_the_state_of_an_optimizer_alone_is_no_checkpoint(tmp_path: Path) -> None:
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "0.pt")
+    with pytest.raises(FormatError, match="it holds the state of an optimizer, and no weights"):
+        neuronwise.from_checkpoints(tmp_path / "0.pt", model)
+
+
 @pytest.mark.parametrize("name", ["0.pt", "0.safetensors", "legacy.pt"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.6, 0.9, 0.999])
 def test_a_truncated_file_is_refused_by_name(tmp_path: Path, name: str, share: float) -> None:
@@ -644,6 +686,32 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path) -> None:
             neuronwise.from_checkpoints(pattern, mlp())
     with pytest.raises(UsageError, match="empty list"):
         neuronwise.from_checkpoints([], mlp())
+    (tmp_path / "c" / "1.pt").symlink_to("gone.pt")
+    for pattern in (tmp_path / "c", tmp_path / "c" / "*.pt"):
+        with pytest.raises(NotFoundError, match=r"the link '.*1\.pt' leads nowhere"):
+            neuronwise.from_checkpoints(pattern, mlp())
+
+
+@pytest.mark.parametrize("pattern", [None, 5, ["a.pt", 3], b"a.pt"])
+def test_what_is_no_pattern_is_refused(pattern: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected a pattern, a folder or a list of paths, got"):
+        neuronwise.from_checkpoints(pattern, mlp())
+
+
+@pytest.mark.parametrize("steps", [7, "12", 1.5])
+def test_what_says_no_steps_is_refused(tmp_path: Path, steps: Any) -> None:
+    save_all(tmp_path, states_of(mlp(), 2))
+    with pytest.raises(UsageError, match="expected numbers in the order of the files, or what returns one for a path"):
+        neuronwise.from_checkpoints(tmp_path, mlp(), steps=steps)
+
+
+def test_a_list_may_name_folders_and_patterns_and_a_folder_that_is_no_checkpoint_is_none(tmp_path: Path) -> None:
+    states = states_of(mlp(), 3)
+    save_all(tmp_path / "first", states[:2])
+    torch.save(states[2], tmp_path / "7.pt")
+    (tmp_path / "first" / "9.pt").mkdir()
+    recording = neuronwise.from_checkpoints([tmp_path / "first", str(tmp_path / "*.pt")], mlp())
+    assert_same(recording, states, OURS["mlp"], [0, 1, 7])
 
 
 def test_a_home_is_found_by_its_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -719,7 +787,7 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     opened = neuronwise.open(own)
     assert_same(opened, states, OURS["mlp"])
     assert opened.notes == recording.notes
-    with pytest.raises(NeuronwiseError, match="does not say how its steps were taken"):
+    with pytest.raises(NeuronwiseError, match="made of checkpoints, which say nothing of the steps between"):
         opened.at(17)
     other = mixed()
     torch.save(other.state_dict(), tmp_path / "o.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,37 @@ def test_the_history_of_the_training(recording: Recording, everything: Everythin
     assert held_out.steps[np.argmin(held_out.values)] == recording.best_step
 
 
+def test_the_norm_of_a_layer_has_a_history_by_its_name(recording: Recording) -> None:
+    for quantity in ("grad_norm", "update_ratio"):
+        course, known = recording.history(f"conv1.{quantity}"), recording.layer_norms("conv1", quantity)
+        assert (course.name, course.steps.tolist()) == (f"conv1.{quantity}", known.steps[1:].tolist())
+        np.testing.assert_array_equal(course.values, known.values[1:])  # before the first step there is none
+    assert recording.history("conv1.weight_norm").steps[0] == 0
+
+
+def test_without_its_losses_the_mean_of_an_epoch_is_not_given_for_that_of_a_step(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "r")
+    (tmp_path / "r" / "scalars-000000.npy").unlink()
+    damaged = Recording(read_recording(tmp_path / "r"), data)
+    assert len(damaged.history("loss").steps) == 0
+    assert damaged.problems
+    assert damaged.history("val_loss").steps.tolist() == [4, 8, 12, 16, 20]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["hidden1"]])
+def test_what_is_no_name_is_refused(recording: Recording, wrong: Any) -> None:
+    for ask in (
+        lambda: recording.history(wrong),
+        lambda: recording.neurons(wrong, "mean"),
+        lambda: recording.neurons("hidden1", wrong),
+        lambda: recording.layer_norms("hidden1", wrong),
+        lambda: recording.histogram(wrong, "W", 1),
+        lambda: recording.to_pandas(wrong),
+    ):
+        with pytest.raises(UsageError, match="expected a name, got"):
+            ask()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -124,7 +156,15 @@ def test_the_history_of_the_training(recording: Recording, everything: Everythin
         ("hidden1[0].biass", r"a neuron has no 'biass'\. Did you mean 'bias'\?"),
         ("hidden1[0]", "is a whole neuron"),
         ("hidden1[0].weights[99]", "has no input '99'"),
-        ("hidden1[0].bias[1]", "a neuron has no 'bias'"),
+        (
+            "hidden1[0].bias[1]",
+            r"'bias' of a neuron is one number: there is no '1' of it\nsuch as \"hidden1\[0\]\.bias\"",
+        ),
+        ("hidden1[-1].bias", r"(?s)names no neuron.*from 0 on"),
+        ("hidden1[٣].bias", "names no neuron"),
+        ("hidden1", r"is a whole layer\nsay what of it, such as \"hidden1\.grad_norm\", or which neuron"),
+        ("hidden1.mean", r"a layer has no 'mean'"),
+        ("dropout1.grad_norm", "has no neurons of its own"),
         ("hidden1[x].bias", "names no neuron"),
         ("flatten1[0].bias", r"'flatten1' \(Flatten\) has no neurons of its own"),
         ("val_los", r"names nothing that was recorded\. Did you mean 'val_loss'\?"),

@@ -13,7 +13,9 @@ import pytest
 import neuronwise
 from neuronwise.data import make_houses
 from neuronwise.errors import NotFoundError, UsageError
-from neuronwise.learning import Observer, TrainingState
+from neuronwise.learning import Observer, TrainingState, fit
+from neuronwise.network import Dense, Network
+from neuronwise.recording import RecordingWriter
 from neuronwise.running import Run, train
 
 QUICK: dict[str, Any] = {"layers": "6", "epochs": 4, "batch_size": 64, "track": False, "keyframe_every": 7}
@@ -89,7 +91,7 @@ def test_the_history_of_a_weight_and_a_bias(houses: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("hidden1", "'hidden1' names nothing that was recorded"),
+        ("hidden1", "'hidden1' is a whole layer"),
         ("hidden1[99].bias", "'hidden1' has the neurons 0 to 5, got 99"),
         ("hiden1[0].bias", "there is no layer 'hiden1'. Did you mean 'hidden1'?"),
         ("hidden1[0].weights[sqft]", "has no input 'sqft'. Did you mean 'sqft_lot'?"),
@@ -159,3 +161,65 @@ def test_a_file_that_was_moved_is_found_by_its_name_and_known_by_its_content(
     monkeypatch.delenv("NEURONWISE_DATA")
     monkeypatch.chdir(tmp_path / "data")
     assert neuronwise.open(run).at(5).parameters.tobytes() == weights.of[5].tobytes()
+
+
+def _taught(folder: Path, task: str, **options: Any) -> tuple[dict[int, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Train by `learning.fit` into a recording, and return the weights of every step and what was learned from."""
+    rng = np.random.default_rng(3)
+    X, numbers = rng.normal(size=(90, 4)), rng.normal(size=90)
+    y, out = {
+        "classes": (rng.choice(3, 90, p=[0.6, 0.3, 0.1]), Dense(3, "softmax")),
+        "two classes": ((numbers > 0.5).astype(float), Dense(1, "sigmoid")),
+        "numbers": (numbers, Dense(1)),
+    }[task]
+    weights = Weights()
+    writer = RecordingWriter(folder, keyframe_every=7)
+    network = Network([Dense(5, "tanh"), out], input_shape=(4,), seed=2)
+    fit(network, X, y, epochs=4, batch_size=16, observers=[weights, writer], strict=True, **options)
+    return weights.of, (X, y)
+
+
+@pytest.mark.parametrize("task", ["classes", "two classes", "numbers"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"validation": 0.2},
+        {"training_rows": np.arange(80, 10, -1)},
+        {"sample_weight": np.linspace(0, 2, 90), "validation": np.arange(9)},
+    ],
+    ids=["all rows", "a share held out", "rows", "weights"],
+)
+def test_what_learning_fit_was_given_is_handed_in_as_it_was(tmp_path: Path, task: str, options: dict[str, Any]) -> None:
+    every, given = _taught(tmp_path / "r", task, **options)
+    recording = neuronwise.open(tmp_path / "r", (*given, *(options[key] for key in options if key == "sample_weight")))
+    assert recording.steps == range(len(every) + 1)
+    for step in (3, len(every) - 1, 9):
+        assert recording.at(step).parameters.tobytes() == every[step].tobytes()
+
+
+@pytest.mark.parametrize("task", ["classes", "two classes"])
+def test_balanced_classes_of_learning_fit_are_found_by_their_fingerprint(tmp_path: Path, task: str) -> None:
+    every, given = _taught(tmp_path / "r", task, validation=0.2, class_weights="balanced")
+    assert neuronwise.open(tmp_path / "r", given).at(10).parameters.tobytes() == every[10].tobytes()
+
+
+def test_what_learning_fit_was_not_given_is_refused_with_what_it_was(tmp_path: Path) -> None:
+    every, (X, y) = _taught(tmp_path / "r", "classes", training_rows=np.arange(10, 90))
+    expected = r"expected \(X, y\) or \(X, y, sample_weight\), as learning\.fit was given them, got"
+    missing = next(step for step in every if step not in neuronwise.open(tmp_path / "r").keyframes)
+    for data, message in (
+        (None, r"(?s)is not at hand.*\(X, y\) or \(X, y, sample_weight\)"),
+        (X, f"{expected} ndarray"),
+        ((X,), f"{expected} a tuple of 1"),
+        ("data.csv", f"{expected} str"),
+        ((X + 1, y), "the X handed in is not that of the training"),
+        ((X, 2 - y), "the y handed in is not that of the training"),
+        ((X[:50], y[:50]), "has 50 rows, and the training learned from row 89"),
+        ((X, y, np.ones(90)), "the sample_weight handed in is not that"),
+        ((X[:, :3], y), "4"),
+    ):
+        recording = neuronwise.open(tmp_path / "r", data)
+        with pytest.raises(UsageError, match=message):
+            recording.at(missing)
+        np.testing.assert_array_equal(recording.steps, recording.keyframes)

@@ -20,13 +20,15 @@ def history(run: str, name: str, as_csv: bool) -> None:
     """Show how something of RUN went: neuronwise history latest "hidden1[7].bias".
 
     NAME is a neuron's bias, all of its weights, one of them by its input, or a statistic of it (grad_norm, mean,
-    inactive …, see docs/reference/quantities.md); or of the whole training loss, learning_rate, val_loss …
+    inactive …, see docs/reference/quantities.md); a norm of a layer; or of the whole training loss, learning_rate,
+    val_loss …
 
     \b
       neuronwise history latest "hidden1[7].bias"
       neuronwise history latest "hidden1[7].weights[sqft_living]" --csv
       neuronwise history latest "hidden1[7].weights"
       neuronwise history latest "hidden1[7].grad_norm"
+      neuronwise history latest hidden1.grad_norm
       neuronwise history latest loss
     """
     import numpy as np
@@ -36,8 +38,8 @@ def history(run: str, name: str, as_csv: bool) -> None:
 
     recording = open_recording(run)
     course = recording.history(name)
-    columns = course.values.reshape(len(course.steps), -1)
     names = [name] if course.values.ndim == 1 else recording.input_names(name)
+    columns = course.values.reshape(len(course.steps), len(names))
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["step", *map(_inert, names)])
@@ -49,6 +51,7 @@ def history(run: str, name: str, as_csv: bool) -> None:
     out = console()
     if not len(course.steps):
         out.print(f"[bold]{escape(name)}[/]  nothing is stored of it", highlight=False)
+        tell_problems(recording)
         return
     order = np.argsort(-np.abs(columns[-1]), kind="stable")[:20].tolist()
     steps = f"steps {course.steps[0]:,} to {course.steps[-1]:,}, {len(course.steps):,} of them stored"

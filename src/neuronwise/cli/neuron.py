@@ -42,8 +42,16 @@ def show_neuron(run: str, neuron: str, at: int | None, as_json: bool) -> None:
 
     recording = open_recording(run)
     layer, index, what, _ = recording.stored.layout.neuron(neuron)
-    neuron = f"{layer.name}[{index}]" if what is None else neuron
+    if what is not None:
+        raise NotFoundError(
+            f"{neuron!r:.200} is not a whole neuron",
+            where="--neuron",
+            hint=f'show RUN --neuron "{layer.name}[{index}]", or history RUN {neuron!r:.200}',
+        )
+    neuron = f"{layer.name}[{index}]"
     stored = recording.stored
+    if at is not None and at > stored.last_step:
+        raise NotFoundError(f"the training took {stored.last_step:,} steps, got {at:,}", where="--step")
     step = stored.delivered_step if at is None else at
     if step is None:
         step = int(recording.keyframes[-1]) if len(recording.keyframes) else 0

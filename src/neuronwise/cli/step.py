@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,11 @@ from neuronwise.cli.tables import finite, table, tell_problems
 from neuronwise.cli.train import console
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
-    from neuronwise.recording import Recording, ReplayedStep
+    from neuronwise.recording import LayerLayout, Recording, ReplayedStep
 
 # Weights of a neuron, and examples of the batch, that are shown: the largest.
 _SHOWN = 12
@@ -36,14 +39,17 @@ def step(run: str, number: int, data: str | None, neuron: str | None, as_json: b
     from neuronwise.running import open_recording
 
     recording = open_recording(run, data)
+    which = None if neuron is None else _with_weights(recording, neuron)
     found = recording.step(number)
+    moved = None if which is None else _NeuronStep.of(recording, found, *which)
     if as_json:
-        click.echo(json.dumps(_step_as_dict(found), indent=1))
+        content = _step_as_dict(found) | ({} if moved is None else {"neuron": moved.to_dict()})
+        click.echo(json.dumps(finite(content), indent=1, ensure_ascii=False))
         return
     out = console()
     _print_step(out, found)
-    if neuron is not None:
-        _print_neuron_step(out, recording, found, neuron)
+    if moved is not None:
+        _print_neuron_step(out, moved)
     tell_problems(recording)
 
 
@@ -86,45 +92,116 @@ def _print_step(out: Console, found: ReplayedStep) -> None:
         out.print("  the update is the sum of its parts, weight by weight; of norms that is not so", style="dim")
 
 
-def _print_neuron_step(out: Console, recording: Recording, found: ReplayedStep, neuron: str) -> None:
+@dataclass(frozen=True)
+class _NeuronStep:
+    """What a step did to one neuron.
+
+    Attributes:
+        neuron: Its name.
+        names: Of its weights; the last is ``"bias"`` if it has one.
+        columns: By what they are (before, gradient, update, by …, after) a number for each of these, (names,).
+        rows: Rows of the data in the batch, (batch,).
+        pulls: The norm of the gradient of each one's own loss; None where an example has none.
+        on_bias: What each pulled on the bias; None where there is none.
+        why_no_pulls: Why an example has no gradient of its own, or "".
+    """
+
+    neuron: str
+    names: list[str]
+    columns: dict[str, NDArray[np.float64]]
+    rows: NDArray[np.int64]
+    pulls: NDArray[np.float64] | None
+    on_bias: NDArray[np.float64] | None
+    why_no_pulls: str
+
+    @classmethod
+    def of(cls, recording: Recording, found: ReplayedStep, layer: LayerLayout, index: int) -> _NeuronStep:
+        import numpy as np
+
+        from neuronwise.errors import UsageError
+
+        neuron, weights, bias = f"{layer.name}[{index}]", str(layer.weights), layer.biases
+
+        def of(parameters: Mapping[str, Any]) -> NDArray[np.float64]:
+            own = np.ravel(parameters[weights][index])
+            return np.append(own, parameters[bias][index] if bias else []).astype(np.float64)
+
+        columns = {
+            "before": of(found.before[layer.name].parameters),
+            "gradient": of(found.gradients[layer.name]),
+            "update": of(found.update[layer.name]),
+        }
+        parts = list(found.parts)
+        columns |= {by: of(found.parts[part][layer.name]) for by, part in zip(_by(parts), parts, strict=False)}
+        columns["after"] = of(found.after[layer.name].parameters)
+        names = [*recording.input_names(neuron), *(["bias"] if bias else [])]
+        pulls, on_bias, why = None, None, ""
+        try:
+            own = found.neuron_gradients(neuron)
+        except UsageError as error:  # batch normalisation mixes the examples, or they need too much memory
+            why = error.message
+        else:
+            squares = (np.sum(values.reshape(len(found.rows), -1) ** 2.0, axis=1) for values in own.values())
+            pulls = np.sqrt(sum(squares, np.zeros(len(found.rows))))
+            on_bias = own[bias].astype(np.float64) if bias else None
+        return cls(neuron, names, columns, found.rows, pulls, on_bias, why)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        each = [values.tolist() for values in self.columns.values()]
+        return {
+            "name": self.neuron,
+            "weights": {
+                name: dict(zip(self.columns, numbers, strict=True))
+                for name, *numbers in zip(self.names, *each, strict=True)
+            },
+            "pulls": None if self.pulls is None else self.pulls.tolist(),
+            "pulls_on_bias": None if self.on_bias is None else self.on_bias.tolist(),
+            "why_no_pulls": self.why_no_pulls or None,
+        }
+
+
+def _with_weights(recording: Recording, neuron: str) -> tuple[LayerLayout, int]:
+    """Return the layer and number of a neuron that learns.
+
+    Raises:
+        NotFoundError: There is no such neuron, or it has nothing that a step could move.
+    """
+    from neuronwise.errors import NotFoundError
+
+    layer, index, what, _ = recording.stored.layout.neuron(neuron)
+    if what is not None:
+        raise NotFoundError(
+            f"{neuron!r:.200} is not a whole neuron", where="--neuron", hint=f'such as "{layer.name}[{index}]"'
+        )
+    recording.stored.layout.weights_of(layer, index)  # said before the step is taken again
+    return layer, index
+
+
+def _print_neuron_step(out: Console, moved: _NeuronStep) -> None:
     """Print what a step did to a neuron: how each weight moved, and which examples pulled most."""
     import numpy as np
 
     from neuronwise.running.printable import escape
 
-    layer, index, _, _ = recording.stored.layout.neuron(neuron)
-    if layer.weights is None:
-        return
-    names = [*recording.input_names(neuron), "bias"]
-    parts = list(found.parts)
-
-    def of(parameters: Mapping[str, Any]) -> list[float]:
-        weights = np.ravel(parameters[str(layer.weights)][index]).tolist()
-        return [*weights, *([float(parameters[layer.biases][index])] if layer.biases else [])]
-
-    before, after = of(found.before[layer.name].parameters), of(found.after[layer.name].parameters)
-    gradient, update = of(found.gradients[layer.name]), of(found.update[layer.name])
-    split = [of(found.parts[part][layer.name]) for part in (parts if len(parts) > 1 else ())]
-    order = sorted(range(len(before)), key=lambda place: -abs(update[place]))
-    out.print(f"\n[bold]{escape(neuron)}[/]  the {min(_SHOWN, len(order))} of {len(order)} that moved most")
-    shown = table("  weight of", "before", "gradient", "update", *_by(parts), "after")
-    for place in order[:_SHOWN]:
-        numbers = [before[place], gradient[place], update[place], *(one[place] for one in split), after[place]]
-        shown.add_row(f"  {escape(names[place])}", *(f"{number:.5g}" for number in numbers))
+    order = np.argsort(-np.abs(moved.columns["update"]), kind="stable")[:_SHOWN].tolist()
+    out.print(f"\n[bold]{escape(moved.neuron)}[/]  the {len(order)} of {len(moved.names)} that moved most")
+    shown = table("  weight of", *moved.columns)
+    for place in order:
+        shown.add_row(f"  {escape(moved.names[place])}", *(f"{values[place]:.5g}" for values in moved.columns.values()))
     out.print(shown)
-    pulls = found.neuron_gradients(f"{layer.name}[{index}]")
-    size = np.sqrt(sum(np.sum(values.reshape(len(found.rows), -1) ** 2.0, axis=1) for values in pulls.values()))
+    if moved.pulls is None:
+        out.print(f"  which examples pulled at it is not known: {escape(moved.why_no_pulls)}", highlight=False)
+        return
     out.print("  which examples pulled at it: the norm of the gradient of each one's own loss", highlight=False)
     shown = table("  row", "pull", "on its bias")
-    bias = pulls.get(str(layer.biases))
-    for place in np.argsort(-size, kind="stable")[:_SHOWN].tolist():
-        shown.add_row(
-            f"  {found.rows[place]}", f"{size[place]:.4g}", "" if bias is None else f"{float(bias[place]):+.4g}"
-        )
+    for place in np.argsort(-moved.pulls, kind="stable")[:_SHOWN].tolist():
+        on_bias = "" if moved.on_bias is None else f"{moved.on_bias[place]:+.4g}"
+        shown.add_row(f"  {moved.rows[place]}", f"{moved.pulls[place]:.4g}", on_bias)
     out.print(shown)
-    silent = int(np.count_nonzero(size == 0))
+    silent = int(np.count_nonzero(moved.pulls == 0))
     if silent:
-        out.print(f"  {silent} of {len(size)} examples did not pull at all", style="dim", highlight=False)
+        out.print(f"  {silent} of {len(moved.pulls)} examples did not pull at all", style="dim", highlight=False)
 
 
 def _by(parts: Sequence[str]) -> list[str]:
@@ -149,7 +226,7 @@ def _step_as_dict(found: ReplayedStep) -> dict[str, Any]:
         }
         for name in found.gradients
     }
-    content = {
+    return {
         "step": found.step,
         "epoch": found.epoch,
         "rows": found.rows.tolist(),
@@ -157,8 +234,6 @@ def _step_as_dict(found: ReplayedStep) -> dict[str, Any]:
         "learning_rate": found.learning_rate,
         "layers": layers,
     }
-    found_as: dict[str, Any] = finite(content)
-    return found_as
 
 
 COMMANDS = (step,)

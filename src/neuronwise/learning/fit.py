@@ -157,6 +157,7 @@ def fit(
         return asked | data_identity(X_all, y_all, weights, training, held)
 
     state = TrainingState(network, settings.epochs, math.ceil(len(training) / settings.batch_size))
+    state.training_rows = training
     if resume is not None:
         check_resumable(resume, settings, identity(), chosen, state.steps_per_epoch)
     chosen.start(network.parameters)

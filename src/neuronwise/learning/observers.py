@@ -39,6 +39,7 @@ class TrainingState:
         steps_per_epoch: Steps of one epoch.
         loss: Mean loss over the batch of this step, computed with the weights before the step.
         learning_rate: Learning rate of this step; before the first one, that of the first.
+        training_rows: Rows of X that are learned from, in the order in which `fit` has them.
         epoch_losses: `loss` of the steps of this epoch, (steps_per_epoch,) float64, as far as they are taken in this
             process; for observers that are not called at every step.
         epoch_rates: Their learning rates, likewise.
@@ -67,6 +68,7 @@ class TrainingState:
         self.step = self.epoch = 0
         self.loss = float("nan")
         self.learning_rate = float("nan")
+        self.training_rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.epoch_losses: NDArray[np.float64] = np.full(steps_per_epoch, np.nan)
         self.epoch_rates: NDArray[np.float64] = np.full(steps_per_epoch, np.nan)
         self.batch_indices: NDArray[np.int64] = np.empty(0, dtype=np.int64)

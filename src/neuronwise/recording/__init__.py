@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from neuronwise.recording.batches import TrainingData, describe_pass
 from neuronwise.recording.checkpoints import from_checkpoints
+from neuronwise.recording.courses import Course, Histogram
 from neuronwise.recording.description import Attempt
+from neuronwise.recording.handed_in import prepare_given_to_fit
 from neuronwise.recording.layout import LayerLayout, Layout, Place
 from neuronwise.recording.passes import PassRecorder
 from neuronwise.recording.quantities import layer_summaries
 from neuronwise.recording.reader import RecordedHistory, read_recording
-from neuronwise.recording.recording import Course, Histogram, Recording
+from neuronwise.recording.recording import Recording
 from neuronwise.recording.replay import Difference, Replay
 from neuronwise.recording.replayed_step import ReplayedStep
 from neuronwise.recording.rows import HISTOGRAMS, NEURON_FIELDS
@@ -44,5 +46,6 @@ __all__ = [
     "from_checkpoints",
     "layer_summaries",
     "plan_recording",
+    "prepare_given_to_fit",
     "read_recording",
 ]

@@ -45,6 +45,10 @@ class Batches(ABC):
         """Return whether what the steps from `first` to `last` learned from is at hand."""
         return True
 
+    def missing(self) -> list[tuple[int, int]]:
+        """Return the first and the last step of each stretch of which it is not, ascending."""
+        return []
+
 
 class FitBatches(Batches):
     """The steps of `fit`: epochs over the same rows.
@@ -123,6 +127,17 @@ class PassBatches(Batches):
             step = one.first_step + one.steps
         return True
 
+    def missing(self) -> list[tuple[int, int]]:
+        """See `Batches.missing`; steps that no call describes are such too."""
+        found, following = [], 1
+        for one in self._passes:
+            if one.first_step > following:
+                found.append((following, one.first_step - 1))
+            following = one.first_step + one.steps
+            if one.number not in self._data:
+                found.append((one.first_step, following - 1))
+        return [*found, (following, _NO_END)]
+
     def locate(self, step: int) -> tuple[int, int, TrainingData, NDArray[np.int64]]:
         """See `Batches.locate`.
 
@@ -147,6 +162,7 @@ class PassBatches(Batches):
         return one.number, position, data, rows
 
 
+_NO_END = 2**62
 _HAND_IN = (
     "hand in what each call was given: neuronwise.open(RUN, data=[(X, y), …]); stored states can be read without it"
 )

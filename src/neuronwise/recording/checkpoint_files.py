@@ -123,6 +123,8 @@ def _load_torch(path: Path) -> CheckpointFile:
         raise FormatError(
             f"it holds a {type(content).__name__:.100}, not tensors by name", where=str(path), hint=_SAVE_IT
         )
+    if {"state", "param_groups"} <= set(content):
+        raise FormatError("it holds the state of an optimizer, and no weights", where=str(path), hint=_SAVE_IT)
     states = {place: _torch_state(state, path) for place, state in _states(content, torch.Tensor)}
     numbers = {key: number for key in STEP_KEYS if (number := _whole(content.get(key), torch)) is not None}
     return CheckpointFile(path, states, numbers, is_ordered=True)
@@ -153,8 +155,11 @@ def _refusal(path: Path, error: Exception) -> FormatError:
             where=str(path),
             hint=_SAVE_IT,
         )
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    told = f"{type(error).__name__}: {first:.300}" if first else type(error).__name__
+    # Before that torch advises to load it all the same.
+    reason = text.partition("WeightsUnpickler error:")[2] or text
+    first = next((line.strip() for line in reason.splitlines() if line.strip()), "")
+    is_reason = first and not first.startswith("Weights only load failed")
+    told = f"{type(error).__name__}: {first:.300}" if is_reason else type(error).__name__
     return FormatError(
         f"it cannot be read as weights only: truncated, damaged or no checkpoint ({told})",
         where=str(path),

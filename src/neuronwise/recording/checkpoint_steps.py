@@ -16,6 +16,15 @@ _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 _NETWORK = "network.safetensors"
 _MAX_STEP = 2**63 - 1
 
+# A whole number: no part of one with a decimal point.
+_WHOLE = r"(?<![0-9])(?<![0-9]\.)([0-9]{1,18})(?![0-9]|\.[0-9])"
+# What a number in a name may be, the surest first.
+_NUMBERS = {
+    "the number of steps": re.compile(rf"(?:steps?|iter(?:ation)?s?|updates?)[^0-9a-z]*{_WHOLE}", re.IGNORECASE),
+    "the number of epochs": re.compile(rf"(?<![a-z])ep(?:ochs?)?[^0-9a-z]*{_WHOLE}", re.IGNORECASE),
+    "the last whole number": re.compile(rf"{_WHOLE}(?!.*{_WHOLE})", re.DOTALL),
+}
+
 Given = Sequence[int] | Callable[[Path], int] | None
 
 
@@ -37,30 +46,39 @@ class Steps:
 def find_checkpoints(pattern: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return the checkpoints that a pattern, a folder or a list names: files, and folders of `Network.save`.
 
-    Those of a pattern or folder are in natural order, ``epoch_9`` before ``epoch_10``; those of a list as they stand.
+    Those of a pattern or folder are in natural order, ``epoch_9`` before ``epoch_10``; what a list names, as it stands.
 
     Raises:
         NotFoundError: There is none; the message says what is there instead.
     """
     if isinstance(pattern, (str, Path)):
-        given = Path(pattern).expanduser()
-        if given.is_file() or _is_network(given):
-            return [given]
-        if given.is_dir():
-            found = [path for path in given.iterdir() if path.suffix in _SUFFIXES or _is_network(path)]
-        else:
-            every = map(Path, glob.glob(str(given), recursive=True))
-            found = [path for path in every if path.is_file() or _is_network(path)]
-        if not found:
-            raise _nothing(given)
-        return sorted(found, key=_natural)
-    files = [Path(one).expanduser() for one in pattern]
-    if not files:
+        return _found(Path(pattern).expanduser())
+    every = list(pattern) if isinstance(pattern, Iterable) else [pattern]
+    if not all(isinstance(one, (str, Path)) for one in every):
+        raise UsageError(
+            f"expected a pattern, a folder or a list of paths, got {pattern!r:.200}",
+            where="argument pattern",
+            hint='such as "checkpoints/*.pt"',
+        )
+    if not every:
         raise UsageError("an empty list", where="argument pattern", hint='such as "checkpoints/*.pt"')
-    for path in files:
-        if not (path.is_file() or _is_network(path)):
-            raise _nothing(path)
-    return files
+    return [path for one in every for path in _found(Path(one).expanduser())]
+
+
+def _found(given: Path) -> list[Path]:
+    """Return the checkpoints that one pattern, folder or path names, in natural order."""
+    if given.is_file() or _is_network(given):
+        return [given]
+    if given.is_dir():
+        every = [path for path in given.iterdir() if path.suffix in _SUFFIXES or _is_network(path)]
+    else:
+        every = [Path(path) for path in glob.glob(str(given), recursive=True)]
+    if (lost := next((path for path in every if path.is_symlink() and not path.exists()), None)) is not None:
+        raise NotFoundError(f"the link {str(lost)!r} leads nowhere", where="argument pattern")
+    found = [path for path in every if path.is_file() or _is_network(path)]
+    if not found:
+        raise _nothing(given)
+    return sorted(found, key=_natural)
 
 
 def file_of(checkpoint: Path) -> Path:
@@ -94,7 +112,7 @@ def find_steps(files: Sequence[Path], numbers: Sequence[Mapping[str, int]], give
         _refuse_equal(files, [one[known[0]] for one in numbers], f"by the number {known[0]!r} in them")
     if named:
         where, found = named
-        told = f"the step of each checkpoint is the last whole number in {where}, such as {found[0]} of {files[0]}"
+        told = f"the step of each checkpoint is {where}, such as {found[0]} of {files[0]}"
         return Steps(found, told, are_steps=False)
     order = {path: place for place, path in enumerate(sorted(files, key=_natural))}
     if len(order) < len(files):
@@ -115,6 +133,11 @@ def given_steps(files: Sequence[Path], steps: Given) -> list[int] | None:
     """
     if steps is None:
         return None
+    if isinstance(steps, str) or not (callable(steps) or isinstance(steps, Iterable)):
+        raise UsageError(
+            f"expected numbers in the order of the files, or what returns one for a path, got {steps!r:.100}",
+            where="argument steps",
+        )
     found = [steps(path) for path in files] if callable(steps) else list(steps)
     if len(found) != len(files):
         raise UsageError(
@@ -148,14 +171,19 @@ def _is_network(path: Path) -> bool:
 
 
 def _numbers_in_names(files: Sequence[Path]) -> tuple[str, list[int]] | None:
-    """Return the last number in the name of each file, or of its folder, if all differ; and which it is."""
+    """Return a whole number in the name of each file, or of its folder, if all differ; and in words which it is.
+
+    One after a word for steps counts before one after a word for epochs, and these before the last one. What has a
+    decimal point is a measure: ``epoch=3-val_loss=0.25``.
+    """
     for where, names in (
         ("its name", [path.stem if path.suffix in _SUFFIXES else path.name for path in files]),
         ("the name of its folder", [path.absolute().parent.name for path in files]),
     ):
-        found = [int(match[1]) for name in names if (match := re.search(r"([0-9]{1,18})[^0-9]*$", name))]
-        if len(set(found)) == len(files):
-            return where, found
+        for which, pattern in _NUMBERS.items():
+            found = [int(match[1]) for name in names if (match := pattern.search(name))]
+            if len(set(found)) == len(files):
+                return f"{which} in {where}", found
     return None
 
 

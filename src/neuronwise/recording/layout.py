@@ -27,7 +27,7 @@ _MAX_LAYERS = 100_000
 # So that a row of statistics fits in 2 GiB.
 _MAX_NEURONS = 10_000_000
 _MAX_AXES = 8
-_NAME = re.compile(r"(?P<layer>.+?)\[(?P<neuron>\d{1,9})\](?:\.(?P<what>\w+)(?:\[(?P<input>.+)\])?)?", re.DOTALL)
+_NAME = re.compile(r"(?P<layer>.+?)\[(?P<neuron>[0-9]{1,9})\](?:\.(?P<what>\w+)(?:\[(?P<input>.+)\])?)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ class Layout:
         if match is None:
             raise NotFoundError(
                 f"{name!r:.200} names no neuron",
-                hint='such as "hidden1[7]", "hidden1[7].bias" or "hidden1[7].weights[sqft_living]"',
+                hint='such as "hidden1[7]", "hidden1[7].bias" or "hidden1[7].weights[sqft_living]", from 0 on',
             )
         layer, neuron = self.layer(match["layer"]), int(match["neuron"])
         if not layer.neurons:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, UsageError, did_you_mean
 from neuronwise.network import Network, Trace
 from neuronwise.recording.batches import TrainingData
+from neuronwise.recording.courses import Course, Histogram, from_first_known, text, whole
 from neuronwise.recording.layout import LayerLayout, Place
 from neuronwise.recording.quantities import LAYER_NORMS, norm
 from neuronwise.recording.reader import RecordedHistory
@@ -29,34 +29,6 @@ FindData = Callable[[], TrainingData | Sequence[TrainingData]]
 
 # Statistics of steps that were not stored are kept, the last used, up to so many bytes.
 _CACHE_BYTES = 64_000_000
-
-
-@dataclass(frozen=True)
-class Course:
-    """How a number, or one for each neuron or weight, went over steps.
-
-    Attributes:
-        name: What it is, ``"hidden1[7].bias"``.
-        steps: The steps, ascending, (n,).
-        values: Its value at each of them, (n,), or (n, neurons or weights).
-    """
-
-    name: str
-    steps: NDArray[np.int64]
-    values: NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How the values of a layer are spread at a step.
-
-    Attributes:
-        counts: How many lie in each of 64 classes of equal width, (64,). Of many values a sample is counted.
-        edges: The ends of the classes, ascending, (65,).
-    """
-
-    counts: NDArray[np.int64]
-    edges: NDArray[np.float64]
 
 
 class Recording:
@@ -170,9 +142,9 @@ class Recording:
         """All steps that can be answered: every one from the first, or the stored ones where none can be repeated.
 
         The first is 0; of calls of `partial_fit` that went on from what was learned before, the step they began at.
-        Of calls whose data is missing only stored steps are answered.
+        Of calls whose data is missing only stored steps are answered, and are among these.
         """
-        return self.keyframes if self.why_not_replayed else range(int(self.keyframes[0]), self.replay.last_step + 1)
+        return self.keyframes if self.why_not_replayed else self.replay.steps
 
     @property
     def why_not_replayed(self) -> str | None:
@@ -189,7 +161,7 @@ class Recording:
         Raises:
             NotFoundError: The training took no such step, or it is not stored and cannot be repeated.
         """
-        step = _whole(step)
+        step = whole(step)
         if step in self.keyframes:
             try:
                 return self._read(step)
@@ -220,7 +192,7 @@ class Recording:
             NotFoundError: The training took no such step.
             NeuronwiseError: It cannot be repeated: the data is gone or another one.
         """
-        step = _whole(step)
+        step = whole(step)
         return self._replay_for(step).step(step)
 
     def _replay_for(self, step: int) -> Replay:
@@ -239,15 +211,14 @@ class Recording:
 
         Weights and biases, at keyframes: ``"hidden1[7].bias"``, ``"hidden1[7].weights"``, ``"….weights[sqft]"`` (a
         weight by its input, or by its place in the neuron's weights laid out flat). A statistic of a neuron, at frames:
-        ``"hidden1[7].grad_norm"``. Of the whole training ``"loss"`` and ``"learning_rate"`` at every step, and its
-        metrics, ``"val_loss"``, at the ends of epochs.
+        ``"hidden1[7].grad_norm"``. A norm of a layer, likewise: ``"hidden1.grad_norm"``, see `layer_norms`. Of the
+        whole training ``"loss"`` and ``"learning_rate"`` at every step, and its metrics, ``"val_loss"``, at the ends of
+        epochs.
 
         Raises:
             NotFoundError: There is nothing of that name; the message lists what there is.
         """
-        if not isinstance(name, str):
-            raise UsageError(f"expected a name, got {name!r:.100}", where="argument name")
-        if "[" not in name:
+        if "[" not in text(name, "name"):
             return self._training_course(name)
         layer, neuron, what, given = self.stored.layout.neuron(name)
         if what == "bias" and given is None:
@@ -261,10 +232,13 @@ class Recording:
             return Course(name, steps, values if given is None else values[:, 0])
         if what in NEURON_FIELDS and given is None:
             neuron, course = layer.place_of(neuron), self.neurons(layer.name, what)
-            # Before the first step there are weights, but no gradient, update or activation yet.
-            first = 1 if len(course.steps) and course.steps[0] == 0 and np.isnan(course.values[0, neuron]) else 0
-            return Course(name, course.steps[first:], course.values[first:, neuron])
+            return from_first_known(Course(name, course.steps, course.values[:, neuron]))
         known = ["bias", "weights", *(field for field in NEURON_FIELDS if field != "bias")]
+        if what in known:
+            raise NotFoundError(
+                f"{what!r} of a neuron is one number: there is no {given!r:.100} of it",
+                hint=f'such as "{layer.name}[{neuron}].{what}"; only weights are told apart by their inputs',
+            )
         raise NotFoundError(
             f"a neuron has no {what!r}.{did_you_mean(str(what), known)}"
             if what
@@ -273,20 +247,30 @@ class Recording:
         )
 
     def _training_course(self, name: str) -> Course:
-        scalars, epochs = self.stored.scalars, self.stored.epochs
-        every = [(epoch["step"] or 0, epoch["metrics"]) for epoch in epochs] + self.stored.metrics
-        # Of a watched training whose loss was not observed there may be one that its loop has logged.
-        if name in ("loss", "learning_rate") and (len(scalars) or not any(name in metrics for _, metrics in every)):
+        scalars, logged = self.stored.scalars, self.stored.metrics
+        # Of a watched training whose loss was not observed, or not for long, there may be one that its loop has logged.
+        last = max((step for step, metrics in logged if name in metrics), default=-1)
+        if name in ("loss", "learning_rate") and (last < 0 or (len(scalars) and scalars["step"][-1] >= last)):
             return Course(name, scalars["step"].copy(), scalars[name].copy())
-        known = sorted({key for _, metrics in every for key in metrics})
-        if name not in known:
-            layers = [f"{layer.name}[0].bias" for layer in self.stored.layout.observed[:3]]
+        every = [(epoch["step"] or 0, epoch["metrics"]) for epoch in self.stored.epochs] + logged
+        known = sorted({key for _, metrics in every for key in metrics} | {"loss", "learning_rate"})
+        if name in known:
+            found = [(step, metrics[name]) for step, metrics in every if name in metrics]
+            return Course(name, np.array([step for step, _ in found]), np.array([value for _, value in found]))
+        layer, _, quantity = name.rpartition(".")
+        layers = self.stored.layout.layers
+        if layer in layers:
+            return from_first_known(self.layer_norms(layer, quantity))
+        if name in layers:
             raise NotFoundError(
-                f"{name!r:.200} names nothing that was recorded.{did_you_mean(name[:100], known)}",
-                hint=f"such as {', '.join(['loss', *known, *layers])}",
+                f"{name!r:.100} is a whole layer",
+                hint=f'say what of it, such as "{name}.grad_norm", or which neuron, such as "{name}[0].bias"',
             )
-        found = [(step, metrics[name]) for step, metrics in every if name in metrics]
-        return Course(name, np.array([step for step, _ in found]), np.array([value for _, value in found]))
+        examples = [f"{one.name}[0].bias" for one in self.stored.layout.observed[:3]]
+        raise NotFoundError(
+            f"{name!r:.200} names nothing that was recorded.{did_you_mean(name[:100], known)}",
+            hint=f"such as {', '.join([*known, *examples])}",
+        )
 
     def neurons(self, layer: str, quantity: str, steps: Iterable[int] | None = None) -> Course:
         """Return a statistic of every neuron of a layer over steps: values (steps, neurons).
@@ -302,7 +286,7 @@ class Recording:
             NotFoundError: There is no such layer, quantity or step; the message lists what there is.
         """
         found = self._observed(layer)
-        if quantity not in NEURON_FIELDS:
+        if text(quantity, "quantity") not in NEURON_FIELDS:
             raise NotFoundError(
                 f"there is no quantity {quantity!r:.100}.{did_you_mean(quantity[:100], NEURON_FIELDS)}",
                 hint=f"quantities of a neuron are {', '.join(NEURON_FIELDS)}",
@@ -327,7 +311,7 @@ class Recording:
             NotFoundError: There is no such layer, quantity or step.
         """
         known = (*LAYER_NORMS, "update_ratio")
-        if quantity not in known:
+        if text(quantity, "quantity") not in known:
             raise NotFoundError(
                 f"a layer has no {quantity!r:.100}.{did_you_mean(quantity[:100], known)}",
                 hint=f"norms of a layer are {', '.join(known)}",
@@ -363,7 +347,7 @@ class Recording:
         return Histogram(counts, np.linspace(low, high, len(counts) + 1))
 
     def _observed(self, layer: str) -> LayerLayout:
-        found = self.stored.layout.layer(layer)
+        found = self.stored.layout.layer(text(layer, "layer"))
         if not found.neurons:
             known = ", ".join(one.name for one in self.stored.layout.observed)
             raise NotFoundError(f"the layer {layer!r} has no neurons of its own", hint=f"layers with neurons: {known}")
@@ -373,7 +357,7 @@ class Recording:
         """Return rows of statistics or histograms by step, ascending: stored, kept from before, or taken again."""
         if isinstance(steps, str) or not isinstance(steps, Iterable):
             raise UsageError(f"expected several steps, got {steps!r:.100}", where="argument steps")
-        wanted = sorted({_whole(step) for step in steps})
+        wanted = sorted({whole(step) for step in steps})
         found: dict[int, NDArray[np.void]] = {}
         for step in wanted:
             if step in self._cache:
@@ -430,7 +414,7 @@ class Recording:
         """
         from neuronwise.recording.export import to_table
 
-        frame: pd.DataFrame = to_table(self, table).to_pandas()
+        frame: pd.DataFrame = to_table(self, text(table, "table")).to_pandas()
         return frame
 
     def to_parquet(self, folder: str | Path, *, weights: bool = False) -> list[Path]:
@@ -466,14 +450,3 @@ class Recording:
     def __repr__(self) -> str:
         count = f"{self.stored.parameter_count:,} parameters"
         return f"<Recording of {count}, {len(self.keyframes)} states stored, {self.stored.status}>"
-
-
-def _whole(step: Any) -> int:
-    """Return the number of a step as an int.
-
-    Raises:
-        UsageError: It is none.
-    """
-    if isinstance(step, bool) or not isinstance(step, (int, np.integer)):
-        raise UsageError(f"expected the number of a step, got {step!r:.100}", where="argument step")
-    return int(step)

@@ -139,6 +139,24 @@ class Replay:
         """The last step that was taken, as far as the recording tells."""
         return self.history.last_step
 
+    @property
+    def steps(self) -> range | NDArray[np.int64]:
+        """All steps that can be answered, ascending: every one from the first stored, where all data is at hand."""
+        stored, last = self.history.steps, self.last_step
+        every = range(int(stored[0]), last + 1)
+        missing = [(max(first, every[0]), min(stop, last)) for first, stop in self._batches.missing()]
+        if not any(first <= stop for first, stop in missing):
+            return every
+        # A step follows from the stored state before it, if what each step between learned from is at hand.
+        is_missing = np.zeros(last + 2, dtype=np.int64)
+        for first, stop in missing:
+            is_missing[first : stop + 1] = 1
+        steps = np.arange(every[0], last + 1)
+        before = stored[np.searchsorted(stored, steps, "right") - 1]
+        count = np.cumsum(is_missing)
+        found: NDArray[np.int64] = steps[count[steps] == count[before]]
+        return every if len(found) == len(every) else found
+
     def at(self, step: int) -> Network:
         """Return a copy of the network as it was after a step; 0 is before the first.
 
@@ -415,6 +433,12 @@ def settings_of(history: RecordedHistory) -> dict[str, Any]:
             "the training was watched while another framework did it, so its steps cannot be taken again",
             where=str(history.folder),
             hint="Recording.frames says of which steps the statistics are stored",
+        )
+    if history.status == "checkpoints":
+        raise NotFoundError(
+            "the recording was made of checkpoints, which say nothing of the steps between them",
+            where=str(history.folder),
+            hint="Recording.keyframes says of which steps there is one",
         )
     if not isinstance(settings, dict):
         raise FormatError(

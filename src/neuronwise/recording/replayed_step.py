@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,8 @@ from neuronwise.network import Network, Pass, Trace
 from neuronwise.network.trace import LayerTrace
 
 Array = NDArray[np.floating[Any]]
+
+_NEURON = re.compile(r"(.+)\[([0-9]{1,9})\]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,10 @@ class ReplayedStep:
             NotFoundError: There is no such neuron.
             UsageError: Batch normalisation mixes the examples.
         """
-        layer, _, rest = neuron.rpartition("[")
-        if not rest.endswith("]") or not rest[:-1].isdigit():
+        match = _NEURON.fullmatch(neuron)
+        if match is None:
             raise NotFoundError(f"{neuron!r:.200} names no neuron", hint='such as "hidden1[7]"')
-        return neuron_gradients(self._passes().space.passes, layer, int(rest[:-1]))
+        return neuron_gradients(self._passes().space.passes, match[1], int(match[2]))
 
 
 def copied_trace(passes: Sequence[Pass]) -> tuple[Trace, dict[str, Array]]:

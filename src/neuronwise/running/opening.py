@@ -10,7 +10,7 @@ from neuronwise.errors import FormatError, NotFoundError
 from neuronwise.learning import prepare_targets
 from neuronwise.learning.rows import row_weights
 from neuronwise.network import get_loss
-from neuronwise.recording import Recording, TrainingData, read_recording
+from neuronwise.recording import Recording, TrainingData, prepare_given_to_fit, read_recording
 from neuronwise.running.checkpointing import SavedTraining
 from neuronwise.running.learning_task import targets_to_fit
 from neuronwise.running.locating import folder_with_recording, recording_folder
@@ -31,8 +31,8 @@ def open_recording(
     Args:
         run: Run id, its beginning, name, ``"latest"`` or folder; a folder that holds a recording alone; or a `Run`.
         data: What it learned from, where the run cannot find it by itself: a frame or arrays, or a file that was moved;
-            what an estimator was given, ``(X, y)`` or ``(X, y, sample_weight)``, of several calls of `partial_fit` a
-            list of these in any order; or `TrainingData`, as `learning.fit` was given it, or a list of these.
+            what an estimator or `learning.fit` was given, ``(X, y)`` or ``(X, y, sample_weight)``, of several calls of
+            `partial_fit` a list of these in any order; or `TrainingData`, or a list of these.
         attempt: What this attempt wrote only: a training that was resumed has several; default what all did.
         verify: Whether each replay goes as far as the next stored state, to compare with it, once.
 
@@ -56,7 +56,7 @@ def open_recording(
     try:
         saved = SavedTraining.load(folder)
     except NotFoundError:
-        return Recording(history, threads=threads, verify=verify)
+        return Recording(history, lambda: prepare_given_to_fit(history, data), threads=threads, verify=verify)
     return Recording(history, lambda: _training_data(saved, data), threads=threads, verify=verify)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.data.checked import Checked
-from neuronwise.errors import FormatError, NotFoundError, UsageError
+from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, UsageError
 from neuronwise.learning import prepare_targets
 from neuronwise.learning.rows import check_data, row_weights
 from neuronwise.network import Loss, Network, get_loss
@@ -96,9 +96,14 @@ def prepare_given(
     activation = network.layers[-1].activation
     training = Checked(history.description.get("training"), where)
     loss = get_loss(training.text("loss"), activation.name if activation else "identity")
-    if is_fit:
-        return _of_fit(estimator, network, loss, calls[0], history.split("train"))
-    return [_of_pass(estimator, network, loss, call) for call in calls]
+    try:
+        if is_fit:
+            return _of_fit(estimator, network, loss, calls[0], history.split("train"))
+        return [_of_pass(estimator, network, loss, call) for call in calls]
+    except NeuronwiseError:
+        raise
+    except (ValueError, TypeError) as error:  # of scikit-learn's checks of what an estimator is given
+        raise UsageError(str(error).strip(), where="argument data") from None
 
 
 def _not_given(is_fit: bool, is_weighted: bool) -> UsageError:
