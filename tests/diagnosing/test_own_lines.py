@@ -40,6 +40,15 @@ def test_columns_are_added_to_those_left_out_before() -> None:
     )
 
 
+def test_a_column_is_not_told_of_twice_which_would_be_an_error() -> None:
+    assert _line("code_as_number", "a.csv", "--numeric", "sale id", "--target", "y") == (
+        "neuronwise train a.csv --target y --category 'sale id'"
+    )
+    assert _line("identifier_feature", "a.csv", "--numeric", "b,sale id", "--category", "c") == (
+        "neuronwise train a.csv --numeric b --category c --drop 'sale id'"
+    )
+
+
 def test_other_layers_stand_instead_of_a_given_network() -> None:
     assert _line("network_too_small", "digits", "--network", "n.json", "--seed", "3") == (
         "neuronwise train digits --seed 3 --layers 16,16"
@@ -58,7 +67,9 @@ def test_an_estimator_is_told_in_python() -> None:
     assert lines["wrong_optimizer"] == "estimator.set_params(optimizer='adam', learning_rate=0.001)"
     assert lines["network_too_small"] == "estimator.set_params(layers=(16, 16))"
     assert lines["class_imbalance"] == "estimator.set_params(class_weight='balanced')"
-    assert lines["code_as_number"] == "estimator.set_params(category=['sale id'])"
+    assert lines["code_as_number"] == (
+        "estimator.set_params(category=['sale id'], numeric=[one for one in estimator.numeric if one != 'sale id'])"
+    )
     assert lines["identifier_feature"] == "X = X.drop(columns=['sale id'])"
 
 

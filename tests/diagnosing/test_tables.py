@@ -39,6 +39,20 @@ def _with_twice(frame: Frame) -> Frame:
 
 ODD: dict[str, tuple[str, tuple[str, ...], Callable[[Frame], Frame], dict[str, Any]]] = {
     "leak": ("leaking_target", ("euros",), lambda f: f.assign(euros=0.92 * f.price + 3), {}),
+    "leak of names": (
+        "leaking_target",
+        ("band",),
+        lambda f: f.assign(band="b" + (f.price // 30_000).astype(int).astype(str), dear=f.price > 150_000).drop(
+            columns="price"
+        ),
+        {"target": "dear", "category": ["band"]},
+    ),
+    "few codes": (
+        "code_as_number",
+        ("zipcode",),
+        lambda f: f.assign(zipcode=98101 + f.zipcode % 9),
+        {"numeric": ["zipcode"]},
+    ),
     "zip code": ("code_as_number", ("zipcode",), lambda f: f, {"numeric": ["zipcode"]}),
     "twice": ("duplicate_rows", (), _with_twice, {}),
 }

@@ -365,7 +365,7 @@ _ALL = [
         "code_as_number", "A code is fed as a number",
         "A zip code is a name made of digits: 98103 is not more than 98101, yet as a number the network takes it so.",
         "A nominal variable on an interval scale forces a smooth function over an arbitrary order.",
-        "A column called like a code, with many values, that is fed as one number.",
+        "A column called like a code that is fed as one number.",
         "Feed it as categories.",
         "neuronwise train DATA --target TARGET --category {column}",
         ("columns", "categories"),

@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 }
 
 _MAY_REPEAT = ("drop", "category")
+_OF_COLUMNS = ("--drop", "--category", "--numeric")
 # What cannot stand beside it: a network that is given has its layers, one that is gone on from its columns too.
 _INSTEAD_OF = {"layers": ("network", "from"), "drop": ("from",), "category": ("from",)}
 
@@ -56,6 +57,8 @@ def _changed(given: Sequence[str], changes: Mapping[str, str]) -> list[str]:
     """Return arguments with options set: in their place where they stand already, else behind all others."""
     data, options = given[0], _options(given[1:])
     for name, value in changes.items():
+        if name in _MAY_REPEAT:
+            options = _without_column(options, value)
         gone = {"--" + other for other in _INSTEAD_OF.get(name, ())}
         options = [one for one in options if one[0] not in gone]
         option = "--" + name.replace("_", "-")
@@ -65,6 +68,19 @@ def _changed(given: Sequence[str], changes: Mapping[str, str]) -> list[str]:
         else:
             options.append([option, value])
     return [data, *(word for one in options for word in one)]
+
+
+def _without_column(options: list[list[str]], column: str) -> list[list[str]]:
+    """Return options that say nothing of how a column is taken, as it is said anew: twice would be an error."""
+    found = []
+    for option in options:
+        if option[0] in _OF_COLUMNS and len(option) > 1:
+            names = [option[1]] if option[1] == column else option[1].split(",")
+            if not (kept := [one for one in names if one.strip() != column]):
+                continue
+            option = [option[0], ",".join(kept)]
+        found.append(option)
+    return found
 
 
 def _options(words: Sequence[str]) -> list[list[str]]:
@@ -87,7 +103,8 @@ def _parameters(changes: Mapping[str, str]) -> str:
         if name == "class_weights":
             parameters.append(f"class_weight={value!r}")
         elif name == "category":
-            parameters.append(f"category=[{value!r}]")
+            others = f"[one for one in estimator.numeric if one != {value!r}]"
+            parameters.append(f"category=[{value!r}], numeric={others}")
         elif name == "layers":
             parameters.append(f"layers=({value.replace(',', ', ')})")
         else:

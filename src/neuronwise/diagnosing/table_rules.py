@@ -13,8 +13,9 @@ from neuronwise.diagnosing.diagnosis import Symptom
 from neuronwise.diagnosing.facts import Facts, quantity
 from neuronwise.diagnosing.own_facts import OwnFacts
 from neuronwise.diagnosing.suspects import Suspect, over, told
-from neuronwise.watching.columns import NUMERIC, farthest, from_each, numbers_rows, same_columns
+from neuronwise.watching.columns import NUMERIC, farthest, from_category, from_each, numbers_rows, same_columns
 
+Numbers = NDArray[np.float64]
 _CODE = re.compile(
     r"(^|[_ .-])(zip|zipcode|zip_code|postal|postcode|postal_code|plz|phone|area_code|sku)([_ .-]|$)", re.I
 )
@@ -65,9 +66,25 @@ def _own_table(facts: OwnFacts) -> dict[str, Any]:
         "constant": [name for name, one in every if float(np.ptp(one)) == 0],
         "same": same,
         "numbering": numbering,
-        "target_from": dict(zip(names, told, strict=True)),
+        "target_from": dict(zip(names, told, strict=True)) | _from_categories(facts, every, y),
         "farthest": {name: farthest(one) for name, one in every},
     }
+
+
+def _from_categories(facts: Facts, every: list[tuple[str, Numbers]], y: Numbers) -> dict[str, float]:
+    """Return how well the target follows from each category, whose values are columns of 0 and 1: ``plan=basic``."""
+    groups: dict[str, list[Numbers]] = {}
+    for name, values in every:
+        if "=" in name:
+            groups.setdefault(name.partition("=")[0], []).append(values)
+    found = {}
+    for name, columns_of in groups.items():
+        together = np.array(columns_of).T
+        if len(columns_of) > 1 and set(np.unique(together)) <= {0.0, 1.0}:
+            # Of no value at all, as the first may be left out, is a category of its own.
+            which = np.where(together.any(1), together.argmax(1), len(columns_of))
+            found[name] = from_category(which, y, is_by_class=facts.task in ("classes", "binary"))
+    return found
 
 
 def _is_unique(values: NDArray[np.float64]) -> bool:
@@ -106,7 +123,7 @@ def _list_of(value: object) -> list[Any]:
 
 @quantity
 def target_from_one_column(facts: Facts) -> float | None:
-    """Greatest |correlation| of a column and the target, or of their ranks; of classes √(share of variance between)."""
+    """Greatest |correlation| of a column and the target, or of their ranks; of classes, categories √(share between)."""
     return max(table_of(facts).get("target_from", {}).values(), default=None)
 
 

@@ -9,6 +9,8 @@ NUMERIC = 20
 """So many different values make a column one of numbers."""
 _SAME = 0.99999
 _LEAST_SURE = 150
+# What a category tells is known from so many rows of it on; nearly all rows are of such ones.
+_LEAST_IN_CATEGORY, _SHARE_IN_CATEGORIES = 5, 0.9
 
 
 def same_columns(columns: list[NDArray[np.float64]]) -> list[tuple[int, int]]:
@@ -53,6 +55,26 @@ def from_each(columns: list[NDArray[np.float64]], y: NDArray[np.float64], *, is_
             ranked = abs(float(np.corrcoef(_ranks(values), _ranks(y))[0, 1])) if is_numeric else 0.0
             found.append(max(linear, ranked))
     return found
+
+
+def from_category(values: NDArray[np.int64], y: NDArray[np.float64], *, is_by_class: bool) -> float:
+    """Return how well the target follows from a category alone, 0 to 1; 0 where most categories have few rows.
+
+    It is √(share of the target's variance that lies between the categories), of classes √(Goodman and Kruskal's τ).
+
+    Args:
+        values: The category of each row, from 0 on.
+        y: Target of each row.
+        is_by_class: Whether it is a class.
+    """
+    rows = np.bincount(values).astype(float)
+    if rows[rows >= _LEAST_IN_CATEGORY].sum() < _SHARE_IN_CATEGORIES * len(values):
+        return 0.0
+    goals = (y[:, None] == np.unique(y)).astype(float) if is_by_class else y[:, None]
+    means = np.array([np.bincount(values, one) for one in goals.T]).T / np.maximum(rows, 1)[:, None]
+    total = float(goals.var(0).sum())
+    between = float((rows[:, None] * (means - goals.mean(0)) ** 2).sum()) / len(values)
+    return min(1.0, between / total) ** 0.5 if total > 0 else 0.0
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
