@@ -104,6 +104,8 @@ def test_the_history_of_weights_and_biases(recording: Recording, everything: Eve
     assert gamma.values.shape == (10, 1)
     np.testing.assert_array_equal(gamma.values[-1], recording.stored.layer(20, "norm1")["gamma"][1:2])
     assert recording.history("conv1[0].weights").values.shape == (10, 9)
+    pixel = recording.history("conv1[1].weights[patch[0] @ (2, 1)]")
+    assert pixel.values.tolist() == [recording.at(step)["conv1"].W[1, 0, 2, 1] for step in pixel.steps.tolist()]
     assert everything.steps
 
 
@@ -162,6 +164,11 @@ def test_what_is_no_name_is_refused(recording: Recording, wrong: Any) -> None:
         ),
         ("hidden1[-1].bias", r"(?s)names no neuron.*from 0 on"),
         ("hidden1[٣].bias", "names no neuron"),
+        (
+            "conv1[2] @ (0, 1).mean",
+            r"is one place of a convolution: its channels are recorded whole\nsuch as \"conv1\[2\]\"",
+        ),
+        ("conv1[2].weights[patch]", r"inputs are patch\[0\] @ \(0, 0\), patch\[0\] @ \(0, 1\)"),
         ("hidden1", r"is a whole layer\nsay what of it, such as \"hidden1\.grad_norm\", or which neuron"),
         ("hidden1.mean", r"a layer has no 'mean'"),
         ("dropout1.grad_norm", "has no neurons of its own"),

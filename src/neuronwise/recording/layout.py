@@ -29,6 +29,8 @@ _MAX_NEURONS = 10_000_000
 _MAX_AXES = 8
 _NAME = re.compile(r"(?P<layer>.+?)\[(?P<neuron>[0-9]{1,9})\](?:\.(?P<what>\w+)(?:\[(?P<input>.+)\])?)?", re.DOTALL)
 
+_PLACED = re.compile(r"(.+?\[[0-9]{1,9}\]) @ \([^()]*\).*", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -263,6 +265,11 @@ class Layout:
             NotFoundError: There is no such layer or neuron.
         """
         match = _NAME.fullmatch(name)
+        if match is None and (placed := _PLACED.fullmatch(name)):
+            raise NotFoundError(
+                f"{name!r:.200} is one place of a convolution: its channels are recorded whole",
+                hint=f'such as "{placed[1]}"; Recording.trace(step, x) has what it answers at every place',
+            )
         if match is None:
             raise NotFoundError(
                 f"{name!r:.200} names no neuron",

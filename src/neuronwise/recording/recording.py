@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, UsageError, did_you_mean
-from neuronwise.network import Network, Trace
+from neuronwise.network import Conv2D, Network, Trace
 from neuronwise.recording.batches import TrainingData
 from neuronwise.recording.courses import Course, Histogram, from_first_known, text, whole
 from neuronwise.recording.layout import LayerLayout, Place
@@ -384,7 +384,8 @@ class Recording:
 
     def _input_names(self, layer: LayerLayout, count: int) -> list[str]:
         if self.stored.network_dict is not None and len(self.keyframes):
-            names = list(self._description[layer.name].input_names)
+            found = self._description[layer.name]
+            names = list(found.neurons[0].input_names if isinstance(found, Conv2D) else found.input_names)
             if len(names) == count:
                 return names
         return [str(place) for place in range(count)]
