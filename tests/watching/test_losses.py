@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from neuronwise.watching import TorchWatcher, WatchListener
-from neuronwise.watching.torch_layers import tensors_in
+from neuronwise.watching.torch_values import tensors_in
 
 from .helpers import events, hooks_on, metric
 

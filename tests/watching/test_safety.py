@@ -662,16 +662,89 @@ def test_a_layer_that_was_replaced_by_one_like_it_is_followed(
     assert not recording.stored.check()
 
 
-def test_a_layer_that_is_pruned_is_told_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["pruned", "parametrized"])
+def test_a_layer_that_is_pruned_is_followed(how: str, tmp_path: Path) -> None:
+    """What is recorded are the numbers that are learned, before the mask."""
+    loop, watcher = watched(tmp_path)
+    train(loop, 3)
+    layer = loop.model[0]
+    learned = layer.weight
+    if how == "pruned":
+        prune.l1_unstructured(layer, "weight", amount=0.3)  # which puts another parameter there
+    else:
+        nn.utils.parametrizations.spectral_norm(layer)
+        learned = layer.parametrizations.weight.original
+    truth = {}
+    for step in range(4, 8):
+        before = learned.detach().clone()
+        loop.step(step)
+        gradient, update = learned.grad.norm(dim=1), (before - learned).norm(dim=1)
+        truth[step] = {"weight_norm": learned.norm(dim=1), "grad_norm": gradient, "update_norm": update}
+        truth[step] = {name: values.detach().numpy().copy() for name, values in truth[step].items()}
+    if how == "pruned":
+        prune.remove(layer, "weight")
+    train(loop, 2)
+    watcher.close()
+    recording = watcher.recording
+    assert recording.frames.tolist() == list(range(10))
+    for step, values in truth.items():
+        for quantity, value in values.items():
+            np.testing.assert_allclose(recording.neurons("0", quantity, [step]).values[0], value, rtol=1e-4)
+    (told,) = events(watcher.folder, "layers_masked")
+    assert (told["step"], told["layers"]) == (4, ["0"])
+    assert not recording.stored.check()
+
+
+def test_a_layer_whose_weights_were_taken_apart_is_told_of(tmp_path: Path) -> None:
     loop, watcher = watched(tmp_path, strict=False)
     train(loop, 3)
-    prune.l1_unstructured(loop.model[0], "weight", amount=0.3)  # which puts another parameter there
+    nn.utils.parametrizations.weight_norm(loop.model[0])
     with pytest.warns(RuntimeWarning, match="0 has no parameter 'weight' any more"):
         train(loop, 2)
     watcher.close()
     assert watcher.recording.frames.tolist() == [0, 1, 2, 3]
     (missing,) = watcher.recording.stored.check()
     assert missing.startswith("from step 4 on nothing was recorded: ")
+
+
+class Adapter(nn.Module):
+    """Puts a few learned numbers beside a layer that is kept as it was."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.down, self.up = nn.Linear(base.in_features, 2, bias=False), nn.Linear(2, base.out_features, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + self.up(self.down(x))
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_layer_that_was_put_into_another_module_is_followed(every: int, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    loop = Loop(mlp(), rows)
+    watcher = TorchWatcher(
+        loop.model, loop.optimizers, folder=tmp_path / "recording", strict=True, statistics_every=every
+    )
+    train(loop, 4)
+    base = loop.model[0]
+    loop.model[0] = Adapter(base)
+    loop.optimizers[0].add_param_group({"params": [*loop.model[0].down.parameters(), *loop.model[0].up.parameters()]})
+    train(loop, 8)
+    watcher.close()
+    recording = watcher.recording
+    assert recording.frames[2:].tolist() == list(range(2, 13, every))
+    np.testing.assert_allclose(
+        recording.neurons("0", "weight_norm", [12]).values[0], base.weight.norm(dim=1), rtol=1e-5
+    )
+    assert np.isfinite(recording.neurons("0", "mean", [4]).values).all()
+    assert np.isnan(recording.neurons("0", "mean", [6]).values).all()  # what follows it there is not known
+    assert np.isfinite(recording.neurons("3", "mean", [6]).values).all()
+    (told,) = events(watcher.folder, "layers_moved")
+    assert (told["step"], told["layers"]) == ({1: 5, 2: 6}[every], ["0 to 0.base"])
+    assert any("0.down" in one["layers"] for one in events(watcher.folder, "layers_added"))
+    assert not recording.stored.check()
+    assert not hooks_on(loop.model, *loop.optimizers)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.Linear])

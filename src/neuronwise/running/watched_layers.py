@@ -148,6 +148,15 @@ def noticed(recording: Recording) -> list[str]:
             found.append(f"layers were added before step {step}, which are not recorded: {event.get('layers')}")
         elif kind == "layers_replaced":
             found.append(f"layers were replaced before step {step}, which are followed: {event.get('layers')}")
+        elif kind == "layers_moved":
+            found.append(
+                f"layers stand in other modules since step {step}, without their activations: {event.get('layers')}"
+            )
+        elif kind == "layers_masked":
+            found.append(
+                f"layers were pruned or parametrized before step {step}: what is recorded is what is learned, of which "
+                f"their weights are made: {event.get('layers')}"
+            )
         elif kind == "left_out":
             found.append(f"from step {step} on {event.get('sentence')}")
         elif kind == "network_changed":

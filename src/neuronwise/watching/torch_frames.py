@@ -107,6 +107,7 @@ class FrameWriter:
         self._log: LogFrame | None = None
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
+        self._masked = set[str]()
         self.passes = ForwardPasses(model, self.gradients, self._see, self._infer_skip, self._begin_pass)
         self.passes.input_shape = shape_of_one(probe)
         if not has_lazy(model):
@@ -135,6 +136,8 @@ class FrameWriter:
     def follow(self, step: int) -> bool:
         """Take modules that were put in the place of watched ones for these; return whether there were any.
 
+        One that does not fit may hold the watched one by now.
+
         Args:
             step: The one under way.
 
@@ -143,16 +146,23 @@ class FrameWriter:
         """
         if not self._layers or self._links.are_as_they_were():
             return False
-        replaced = []
+        replaced, moved = [], []
+        paths = {id(module): path for path, module in self._model.named_modules()}
         for layer in self._recorded:
-            module = module_at(self._model, layer.path)
-            if module is not layer.module:
+            module, elsewhere = module_at(self._model, layer.path), paths.get(id(layer.module))
+            if module is layer.module:
+                continue
+            if elsewhere is not None and not layer.fits(module):
+                layer.stay_with_module(elsewhere)
+                moved.append(f"{layer.layout.name} to {elsewhere}")
+            else:
                 layer.move_to(module)
                 replaced.append(layer.layout.name)
         self._find_modules()
         self._others = None  # their parameters are other ones
-        if replaced:
-            self.event("layers_replaced", step=step, layers=replaced)
+        for kind, layers in (("layers_replaced", replaced), ("layers_moved", moved)):
+            if layers:
+                self.event(kind, step=step, layers=layers)
         return True
 
     @property
@@ -313,6 +323,9 @@ class FrameWriter:
                 self.validated = {"val_loss": value}
                 self.event("metrics", step=step, metrics=self.validated)
             self._look_for_new_layers(step)
+        if masked := {layer.layout.name for layer in self._recorded if layer.is_masked} - self._masked:
+            self._masked |= masked
+            self.event("layers_masked", step=step, layers=sorted(masked))
         self._statistics.begin()
         self._histograms[...] = 0
         self.nonfinite.begin()
@@ -385,7 +398,7 @@ class FrameWriter:
             self.event("network_changed", step=step)
         count = sum(1 for _ in self._model.modules())
         if count > self._modules:
-            known = set(self._layout.layers)
+            known = set(self._layout.layers) | {layer.path for layer in self._recorded}
             added = [
                 path
                 for path, module in self._model.named_modules()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from neuronwise.errors import UsageError
 from neuronwise.recording import Layout
@@ -30,6 +30,7 @@ class WatchedLayer:
         activation: The function that follows it, applied to its outputs before they are measured; None where none is
             known.
         answers: Whether what the module returns are its neurons' activations.
+        is_masked: Whether a weight is computed from what is measured, since it was pruned or parametrized.
         unseen: Whether its forward pass is never called: the one around it uses its weights.
     """
 
@@ -40,6 +41,7 @@ class WatchedLayer:
     activation: Callable[[torch.Tensor], torch.Tensor] | None = None
     answers: bool = True
     unseen: bool = False
+    is_masked: bool = False
 
     def __post_init__(self) -> None:
         # Asked for at every recorded step.
@@ -53,13 +55,16 @@ class WatchedLayer:
 
     def _parameter(self, key: str) -> torch.Tensor:
         try:
-            found: torch.Tensor = self.module._parameters[key]  # type: ignore[assignment]
+            found: torch.Tensor | None = self.module._parameters[key]
         except KeyError:
+            found = _computed_from(self.module, key)
+            self.is_masked = True
+        if found is None:
             raise UsageError(
                 f"{self.layout.name} has no parameter {key!r} any more",
                 where="argument model",
-                hint="watch a model after it was pruned or its layers were replaced",
-            ) from None
+                hint="watch a model after its layers were replaced, or their weights taken apart",
+            )
         return found
 
     def _rows_of(self, values: torch.Tensor) -> torch.Tensor:
@@ -73,9 +78,8 @@ class WatchedLayer:
 
     def hide_gradients_of(self, parameters: Set[int]) -> None:
         """Have gradients of these parameters, by their `id`, count as not there, until it is called again."""
-        found = self.module._parameters
-        self._hides_weight = self.has_weights and id(found.get(self._weight.key)) in parameters
-        self._hides_bias = self._bias is not None and id(found.get(self._bias.key)) in parameters
+        self._hides_weight = self.has_weights and id(self._parameter(self._weight.key)) in parameters
+        self._hides_bias = self._bias is not None and id(self._parameter(self._bias.key)) in parameters
 
     @property
     def weight(self) -> torch.Tensor:
@@ -115,17 +119,31 @@ class WatchedLayer:
         """Whether its neurons are what comes in: the first axis of a transposed convolution's weights."""
         return "ConvTranspose" in type(self.module).__name__
 
+    def stay_with_module(self, path: str) -> None:
+        """Note that its module stands elsewhere by now, such as in an adapter: what follows it there is not known."""
+        self.path, self.answers = path, False
+
+    def fits(self, module: nn.Module | None) -> bool:
+        """Return whether a module has its parameters and buffers, in their shapes."""
+        if module is None:
+            return False
+        found = [module._parameters.get(source.key) for source in self.sources.values()]
+        buffers = [module._buffers.get(key) for key in self.layout.buffers]
+        if any(one is None for one in (*found, *buffers)):
+            return False
+        cut = [source.cut(one) for source, one in zip(self.sources.values(), found, strict=True) if one is not None]
+        shapes = [tuple(one.shape) for one in (*cut, *buffers) if one is not None]
+        return shapes == [place.shape for place in (*self.layout.parameters.values(), *self.layout.buffers.values())]
+
     def move_to(self, module: nn.Module | None) -> None:
         """Take another module, which was put in the place of its own.
 
         Raises:
             UsageError: There is none any more, or its parameters are of other shapes.
         """
-        wanted = [place.shape for place in (*self.layout.parameters.values(), *self.layout.buffers.values())]
-        if module is not None:
+        if module is not None and self.fits(module):
             self.module = module
-            if [tuple(one.shape) for one in (*self.parameters, *self.buffers)] == wanted:
-                return
+            return
         what = "is no longer in the model" if module is None else "has other shapes than it had"
         raise UsageError(
             f"{self.layout.name} {what}",
@@ -275,6 +293,15 @@ def _whole_numbers(values: Iterable[int], like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(list(values), device=like.device)
 
 
+def _computed_from(module: nn.Module, key: str) -> torch.Tensor | None:
+    """Return the parameter that another is computed from since: by a mask (`torch.nn.utils.prune`), or parametrized."""
+    if (masked := module._parameters.get(f"{key}_orig")) is not None:
+        return masked
+    functions = module._modules.get("parametrizations")
+    function = None if functions is None else functions._modules.get(key)
+    return None if function is None else function._parameters.get("original")
+
+
 class Links:
     """Which modules stand on the ways from a model to its layers.
 
@@ -315,27 +342,3 @@ def _is_unseen(modules: dict[str, nn.Module], path: str) -> bool:
     """Return whether a module is the output projection of an attention, whose weights that uses itself."""
     around, _, own = path.rpartition(".")
     return own == "out_proj" and type(modules.get(around)).__name__ == "MultiheadAttention"
-
-
-def is_wrapped(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is one that `torch.func` works with, on which there are no hooks."""
-    import torch
-
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
-
-
-def tensors_in(values: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors in what a module returned: a tensor, a tuple, a dict, a data class of them."""
-    import torch
-
-    if isinstance(values, torch.Tensor):
-        yield values
-    elif isinstance(values, (tuple, list)):
-        for one in values:
-            yield from tensors_in(one)
-    elif isinstance(values, Mapping):
-        for one in values.values():
-            yield from tensors_in(one)
-    elif is_dataclass(values):
-        for field in fields(values):
-            yield from tensors_in(getattr(values, field.name, None))

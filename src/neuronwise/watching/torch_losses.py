@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.watching.torch_hooks import BackwardMark
-from neuronwise.watching.torch_layers import is_wrapped, tensors_in
+from neuronwise.watching.torch_values import is_wrapped, tensors_in
 
 if TYPE_CHECKING:
     import torch

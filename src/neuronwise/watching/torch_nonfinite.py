@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuronwise.watching.torch_layers import WatchedLayer, tensors_in
+from neuronwise.watching.torch_layers import WatchedLayer
 from neuronwise.watching.torch_statistics import FIELD, TorchStatistics
+from neuronwise.watching.torch_values import tensors_in
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from neuronwise.watching.torch_activations import Output, learn_activations, learn_from_changes
 from neuronwise.watching.torch_gradients import Gradients
 from neuronwise.watching.torch_hooks import BackwardMark, current_backward
-from neuronwise.watching.torch_layers import WatchedLayer, is_wrapped, module_at, tensors_in
+from neuronwise.watching.torch_layers import WatchedLayer, module_at
+from neuronwise.watching.torch_values import is_wrapped, tensors_in
 
 if TYPE_CHECKING:
     import torch

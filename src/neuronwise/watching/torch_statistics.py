@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.recording import NEURON_FIELDS
-from neuronwise.watching.torch_layers import WatchedLayer, tensors_in
+from neuronwise.watching.torch_layers import WatchedLayer
+from neuronwise.watching.torch_values import tensors_in
 
 if TYPE_CHECKING:
     import torch

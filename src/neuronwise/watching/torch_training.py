@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from neuronwise.watching.columns import surest_right
 from neuronwise.watching.torch_batches import InputsSeen, TargetsSeen, predictions_of, targets_of
 from neuronwise.watching.torch_graph import graph_of
-from neuronwise.watching.torch_layers import is_wrapped, tensors_in
 from neuronwise.watching.torch_loss_kinds import loss_kinds
 from neuronwise.watching.torch_statistics import on_host
 from neuronwise.watching.torch_table import TableSeen
 from neuronwise.watching.torch_twin import same_random_state
+from neuronwise.watching.torch_values import is_wrapped, tensors_in
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.watching.torch_activations import learn_activations
-from neuronwise.watching.torch_layers import WatchedLayer, tensors_in
+from neuronwise.watching.torch_layers import WatchedLayer
+from neuronwise.watching.torch_values import tensors_in
 
 if TYPE_CHECKING:
     import torch
