@@ -86,6 +86,14 @@ def test_what_was_verified_is_freed_and_everything_still_works(run: Run, flaky: 
         recording_folder("mine")
 
 
+def test_a_freed_run_that_is_gone_from_the_store_says_how_it_comes_back(run: Run, store: Store) -> None:
+    assert only(clean()).outcome == "freed"
+    clean_cache()
+    open_store(store).delete_run(run.id)
+    with pytest.raises(NotFoundError, match=f"(?s)moved to MLflow.*mlflow runs restore --run-id {run.id}"):
+        recording_folder("mine")
+
+
 def test_a_freed_run_goes_on_with_its_whole_recording(run: Run, flaky: Flaky) -> None:
     scalars = np.array(run.history_on_disk.scalars)
     assert only(clean()).outcome == "freed"

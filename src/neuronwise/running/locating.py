@@ -73,16 +73,26 @@ class Moved:
             NotFoundError: The recording is neither here nor there.
         """
         where = f"run {self.folder.name}"
+        back = (
+            f"put the store back at its place; a run that was deleted comes back by mlflow runs restore --run-id "
+            f"{self.run_id}. The network and the result are here all the same"
+        )
         try:
             found = fetch_recorded(self.run_id, cached_runs(), store_of(self.store))
         except NeuronwiseError as error:
             raise NotFoundError(
                 f"its recording was moved to MLflow ({self.store}) and cannot be fetched: {error.message}",
                 where=where,
-                hint=error.hint or "make the store reachable and try again",
+                hint=back
+                if isinstance(error, NotFoundError)
+                else error.hint or "make the store reachable and try again",
             ) from None
         if found is None:
-            raise NotFoundError(f"its recording was moved to MLflow ({self.store}), which is gone", where=where)
+            raise NotFoundError(
+                f"its recording was moved to MLflow ({self.store}), and is not there any more",
+                where=where,
+                hint=back,
+            )
         return found
 
 
