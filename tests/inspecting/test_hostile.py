@@ -53,6 +53,8 @@ def look_everywhere(page: Any) -> str:
         settled(page)
         texts.append(page.inner_text("main"))
         texts.append(" ".join(page.locator("option").all_text_contents()))
+        wide, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert wide <= room, page.inner_text("[aria-selected='true']")
     box = page.locator("canvas.nw-network").bounding_box()
     for k in range(1, 16):  # what the pointer is on is told beside it
         page.mouse.move(box["x"] + 60, box["y"] + box["height"] * k / 16)

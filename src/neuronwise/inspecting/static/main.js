@@ -2,7 +2,7 @@
 
 import { h, refill, refilled } from "./dom.js";
 import { Model } from "./model.js";
-import { counted, figure, visible, whole } from "./numbers.js";
+import { counted, figure, measureName, visible, whole } from "./numbers.js";
 import { firstLook } from "./first_look.js";
 import { PALETTES } from "./scales.js";
 import { Store, toAddress } from "./state.js";
@@ -71,7 +71,7 @@ export function render({ model: host, el, signal: outer, address = false }) {
   }, words)));
   places.panel.id = "nw-panel";
   places.panel.setAttribute("role", "tabpanel");
-  const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${visible(name.replaceAll("_", " "), 40)} ${figure(Number(value), 4)}`).join(", ");
+  const metrics = Object.entries(run.metrics ?? {}).slice(0, 2).map(([name, value]) => `${measureName(name)} ${figure(Number(value), 4)}`).join(", ");
   const main = h("main", { class: "nw-main", "aria-busy": "true" },
     h("section", { class: "nw-card nw-inputcard", "aria-label": model.answers ? "What the network is shown" : "What the cells show" }, places.input),
     h("section", { class: "nw-card nw-networkcard", "aria-label": "The network" }, places.network),

@@ -157,3 +157,11 @@ export function steadyPercent(share) {
   const value = Math.round(10000 * share) / 100;
   return !/^\d/.test(words) || value === 0 || value === 100 ? words : `${withPlaces(value >= 10 && value <= 99 ? 1 : 2, "steady").format(value)} %`;
 }
+
+/**
+ * Return what a measure of how well it goes is called: "mean absolute error", "R²".
+ * @param {string} name
+ */
+export function measureName(name) {
+  return name === "r2" ? "R²" : visible(name.replaceAll("_", " "), 40);
+}

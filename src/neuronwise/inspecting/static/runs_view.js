@@ -1,7 +1,7 @@
 // All runs: searched, sorted, opened.
 
 import { h, refill } from "./dom.js";
-import { counted, figure, visible, whole } from "./numbers.js";
+import { counted, figure, measureName, visible, whole } from "./numbers.js";
 
 /** @typedef {{id: string, name: string, started: string | null, status: string, data: string, parameters: number | null, result: {name: string, value: number} | null, experiment: string}} Listed */
 
@@ -64,7 +64,7 @@ export function showRuns(el, content) {
     refill(body, ...shown.map((run) => h("tr", {},
       h("th", { scope: "row" }, h("a", { href: `/run/${encodeURIComponent(run.id)}` }, visible(run.name || run.id.slice(0, 8), 60))),
       cell("begun", run.started ? run.started.slice(0, 16).replace("T", " ") : ""), cell("data", visible(run.data, 40)), cell("weights and biases", run.parameters === null ? "" : whole(run.parameters)),
-      cell("result", run.result ? `${visible(run.result.name.replaceAll("_", " "), 30)} ${figure(run.result.value, 4)}` : ""), cell("status", visible(run.status.replaceAll("_", " "), 24)),
+      cell("result", run.result ? `${measureName(run.result.name)} ${figure(run.result.value, 4)}` : ""), cell("status", visible(run.status.replaceAll("_", " "), 24)),
       hasExperiments ? cell("experiment", run.experiment ? visible(run.experiment, 30) : "") : null)));
     const words = !runs.length ? (asking ? "" : "There are no runs yet: neuronwise train digits makes one. ") : shown.length === runs.length ? `${counted(runs.length, "run")}${content.limit && runs.length >= content.limit ? ", the newest; neuronwise ui RUN opens any other" : ""}. ` : `${whole(shown.length)} of ${counted(runs.length, "run")}. `;
     said.textContent = `${words}${asking ? "Asking the MLflow store …" : problem ? `The MLflow store could not be asked: ${visible(problem, 300)}` : ""}`;
