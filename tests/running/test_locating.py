@@ -15,7 +15,7 @@ import pytest
 
 import neuronwise
 from neuronwise import Run
-from neuronwise.errors import NotFoundError
+from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.recording import read_recording
 from neuronwise.running import recording_folder, sync
 from neuronwise.running.run import runs_folder
@@ -129,6 +129,32 @@ def test_every_way_of_naming_a_run_of_this_machine(store: Store, flaky: Flaky) -
     assert recording_folder(done.run_id) == run.folder
     with pytest.raises(NotFoundError, match="no run 'nonsense' on this machine, and the store cannot be asked"):
         recording_folder("nonsense")
+
+
+def test_what_is_there_but_no_recording_is_said_to_be_that(store: Store) -> None:
+    neuronwise.train(make_frame(), "y", name="mine", **OPTIONS)  # so that there is a store to be asked
+    Path("empty").mkdir()
+    Path("data.csv").touch()
+    for text, message in (
+        ("empty", "the folder 'empty' holds no run"),
+        ("data.csv", "there is no run 'data.csv', which is a file"),
+        ("nonsense", "there is no such run in"),
+    ):
+        with pytest.raises(NotFoundError, match=message):
+            recording_folder(text)
+    for wrong in (None, 5, ["mine"], True):
+        with pytest.raises(UsageError, match="argument RUN: expected a run, got"):
+            recording_folder(wrong)  # type: ignore[arg-type]
+
+
+def test_a_recording_without_its_json_is_read_from_the_copy(kept_run: Run, in_home: Path) -> None:
+    there, lost = kept_run.folder / "recording", Path("lost")
+    shutil.copytree(there, lost)
+    (lost / "recording.json").unlink()
+    for place in (lost, shutil.copytree(lost, Path("run") / "recording").parent):
+        recording = neuronwise.open(place)
+        assert recording.problems == ["recording.json: it is missing; its copy in attempt-….json is read"]
+        np.testing.assert_array_equal(recording.keyframes, neuronwise.open(kept_run).keyframes)
 
 
 def test_an_untracked_run_is_found_too(kept_run: Run, in_home: Path) -> None:

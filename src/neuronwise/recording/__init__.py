@@ -5,7 +5,7 @@ from __future__ import annotations
 from neuronwise.recording.batches import TrainingData, describe_pass
 from neuronwise.recording.checkpoints import from_checkpoints
 from neuronwise.recording.courses import Course, Histogram
-from neuronwise.recording.description import Attempt
+from neuronwise.recording.description import Attempt, holds_recording
 from neuronwise.recording.handed_in import prepare_given_to_fit
 from neuronwise.recording.layout import LayerLayout, Layout, Place
 from neuronwise.recording.passes import PassRecorder
@@ -44,6 +44,7 @@ __all__ = [
     "describe_pass",
     "expected_bytes",
     "from_checkpoints",
+    "holds_recording",
     "layer_summaries",
     "plan_recording",
     "prepare_given_to_fit",

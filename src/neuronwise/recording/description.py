@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import platform
 import re
 import stat
@@ -200,6 +201,11 @@ def read_description(folder: Path, problems: list[str]) -> dict[str, Any]:
             hint="open it with the version of neuronwise that wrote it (see versions in recording.json)",
         )
     return description
+
+
+def holds_recording(folder: Path) -> bool:
+    """Return whether a folder is a recording, be it one whose recording.json is lost: there is a copy of it."""
+    return any(os.path.isfile(folder / name) for name in ("recording.json", "attempt-000001.json"))
 
 
 def read_attempts(folder: Path, problems: list[str]) -> dict[int, dict[str, Any]]:

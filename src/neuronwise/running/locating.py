@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from neuronwise.data.checked import Checked
-from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, TrackingError
+from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, TrackingError, UsageError
 from neuronwise.files import write_atomically
 from neuronwise.network import read_json
+from neuronwise.recording import holds_recording
 from neuronwise.running.checkpointing import find_begun
 from neuronwise.running.find import find_folder, find_local, find_run
-from neuronwise.running.run import Run
+from neuronwise.running.run import Run, not_a_run
 from neuronwise.running.stored import cached_runs, fetch_recorded
 from neuronwise.running.tracking_file import TrackingState
 from neuronwise.running.watched_run import WatchedRun, find_watched, is_watched
@@ -107,17 +108,25 @@ def recording_folder(run: str | Path) -> Path:
     Raises:
         NotFoundError: Nothing of that name, or several; or its recording cannot be fetched.
     """
+    if not isinstance(run, (str, os.PathLike)):
+        raise UsageError(
+            f"expected a run, got {run!r:.100}", where="argument RUN", hint="an id, a name, 'latest' or a folder"
+        )
     text = str(run)
     path = Path(os.path.expanduser(text))
-    if os.path.isfile(path / "recording.json"):
+    if holds_recording(path):
         return path
-    folder = path if os.path.isfile(path / "recording" / "recording.json") else find_here(text)
+    folder = path if holds_recording(path / "recording") else find_here(text)
     if folder is not None:
         return folder_with_recording(folder)
     try:
         found = fetch_recorded(text, cached_runs())
     except TrackingError:
         found = None
+    except NotFoundError:
+        if text.strip() and os.path.exists(path):
+            raise not_a_run(text) from None
+        raise
     return found or find_folder(run)  # which says what is wrong
 
 

@@ -10,7 +10,7 @@ from neuronwise.errors import FormatError, NotFoundError
 from neuronwise.learning import prepare_targets
 from neuronwise.learning.rows import row_weights
 from neuronwise.network import get_loss
-from neuronwise.recording import Recording, TrainingData, prepare_given_to_fit, read_recording
+from neuronwise.recording import Recording, TrainingData, holds_recording, prepare_given_to_fit, read_recording
 from neuronwise.running.checkpointing import SavedTraining
 from neuronwise.running.learning_task import targets_to_fit
 from neuronwise.running.locating import folder_with_recording, recording_folder
@@ -41,7 +41,7 @@ def open_recording(
         FormatError: The files are no recording, or hostile.
     """
     folder = folder_with_recording(run.folder) if isinstance(run, Run) else recording_folder(run)
-    place = folder if (folder / "recording.json").is_file() else folder / "recording"
+    place = folder if holds_recording(folder) else folder / "recording"
     history = read_recording(place, attempt=attempt)
     threads = history.attempts[-1].threads if history.attempts else 1
     if _is_prepared(data):

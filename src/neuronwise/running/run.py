@@ -220,8 +220,10 @@ def _finite(value: Any) -> Any:
 
 def not_a_run(text: str, known: Iterable[str] = ()) -> NotFoundError:
     """Return the error for a RUN that names nothing, with the nearest of the known names."""
-    is_folder = os.path.isdir(os.path.expanduser(text))
-    what = f"the folder {text!r} holds no run" if is_folder else f"there is no run {text!r:.200}"
+    path = os.path.expanduser(text)
+    what = f"the folder {text!r} holds no run" if os.path.isdir(path) else f"there is no run {text!r:.200}"
+    if os.path.isfile(path):
+        what += ", which is a file"
     return NotFoundError(
         f"{what}.{did_you_mean(text, known)}",
         where="argument RUN",
