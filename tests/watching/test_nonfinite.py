@@ -183,3 +183,37 @@ def test_a_learning_rate_that_is_too_large_is_survived(tmp_path: Path) -> None:
     assert found["step"] <= 4
     assert watcher.step == 60
     assert not watcher.recording.stored.check()
+
+
+def test_infinite_activations_of_several_passes_are_counted_together(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.full((5, 2), 3e38)  # times weights of about 1, a sum that float32 does not hold
+    with torch.no_grad():
+        model.weight.fill_(1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording") as watcher, np.errstate(all="raise"):
+        for _ in range(2):  # of gradients that are accumulated
+            model(x).clamp(max=1).sum().backward()
+        optimizer.step()
+    assert not watcher.problems
+    assert statistics(watcher, "Linear", "nonfinite_activations", 1).tolist() == [10]
+    assert [statistics(watcher, "Linear", name, 1).tolist() for name in ("mean", "min", "max")] == [[np.inf]] * 3
+
+
+def test_gradients_whose_squares_are_too_large_are_finite(tmp_path: Path) -> None:
+    """Of accumulated ones that are not finite a scaler would skip the step."""
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        for _ in range(3):
+            optimizer.zero_grad()
+            for part in (1, 2):
+                (model(torch.full((4, 2), float(part))).sum() * 1e25).backward()
+            optimizer.step()
+    assert not events(watcher.folder, "skipped")
+    np.testing.assert_allclose(statistics(watcher, "Linear", "grad_norm", 3), 12e25 * np.sqrt(2), rtol=1e-5)
+    assert statistics(watcher, "Linear", "mean", 3) == pytest.approx(
+        float(((model(torch.ones(1, 2)) + model(torch.full((1, 2), 2.0))) / 2).detach()), rel=1e-4
+    )

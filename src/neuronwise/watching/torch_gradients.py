@@ -117,7 +117,11 @@ class Gradients:
         found = {id(one): _plain(one.grad) for one in self._model.parameters() if one.grad is not None}
         if not found or not self._is_on_host():
             return {}
-        return dict(zip(found, torch.stack(torch._foreach_norm(list(found.values()))).tolist(), strict=True))
+        norms = dict(zip(found, torch.stack(torch._foreach_norm(list(found.values()))).tolist(), strict=True))
+        for one, norm in norms.items():
+            if norm == math.inf:  # perhaps only the sum of the squares is
+                norms[one] = float(found[one].double().norm())
+        return norms
 
 
 def _together(norms: Mapping[int, float], without: Set[int] = frozenset()) -> float:

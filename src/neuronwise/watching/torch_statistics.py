@@ -170,18 +170,23 @@ class Seen:
 def joined(one: Seen, other: Seen) -> Seen:
     """Return both together (Chan, Golub, LeVeque 1979)."""
     size = one.size + other.size
-    away = other.mean - one.mean
-    extreme: Any = np
+    of: Any = np
     if not isinstance(one.low, np.ndarray):
         import torch
 
-        extreme = torch
+        of = torch
+    with np.errstate(all="ignore"):
+        away = other.mean - one.mean
+        # Infinity and infinity are no distance apart that could be computed.
+        total = one.mean * (one.size / size) + other.mean * (other.size / size)
+        mean = of.where(of.isfinite(away), one.mean + away * (other.size / size), total)
+        squares = one.squares + other.squares + away * away * (one.size * other.size / size)
     return Seen(
         size,
-        one.mean + away * (other.size / size),
-        one.squares + other.squares + away * away * (one.size * other.size / size),
-        extreme.minimum(one.low, other.low),
-        extreme.maximum(one.high, other.high),
+        mean,
+        squares,
+        of.minimum(one.low, other.low),
+        of.maximum(one.high, other.high),
         _sum(one.inactive, other.inactive),
         _sum(one.saturated, other.saturated),
         _sum(one.nonfinite, other.nonfinite),
