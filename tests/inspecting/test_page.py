@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neuronwise.errors import UsageError
+import neuronwise
+from neuronwise.errors import TrainingDiverged, UsageError
 from neuronwise.explaining import Meaning
 from neuronwise.inspecting import build_payload, page
 from neuronwise.inspecting.familiar import find_familiar
@@ -23,7 +24,7 @@ from neuronwise.network import Network
 from neuronwise.running import Run
 from neuronwise.running.inspector import inspector_page
 
-from .conftest import HOSTILE
+from .conftest import HOSTILE, environment
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -173,3 +174,17 @@ def test_what_is_unlike_training_is_told_from_what_is_like_it() -> None:
     assert (familiar.unexplained(alike) <= familiar.limit).mean() > 0.9
     assert familiar.unexplained(rng.normal(size=(20, 64))).min() > 10 * familiar.limit
     assert find_familiar(X[:50]) is None
+
+
+def test_a_training_that_diverged_leaves_its_inspector_too(
+    runs: dict[str, Run], home_of_runs: Path, tmp_path: Path
+) -> None:
+    with environment({"NEURONWISE_HOME": str(tmp_path)}), pytest.raises(TrainingDiverged) as caught:
+        neuronwise.train(str(home_of_runs / "houses.csv"), target="price", layers=[8], epochs=3, name="too fast",
+                         optimizer="sgd", learning_rate=1e6, track=False, explain=True)  # fmt: skip
+    run = caught.value.run
+    assert run is not None
+    data = data_of((run.folder / "inspector.html").read_text(encoding="utf-8"))
+    assert data["run"]["status"] == "diverged"
+    assert data["diagnosis"]["findings"][0]["cause"] == "lr_too_high"
+    assert not (run.folder / "explanations").exists()  # answers of a network that is not one are not explained

@@ -175,6 +175,10 @@ class OwnFacts(Facts):
         """Return how many answers are right, as the watcher tells it."""
         answers = np.asarray(network.predict(X), np.float64).reshape(len(X), -1)
         self.data["prediction"], self.data["target"] = list(answers.shape), list(np.shape(y))
+        with np.errstate(all="ignore"):  # answers that are not finite, of a training that diverged, are measured too
+            return self._measured(answers, y, recall)
+
+    def _measured(self, answers: NDArray[np.float64], y: NDArray[Any], recall: bool) -> dict[str, Any]:
         found: dict[str, Any] = {"output_spread": float(answers.std(0).mean())}
         if y.ndim == 1 and answers.shape[1] > 1 and y.dtype.kind in "iu":
             guess = answers.argmax(1)

@@ -45,7 +45,8 @@ def conclude(
         reporter: Hears of every stage.
         failure: The error of a diverged training: its weights are kept, but not evaluated.
         with_baselines: Whether to compare with simpler ways.
-        with_explanations: Whether to explain some held-out answers and the first layer, and make the inspector.
+        with_explanations: Whether to explain some held-out answers and the first layer, and make the inspector, which
+            is what a diverged one is looked at in.
         diagnosed_with: Returns what it learned from, for saying why it went as it did; None: that is not said.
         redact: Whether no row of the data may be shown in them.
     """
@@ -60,12 +61,13 @@ def conclude(
             run.baselines = baselines(data.target, data.X, data.y, known, data.test, network.seed)
         _save(run)
     _diagnose(run, diagnosed_with, reporter)
-    if failure is None and with_explanations and result.status != "interrupted":
-        reporter.working("explaining some answers")
+    if with_explanations and result.status != "interrupted":
         from neuronwise.running.explained import explain_run
         from neuronwise.running.inspector import keep_inspector
 
-        run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
+        if failure is None:
+            reporter.working("explaining some answers")
+            run.explained = explain_run(run, data, redact=redact, told=reporter.warned)
         found = None if run.diagnosis is None else run.diagnosis.to_dict()
         page = keep_inspector(run, data, redact=redact, diagnosis=found, told=reporter.warned)
         run.explained += [page] if page is not None else []
