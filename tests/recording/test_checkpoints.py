@@ -236,6 +236,9 @@ def test_updates_are_known_between_neighbouring_steps_only(tmp_path: Path) -> No
         ("", lambda state: {f"module.{name}": value for name, value in state.items()}),
         ("", lambda state: {f"_orig_mod.{name}": value for name, value in state.items()}),
         ("", lambda state: {f"module._orig_mod.net.{name}": value for name, value in state.items()}),
+        ("", lambda state: {name.replace(".", "._orig_mod."): value for name, value in state.items()}),
+        ("", lambda state: {f"_fsdp_wrapped_module.{name}": value for name, value in state.items()}),
+        ("", lambda state: {name.replace(".", "._checkpoint_wrapped_module."): one for name, one in state.items()}),
         ("model", lambda state: {"model": {f"model.{name}": nn.Parameter(one, False) for name, one in state.items()}}),
     ],
 )  # fmt: skip
@@ -555,6 +558,40 @@ def test_a_pickled_model_is_refused_with_what_to_save_instead(tmp_path: Path) ->
     with pytest.raises(FormatError, match=r"Sequential, which would have to be unpickled") as caught:
         neuronwise.from_checkpoints(tmp_path / "0.pt", mlp())
     assert "torch.save(model.state_dict(), path)" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_program_of_torchscript_is_not_run(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 2))
+    torch.jit.save(torch.jit.trace(model, torch.ones(1, 3)), str(tmp_path / "0.pt"))
+    with pytest.raises(FormatError, match="a program of TorchScript, which would have to be run"):
+        neuronwise.from_checkpoints(tmp_path / "0.pt", model)
+
+
+def test_a_part_of_a_checkpoint_in_several_files_is_said_to_be_that(tmp_path: Path) -> None:
+    state = mlp().state_dict()
+    for place, names in enumerate((list(state)[:4], list(state)[4:]), 1):
+        part = {name: state[name] for name in names}
+        safetensors.torch.save_file(part, tmp_path / f"model-0000{place}-of-00002.safetensors")
+    with pytest.raises(UsageError, match=r"a part of a checkpoint in several files, .* are missing"):
+        neuronwise.from_checkpoints(tmp_path, mlp())
+
+
+def test_a_folder_of_folders_says_where_the_checkpoints_are(tmp_path: Path) -> None:
+    for step in (500, 1000):
+        save_all(tmp_path / f"checkpoint-{step}", [mlp().state_dict()], "model.safetensors")
+    for pattern in (tmp_path, tmp_path / "*"):
+        with pytest.raises(NotFoundError) as caught:
+            neuronwise.from_checkpoints(pattern, mlp())
+        assert f'in which there are model.safetensors: "{tmp_path / "*" / "model.safetensors"}"' in str(caught.value)
+    assert neuronwise.from_checkpoints(f"{tmp_path}/*/model.safetensors", mlp()).keyframes.tolist() == [500, 1000]
+
+
+def test_a_name_of_two_suffixes_is_one_of_a_checkpoint(tmp_path: Path) -> None:
+    states = states_of(mlp(), 2)
+    save_all(tmp_path / "c", states, "net_{}.pth.tar")
+    recording = neuronwise.from_checkpoints(tmp_path / "c", mlp())
+    assert_same(recording, states, OURS["mlp"], [0, 1])
 
 
 @pytest.mark.parametrize("content", [{"a": np.zeros(3)}, {"a": np.float64(1)}], ids=["array", "number"])

@@ -124,7 +124,11 @@ def _load_torch(path: Path) -> CheckpointFile:
             f"it holds a {type(content).__name__:.100}, not tensors by name", where=str(path), hint=_SAVE_IT
         )
     if {"state", "param_groups"} <= set(content):
-        raise FormatError("it holds the state of an optimizer, and no weights", where=str(path), hint=_SAVE_IT)
+        raise FormatError(
+            "it holds the state of an optimizer, and no weights",
+            where=str(path),
+            hint=f'name the files of the weights alone: "{path.parent / "model*"}"',
+        )
     states = {place: _torch_state(state, path) for place, state in _states(content, torch.Tensor)}
     numbers = {key: number for key in STEP_KEYS if (number := _whole(content.get(key), torch)) is not None}
     return CheckpointFile(path, states, numbers, is_ordered=True)
@@ -138,6 +142,12 @@ def _check_zip(path: Path) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, UnicodeDecodeError) as error:
         raise FormatError(f"the file is truncated or damaged: {error!s:.200}", where=str(path)) from None
+    if any("/code/__torch__" in entry.filename for entry in entries):
+        raise FormatError(
+            "it is a program of TorchScript, which would have to be run: that is not done",
+            where=str(path),
+            hint="save the weights alone: torch.save(program.state_dict(), path)",
+        )
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.header_offset + entry.file_size > size:
             raise FormatError(

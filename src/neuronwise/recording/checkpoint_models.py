@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ from neuronwise.recording.layout import LayerLayout, Layout, Place
 if TYPE_CHECKING:
     from torch import nn
 
-# What torch.compile puts before the names of what it compiled.
-_COMPILED = "_orig_mod."
+# What wrappers put between the names of what they wrap: torch.compile, FSDP, activation checkpointing.
+_WRAPPED = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+# A part of a checkpoint: model-00001-of-00002.safetensors.
+_PART = re.compile(r"[0-9]{3,}-of-[0-9]{3,}")
 # torch's word for what our layers call otherwise.
 _WORDS = {"weight": ("W", "gamma"), "bias": ("b", "beta"), "running_mean": (), "running_var": ()}
 # Beside the values, and no part of a state that is recorded.
@@ -129,6 +132,13 @@ class Model:
         if nearest is None:
             raise UsageError("the file holds no tensors by name", where=str(file.path))
         _, wrong, place = nearest
+        if _PART.search(file.path.name):
+            raise UsageError(
+                "the name says that it is a part of a checkpoint in several files, which are not read together: "
+                + "; ".join(wrong),
+                where=str(file.path),
+                hint="save the weights as one file",
+            )
         raise UsageError(
             f"it is no checkpoint of this model: {'; '.join(wrong)}",
             where=f"{file.path}, {place}" if place else str(file.path),
@@ -344,8 +354,8 @@ def _variants(states: Mapping[str, State]) -> Iterator[tuple[str, State]]:
     """
     for place, state in states.items():
         yield place, state
-        if any(_COMPILED in name for name in state):
-            state = {name.replace(_COMPILED, ""): tensor for name, tensor in state.items()}
+        if any(_WRAPPED.search(name) for name in state):
+            state = {_WRAPPED.sub("", name): tensor for name, tensor in state.items()}
             yield place, state
         while len({name.partition(".")[0] for name in state}) == 1 and all("." in name for name in state):
             state = {name.partition(".")[2]: tensor for name, tensor in state.items()}

@@ -6,15 +6,17 @@ import glob
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.recording.checkpoint_files import STEP_KEYS
 
-_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pt.tar", ".pth.tar")
 # What `Network.save` writes into a folder.
 _NETWORK = "network.safetensors"
 _MAX_STEP = 2**63 - 1
+_MOST_NAMES = 10_000
 
 # A whole number: no part of one with a decimal point.
 _WHOLE = r"(?<![0-9])(?<![0-9]\.)([0-9]{1,18})(?![0-9]|\.[0-9])"
@@ -70,7 +72,7 @@ def _found(given: Path) -> list[Path]:
     if given.is_file() or _is_network(given):
         return [given]
     if given.is_dir():
-        every = [path for path in given.iterdir() if path.suffix in _SUFFIXES or _is_network(path)]
+        every = [path for path in given.iterdir() if path.name.endswith(_SUFFIXES) or _is_network(path)]
     else:
         every = [Path(path) for path in glob.glob(str(given), recursive=True)]
     if (lost := next((path for path in every if path.is_symlink() and not path.exists()), None)) is not None:
@@ -177,7 +179,7 @@ def _numbers_in_names(files: Sequence[Path]) -> tuple[str, list[int]] | None:
     decimal point is a measure: ``epoch=3-val_loss=0.25``.
     """
     for where, names in (
-        ("its name", [path.stem if path.suffix in _SUFFIXES else path.name for path in files]),
+        ("its name", [_stem(path.name) for path in files]),
         ("the name of its folder", [path.absolute().parent.name for path in files]),
     ):
         for which, pattern in _NUMBERS.items():
@@ -185,6 +187,11 @@ def _numbers_in_names(files: Sequence[Path]) -> tuple[str, list[int]] | None:
             if len(set(found)) == len(files):
                 return f"{which} in {where}", found
     return None
+
+
+def _stem(name: str) -> str:
+    """Return the name of a file without what says that it is a checkpoint."""
+    return next((name.removesuffix(suffix) for suffix in reversed(_SUFFIXES) if name.endswith(suffix)), name)
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
@@ -199,6 +206,9 @@ def _nothing(path: Path) -> NotFoundError:
         folder = folder.parent
     names = sorted(entry.name for entry in folder.iterdir())
     inside = f"holds {_listed(names)}" if names else "is empty"
+    deeper = sorted(found.name for found in islice(folder.glob("*/*"), _MOST_NAMES) if found.name.endswith(_SUFFIXES))
+    if deeper:
+        inside += f', in which there are {_listed(dict.fromkeys(deeper))}: "{folder / "*" / deeper[0]}"'
     what = "this folder holds no checkpoint" if path.is_dir() else f"no file matches {str(path)!r}"
     return NotFoundError(
         what,
