@@ -188,7 +188,7 @@ def test_weights_of_rows_are_needed_too(tmp_path: Path) -> None:
     everything = Everything()
     train(tmp_path, plain(), [everything], writer=SPARSE, sample_weight=weights)
     history = read_recording(tmp_path)
-    with pytest.raises(UsageError, match="the sample_weight handed in is not that of the training"):
+    with pytest.raises(UsageError, match="the training weighed its rows, and no sample_weight is handed in"):
         Replay(history, data())
     check(everything, Replay(history, data(weights.astype(np.float32))))
 

@@ -127,7 +127,7 @@ def test_without_the_arrays_the_message_says_how_to_hand_them_in() -> None:
     [
         ((X + 1e-3, Y), "the X handed in is not that of the training"),
         ((X, 2 - Y), "the y handed in is not that of the training"),
-        ((X, Y, WEIGHTS + 1), "the sample_weight handed in is not that of the training"),
+        ((X, Y, WEIGHTS + 1), "the training did not weigh its rows, and sample_weight is handed in"),
         ((X[:100], Y[:100]), "has 100 rows that count, and the run learned from row"),
         ((X, Y + 5), "the label . is none of the classes 0, 1, 2"),
         ((X[:, :3], Y), "expected 4 values per row, got 3"),

@@ -15,7 +15,7 @@ from neuronwise.data import make_houses
 from neuronwise.errors import NotFoundError, UsageError
 from neuronwise.learning import Observer, TrainingState, fit
 from neuronwise.network import Dense, Network
-from neuronwise.recording import RecordingWriter
+from neuronwise.recording import RecordingWriter, TrainingData
 from neuronwise.running import Run, train
 
 QUICK: dict[str, Any] = {"layers": "6", "epochs": 4, "batch_size": 64, "track": False, "keyframe_every": 7}
@@ -204,6 +204,17 @@ def test_balanced_classes_of_learning_fit_are_found_by_their_fingerprint(tmp_pat
     assert neuronwise.open(tmp_path / "r", given).at(10).parameters.tobytes() == every[10].tobytes()
 
 
+def test_weights_of_classes_are_handed_in_as_weights_of_rows(tmp_path: Path) -> None:
+    every, (X, y) = _taught(tmp_path / "r", "classes", class_weights={0: 1.0, 1: 2.0, 2: 5.0})
+    for without in ((X, y), TrainingData(X.astype(np.float32), y, np.arange(90))):
+        why = neuronwise.open(tmp_path / "r", without).why_not_replayed
+        assert "the training weighed its rows, and no sample_weight is handed in" in str(why)
+    why = neuronwise.open(tmp_path / "r", (X, y, y + 1)).why_not_replayed
+    assert "the sample_weight handed in is not that of the training" in str(why)
+    weights = np.array([1.0, 2.0, 5.0])[y]
+    assert neuronwise.open(tmp_path / "r", (X, y, weights)).at(10).parameters.tobytes() == every[10].tobytes()
+
+
 def test_what_learning_fit_was_not_given_is_refused_with_what_it_was(tmp_path: Path) -> None:
     every, (X, y) = _taught(tmp_path / "r", "classes", training_rows=np.arange(10, 90))
     expected = r"expected \(X, y\) or \(X, y, sample_weight\), as learning\.fit was given them, got"
@@ -216,7 +227,7 @@ def test_what_learning_fit_was_not_given_is_refused_with_what_it_was(tmp_path: P
         ((X + 1, y), "the X handed in is not that of the training"),
         ((X, 2 - y), "the y handed in is not that of the training"),
         ((X[:50], y[:50]), "has 50 rows, and the training learned from row 89"),
-        ((X, y, np.ones(90)), "the sample_weight handed in is not that"),
+        ((X, y, np.ones(90)), "the training did not weigh its rows, and sample_weight is handed in"),
         ((X[:, :3], y), "4"),
     ):
         recording = neuronwise.open(tmp_path / "r", data)

@@ -61,11 +61,7 @@ class FitBatches(Batches):
         now = data_identity(data.X, data.y, data.weights, data.rows, None)
         for key in ("X", "y", "training_rows", "sample_weight"):
             if settings.get(key) != now[key]:
-                raise UsageError(
-                    f"the {key} handed in is not that of the training: its fingerprint is another one",
-                    where="argument data",
-                    hint="hand in the data as it was; the stored weights can be read without it",
-                )
+                raise _another(key, settings.get(key) is not None, now[key] is not None)
         self._data, self._size = data, int(settings["batch_size"])
         self._seed, self._shuffle = int(settings["seed"]), bool(settings["shuffle"])
         self.steps_per_epoch = math.ceil(len(data.rows) / self._size)
@@ -79,6 +75,21 @@ class FitBatches(Batches):
             self._order = before + 1, order
         rows = self._order[1][position * self._size : (position + 1) * self._size]
         return before + 1, position, self._data, rows
+
+
+def _another(key: str, was_given: bool, is_given: bool) -> UsageError:
+    """Return the error for a part of the data that is not that of the training."""
+    told = f"the {key} handed in is not that of the training: its fingerprint is another one"
+    hint = "hand in the data as it was; the stored weights can be read without it"
+    if was_given and not is_given:
+        told = f"the training weighed its rows, and no {key} is handed in"
+        hint = (
+            f"hand in (X, y, {key}); of learning.fit weights that classes were given by number are a part of it; {hint}"
+        )
+    elif not was_given:
+        told = f"the training did not weigh its rows, and {key} is handed in"
+        hint = f"hand in (X, y); {hint}"
+    return UsageError(told, where="argument data", hint=hint)
 
 
 class PassBatches(Batches):

@@ -254,14 +254,14 @@ class ModuleTensors:
         slots: Where each tensor goes, by its name in the state dict.
         ignored: Names of tensors that are not recorded: whole numbers, masks.
         shared: Of each name those of the same tensor.
-        of_complex: Names of tensors of complex numbers, which are not recorded either.
+        left_out: Sentences about others that are not recorded either.
     """
 
     layout: Layout
     slots: dict[str, Slot]
     ignored: frozenset[str]
     shared: dict[str, list[str]]
-    of_complex: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
 
 def tensors_of_module(
@@ -269,7 +269,7 @@ def tensors_of_module(
     *,
     once: bool = False,
     wanted: Callable[[str], bool] = lambda path: True,
-    leaves_complex: bool = False,
+    needs_values: bool = False,
 ) -> ModuleTensors:
     """Return the tensors of any module.
 
@@ -277,7 +277,8 @@ def tensors_of_module(
         model: The module.
         once: Whether a module that stands at several places is taken at the first only.
         wanted: Which modules, by their path; default all.
-        leaves_complex: Whether complex numbers are left out; else they are refused.
+        needs_values: Whether values are recorded of the module itself: tensors that have none, on the meta device, and
+            complex numbers are left out, as long as there are others. Else complex numbers are refused.
 
     Raises:
         UsageError: None of them has parameters, one has no shape yet, or is of complex numbers.
@@ -285,7 +286,7 @@ def tensors_of_module(
     layers: list[LayerLayout] = []
     slots: dict[str, Slot] = {}
     ignored: set[str] = set()
-    complexes: list[str] = []
+    left_out: dict[str, str] = {}
     owners: dict[int, list[str]] = {}
     offsets, first_neuron, is_double = [0, 0], 0, False
     paths = {path for path, _ in model.named_modules(remove_duplicate=False)}
@@ -298,10 +299,12 @@ def tensors_of_module(
                 if tensor is None or (is_buffer and key in module._non_persistent_buffers_set):
                     continue
                 name = f"{path}.{key}" if path else key
-                if not _is_recorded(name, tensor):
+                if tensor.dtype.is_complex:
+                    left_out[name] = "complex numbers are not recorded"
+                elif needs_values and tensor.is_meta:
+                    left_out[name] = "on the meta device there are no values to record"
+                if name in left_out or not _is_recorded(name, tensor):
                     ignored.add(name)
-                    if tensor.dtype.is_complex:
-                        complexes.append(name)
                     continue
                 is_double = is_double or str(tensor.dtype) == "torch.float64"
                 place = places[is_buffer][key] = Place(offsets[is_buffer], tuple(tensor.shape))
@@ -315,14 +318,22 @@ def tensors_of_module(
             layer = replace(layer, neurons=rows.shape[0] if rows is not None and rows.size and rows.shape else 0)
             first_neuron += layer.neurons
             layers.append(layer)
-    if complexes and not (leaves_complex and offsets[0]):
-        names = ", ".join(complexes[:5]) + (" …" if len(complexes) > 5 else "")
-        raise UsageError(f"{names}: complex numbers are not recorded", where="argument model")
+    if left_out and not (needs_values and offsets[0]):
+        raise UsageError("; ".join(_told(left_out)), where="argument model")
     if not offsets[0]:
         raise UsageError("the model has no parameters", where="argument model")
     shared = {name: [one for one in names if one != name] for names in owners.values() for name in names}
     layout = Layout(layers, np.dtype("float64" if is_double else "float32"))
-    return ModuleTensors(layout, slots, frozenset(ignored), shared, complexes)
+    return ModuleTensors(layout, slots, frozenset(ignored), shared, _told(left_out))
+
+
+def _told(reasons: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each reason, with the names that have it."""
+    found = []
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, own in reasons.items() if own == reason]
+        found.append(f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}: {reason}")
+    return found
 
 
 def _of_module(model: nn.Module) -> Model:

@@ -51,12 +51,18 @@ def prepare_given_to_fit(history: RecordedHistory, data: Any) -> TrainingData:
     rows = _rows(history, len(X))
     given = data[2] if len(data) == 3 else None
     found = TrainingData(X, y, rows, row_weights(loss, network, None, given, y, rows))
-    weighted = settings.get("sample_weight")
-    if weighted is None or weighted == data_identity(X, y, found.weights, rows, None)["sample_weight"]:
+    weighed = settings.get("sample_weight")
+    if weighed is None or weighed == _identity(found):
         return found
     if loss.targets != "classes" and (loss.name, network.output_size) != ("binary_cross_entropy", 1):
         return found  # it has no classes that could weigh
-    return replace(found, weights=row_weights(loss, network, "balanced", given, y, rows))
+    balanced = replace(found, weights=row_weights(loss, network, "balanced", given, y, rows))
+    return balanced if weighed == _identity(balanced) else found
+
+
+def _identity(data: TrainingData) -> Any:
+    """Return what tells the weights of rows from others."""
+    return data_identity(data.X, data.y, data.weights, data.rows, None)["sample_weight"]
 
 
 def _rows(history: RecordedHistory, count: int) -> NDArray[np.int64]:
