@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,37 @@ class _CutOff(nn.Module):
         """Return its sums."""
         out: torch.Tensor = self.last(torch.relu(self.hidden(x)).detach())
         return out
+
+
+class _InAList(nn.Module):
+    """A network whose hidden layer lies in a list, and that keeps a teacher in another on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden, self.teacher, self.last = [nn.Linear(2, 3)], [nn.Linear(2, 3)], nn.Linear(3, 3)
+        nn.init.constant_(self.hidden[0].bias, -2.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return its sums."""
+        out: torch.Tensor = self.last(torch.relu(self.hidden[0](x)))
+        return out
+
+
+class _SoftmaxWithin(nn.Module):
+    """A softmax, and then a loss that takes one itself."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return it."""
+        return nn.functional.cross_entropy(output.softmax(-1), target)
+
+
+class _SigmoidWithin(nn.Module):
+    """The same of yes or no."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return it."""
+        return nn.functional.binary_cross_entropy_with_logits(output.sigmoid(), target)
 
 
 class _Last(nn.Module):
@@ -117,6 +149,21 @@ def _falling_rate(folder: Path) -> Recording:
     return watcher.recording
 
 
+def _slow(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.02)
+
+
+def _tiny_inputs(folder: Path) -> Recording:
+    model, (x, y), (held, goal) = network(), blobs(), blobs(seed=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return _with(model, folder, (x / 3000, y), (held / 3000, goal), optimizer=optimizer)
+
+
+def _within(folder: Path, loss: nn.Module, data: Data, held: Data, epochs: int) -> Recording:
+    model = network()
+    return _with(model, folder, data, held, loss, optimizer=_slow(model), epochs=epochs)
+
+
 FAULTY: dict[str, tuple[Made, str, str, str]] = {
     "climbs": (_climbing, "wrong_optimizer", "maximize=True", "Adam(model.parameters(), lr=0.01)"),
     "sign turned": (
@@ -127,6 +174,13 @@ FAULTY: dict[str, tuple[Made, str, str, str]] = {
         "loss = nn.BCEWithLogitsLoss()"),
     "cut off": (lambda f: _with(_CutOff(), f, blobs(), blobs(seed=1), epochs=2), "frozen_layer", "",
                 "no .detach()"),
+    "in a list": (lambda f: _with(_InAList(), f, blobs(), blobs(seed=1), epochs=3), "frozen_layer", "In hidden",
+                  "self.hidden = nn.ModuleList("),
+    "softmax within": (lambda f: _within(f, _SoftmaxWithin(), blobs(), blobs(seed=1), 3), "wrong_output_activation",
+                       "ce_of_softmax", "nn.CrossEntropyLoss()"),
+    "sigmoid within": (lambda f: _within(f, _SigmoidWithin(), _three(), _three(seed=1), 20), "wrong_output_activation",
+                       "bce_logits_of_sigmoid", "nn.BCEWithLogitsLoss()"),
+    "tiny inputs": (_tiny_inputs, "input_not_normalised", "", "x = (x - x_train"),
     "targets": (_scaled_targets, "preprocessing_mismatch", "targets", "y_val = (y_val - y_train.mean(0))"),
     "recurrent": (_slow_recurrent, "lr_too_low", "1e-05", "lr=0.001"),
     "schedule": (_falling_rate, "lr_too_low", "for most of the training", "CosineAnnealingLR(optimizer, T_max=225)"),
@@ -142,7 +196,7 @@ def test_a_fault_is_named(tmp_path: Path, make: Made, cause: str, words: str, li
     found = diagnose(recording)
     assert [one.cause for one in found.findings][:1] == [cause], str(found)
     first = found.findings[0]
-    assert words in first.student
+    assert words in f"{first.student} In {', '.join(first.layers)}."
     assert line in first.treatment.line
     for one in first.evidence:
         assert measure(recording, one.quantity) == one.value
@@ -190,6 +244,20 @@ def _noisy_line(folder: Path) -> Recording:
     return _with(model, folder, drawn(400, 0), drawn(200, 1), nn.MSELoss(), optimizer=optimizer, epochs=30)
 
 
+def _of_some_labels(folder: Path) -> Recording:
+    """Train sigmoids on few rows whose three labels they learn by heart, though the first layer's gradient is small."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.Sigmoid(), nn.Linear(32, 32), nn.Sigmoid(), nn.Linear(32, 3))
+
+    def drawn(rows: int, seed: int) -> Data:
+        g = torch.Generator().manual_seed(seed)
+        x = torch.randn(rows, 8, generator=g)
+        return x, (x[:, :3] + 0.4 * x[:, 3:6] + 0.4 * torch.randn(rows, 3, generator=g) > 0.3).float()
+
+    return _with(model, folder, drawn(300, 0), drawn(300, 1), nn.BCEWithLogitsLoss(), optimizer=_adam(model, lr=0.02),
+                 epochs=75)  # fmt: skip
+
+
 HEALTHY: dict[str, Made] = {
     "language": lambda f: _with(_Language(), f, _next_words(200, 0), _next_words(100, 1)),
     "language at a high rate": _fast,
@@ -203,3 +271,15 @@ def test_what_cannot_be_learned_is_no_fault(tmp_path: Path, make: Made) -> None:
     assert not found.findings, str(found)
     assert found.skill is not None
     assert 0.3 < found.skill < 0.52  # of what there is to learn it has all
+
+
+def test_what_learned_its_own_rows_is_not_held_back_by_its_sigmoids(tmp_path: Path) -> None:
+    recording = _of_some_labels(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = diagnose(recording)
+    assert not found.findings, str(found)
+    assert (measure(recording, "train_skill") or 0) > 0.9
+    assert (measure(recording, "first_last_gradient") or 1) < 0.1
+    assert found.skill is not None
+    assert found.skill < 0.7

@@ -331,7 +331,8 @@ _ALL = [
     Cause(
         "frozen_layer", "Layers are not trained",
         "Some layers stay as they were at the beginning, at random.",
-        "Their parameters need no gradient, are held by no optimizer, or are cut off from the loss by detach().",
+        "Their parameters need no gradient, are held by no optimizer (as those of layers in a plain list), or are cut "
+        "off from the loss by detach().",
         "Which parameters need gradients, which get one, and which the optimizer holds.",
         "Hand all parameters to the optimizer, with requires_grad on, and compute the loss from what they answer "
         "without detach() or no_grad() in between.",

@@ -55,7 +55,7 @@ def inputs_not_scaled(facts: Facts) -> Suspect | None:
         value = max(value, 0.5 + 0.1 * math.log10(spread.value / 100))
         value += 0.1 if large else 0
     if small:
-        value = max(value, 0.6)
+        value = max(value, 0.6 + 0.12 * math.log10(0.05 / max(small.value, 1e-30)))
     if offset:
         value = max(value, 0.65 + 0.15 * math.log10(offset.value / 8)) + (0.05 if large else 0)
     return Suspect("input_not_normalised", min(0.9, value), told(large, spread, small, offset)) if value else None
@@ -87,7 +87,9 @@ def labels(facts: Facts) -> Suspect | None:
     # What was learned of many rows holds for none that is held out: what belongs to which is mixed up.
     nothing = under(facts, "validation_skill", 0.05, "0 is a constant guess")
     heart = over(facts, "gap", 0.3)
-    is_by_heart = facts.above("rows_seen", MANY_ROWS) and facts.above("epochs_seen", 5)
+    is_by_heart = (
+        facts.above("train_skill", 0.25) and facts.above("rows_seen", MANY_ROWS) and facts.above("epochs_seen", 5)
+    )
     if nothing and heart and is_by_heart and not facts.above("imbalance", 6):
         return Suspect("wrong_labels", 0.8, (nothing, heart))
     # Rows held out whose labels are right are answered better than those of the training, of which many are wrong.

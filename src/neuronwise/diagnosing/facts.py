@@ -21,8 +21,9 @@ QUANTITIES: dict[str, _Quantity] = {}
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # Kinds of losses where each target is one of several classes, one of two, or a number.
-OF_CLASSES = ("ce", "nll", "ce_probs", "one_hot_mse", "one_hot_mae", "one_hot_huber")
-OF_PROBABILITIES = ("bce", "bce_logits", "hinge")
+OF_CLASSES = ("ce", "ce_of_softmax", "nll", "ce_probs", "one_hot_mse", "one_hot_mae", "one_hot_huber")
+OF_PROBABILITIES = ("bce", "bce_logits", "bce_logits_of_sigmoid", "hinge")
+_OF_SUMS = ("bce_logits", "bce_logits_of_sigmoid", "hinge")
 OF_NUMBERS = ("mse", "mae", "huber")
 # What functions of PyTorch are called, where the values do not tell (class weights, label smoothing).
 _NAMED = {
@@ -206,7 +207,7 @@ class Facts:
         if self.task == "binary":
             if not len(self.column("correct_half")):
                 return "correct"
-            return "correct_zero" if self.loss_kind in ("bce_logits", "hinge") else "correct_half"
+            return "correct_half" if self.loss_kind not in _OF_SUMS else "correct_zero"
         # Of shares under a loss of logits it is the sums that are seen, not the answers.
         return "sse" if self.task == "number" or (self.task == "shares" and self.loss_kind == "bce") else None
 

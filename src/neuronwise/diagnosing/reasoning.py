@@ -33,12 +33,16 @@ ROOT_FROM, FOLLOWS = 0.7, 0.88
 ENOUGH_SKILL = 0.6
 _COURSE = frozenset({"lr_too_high", "lr_too_low", "too_few_epochs", "batch_too_large", "batch_too_small",
                      "network_too_small"})  # fmt: skip
+_OF_LEARNING = frozenset({"lr_too_low", "too_few_epochs", "batch_too_large", "network_too_small", "network_too_deep",
+                          "wrong_hidden_activation", "missing_hidden_activation"})  # fmt: skip
 GAP_ROOT_FROM = 0.65
 _BATCHES = frozenset({"batch_too_small"})
 _GENERAL = frozenset({"overfitting", "too_few_data"})
 _SETTINGS = frozenset({"wrong_optimizer", "excessive_regularisation", "network_too_deep", "batch_too_small"})
 # Rows that are learned by heart are told where that costs so much: a skill below, or a gap above.
 _OVERFIT_SKILL, _OVERFIT_GAP = 0.65, 0.4
+# A network with this skill in training has learned its rows.
+_BY_HEART_SKILL = 0.9
 _MOST_STEPS = 20
 _BESIDE_CAUSES = frozenset(
     {"missing_zero_grad", "wrong_train_eval_mode", "label_shape_mismatch", "preprocessing_mismatch"}
@@ -72,7 +76,9 @@ def reason(facts: Facts) -> Diagnosis:
         is_enough = is_course and (is_unknown or facts.above("skill", ENOUGH_SKILL))
         if one.cause == "overfitting":
             is_enough = facts.above("skill", _OVERFIT_SKILL) and not facts.above("gap", _OVERFIT_GAP)
-        if not one.always and (hurt < HARMLESS or is_enough):
+        # What keeps a network from learning is not at fault where it learned its own rows.
+        is_learned = one.cause in _OF_LEARNING and facts.above("train_skill", _BY_HEART_SKILL)
+        if not one.always and (hurt < HARMLESS or is_enough or is_learned):
             continue
         if confidence >= TOLD_FROM:
             told_causes.append((one, confidence))
@@ -172,6 +178,7 @@ def _detail(facts: Facts, one: Suspect) -> list[str]:
     behind = " and ".join(reversed(facts.output_functions)) or "nothing"
     fallen = f", and below {rate / 100:g} for most of the training" if rate and facts.below("rate_fallen", 0.01) else ""
     turned = " It is below 0: its sign is turned." if facts.below("loss_last", 0) else ""
+    within = f", which computes {facts.loss_kind}" if "_of_s" in (facts.loss_kind or "") else ""
     at = f" at a learning rate of {rate:g}" if rate else ""
     climbs = ", and climbs: maximize=True" if facts.optimizer[1].get("maximize") is True else ""
     found = {
@@ -179,7 +186,7 @@ def _detail(facts: Facts, one: Suspect) -> list[str]:
         "lr_too_low": f"The learning rate of {kind} is {rate:g}{fallen}." if rate else "",
         "wrong_loss": f"The loss is {facts.loss_function} (computed: {facts.loss_kind or 'none that is known'}), the "
         f"task {facts.task}.{turned}",
-        "wrong_output_activation": f"Behind the last layer stands {behind}, before {facts.loss_function}.",
+        "wrong_output_activation": f"Behind the last layer stands {behind}, before {facts.loss_function}{within}.",
         "wrong_output_size": f"The loss gets predictions of shape {prediction} and targets of shape {target}.",
         "label_shape_mismatch": f"The loss gets predictions of shape {prediction} and targets of shape {target}.",
         "class_imbalance": f"Rows of each class: {facts.target_counts}." if len(facts.target_counts) <= 20 else "",

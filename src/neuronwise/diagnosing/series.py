@@ -200,7 +200,10 @@ def _of_neurons(
     for layer in facts.layers:
         steps, values = facts.statistic(layer, name)
         if layer.name != last and len(values) and np.isfinite(values).any():
-            found.append((steps, np.where(np.isfinite(values).any(axis=1), of(values), np.nan)))
+            known = np.isfinite(values).any(axis=1)
+            each = np.full(len(values), np.nan)
+            each[known] = of(values[known])
+            found.append((steps, each))
     if not found:
         return _NOTHING
     each = np.array([values for _, values in found])

@@ -62,6 +62,13 @@ def not_trained(facts: Facts) -> float | None:
     return len({*frozen_layers(facts), *cut_off_layers(facts)}) / len(facts.weighted)
 
 
+@quantity
+def unregistered_lists(facts: Facts) -> float | None:
+    """How many lists, tuples or dictionaries of the model hold layers that get gradients and that it does not know."""
+    found = facts.setting.get("unregistered")
+    return float(len(found)) if isinstance(found, list) else None
+
+
 def frozen_layers(facts: Facts) -> list[str]:
     """Return the names of the weighted layers that need no gradient, or that no optimizer holds."""
     frozen = {*map(str, facts.setting.get("frozen") or ()), *map(str, facts.setting.get("not_held") or ())}

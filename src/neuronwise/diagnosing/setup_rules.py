@@ -39,6 +39,8 @@ def wrong_mode(facts: Facts) -> Suspect | None:
 
 def frozen(facts: Facts) -> Suspect | None:
     """Suspect layers that are not trained."""
+    if lists := over(facts, "unregistered_lists", 0, "a list of layers is a nn.ModuleList"):
+        return Suspect("frozen_layer", 0.95, (lists,), tuple(map(str, facts.setting["unregistered"])))
     seen = over(facts, "not_trained", 0, "all layers are trained")
     if seen is None:
         return None
@@ -98,6 +100,8 @@ def output_activation(facts: Facts) -> Suspect | None:
     certainty = 0.0
     if last == "softmax" and width == 1:
         certainty = 0.95
+    elif kind in ("ce_of_softmax", "bce_logits_of_sigmoid"):
+        certainty = 0.85
     elif kind == "ce" and last is not None:
         certainty = {"log_softmax": 0.0, "relu": 0.85, "softmax": 0.75, "sigmoid": 0.75}.get(last, 0.6)
     elif kind == "nll" and "log_softmax" not in every and "log" not in every:

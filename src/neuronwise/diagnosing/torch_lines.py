@@ -76,6 +76,8 @@ def _more_decay(facts: Facts) -> str | None:
 
 
 def _trained(facts: Facts) -> str | None:
+    if lists := facts.setting.get("unregistered"):
+        return f"self.{lists[0].rpartition('.')[2]} = nn.ModuleList(…)  # in __init__, before the optimizer is made"
     optimizer = _optimizer(facts, lr=facts["learning_rate"])
     if facts.setting.get("frozen"):
         return f"model.requires_grad_(True); {optimizer}" if optimizer else None

@@ -29,7 +29,8 @@ def loss_kinds(prediction: torch.Tensor, target: torch.Tensor, value: float) -> 
     Returns:
         Of ``mse``, ``mae``, ``huber``, ``bce``, ``bce_logits``, ``hinge``, ``ce``, ``nll``, ``ce_probs`` (cross-entropy
         of values that are divided by their sum and read as probabilities), ``one_hot_mse``, ``one_hot_mae``,
-        ``one_hot_huber``. Several, where they agree.
+        ``one_hot_huber``; ``ce_of_softmax`` and ``bce_logits_of_sigmoid`` (a softmax or sigmoid that is taken within
+        the loss, and then once more). Several, where they agree.
     """
     import torch
 
@@ -83,6 +84,7 @@ def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Lo
             "huber": huber,
             **{f"bce@{least}": functools.partial(bce, least=least) for least in _CLIPS},
             "bce_logits": bce_logits,
+            "bce_logits_of_sigmoid": lambda p, t: bce_logits(p.sigmoid(), t),
             "hinge": hinge,
         }
         if prediction.ndim == 2 and prediction.shape == target.shape:
@@ -95,6 +97,7 @@ def _candidates(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, _Lo
         return {}
     classes: dict[str, _Loss] = {
         "ce": lambda p, t: functional.cross_entropy(p, t),
+        "ce_of_softmax": lambda p, t: functional.cross_entropy(p.softmax(1), t),
         "nll": lambda p, t: functional.nll_loss(p, t),
         **{f"ce_probs@{least}": functools.partial(ce_probs, least=least) for least in _CLIPS},
         "one_hot_mse": lambda p, t: ((p - one_hot(t, p)) ** 2).mean(),

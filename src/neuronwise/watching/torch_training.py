@@ -21,6 +21,7 @@ from neuronwise.watching.torch_loss_kinds import loss_kinds
 from neuronwise.watching.torch_statistics import on_host
 from neuronwise.watching.torch_table import TableSeen
 from neuronwise.watching.torch_twin import same_random_state
+from neuronwise.watching.torch_unregistered import unregistered
 from neuronwise.watching.torch_values import is_wrapped, tensors_in
 
 if TYPE_CHECKING:
@@ -311,6 +312,7 @@ class TrainingSeen:
             ],
             "frozen": [name for name, one in model.named_parameters() if not one.requires_grad][:_MAX_NAMES],
             "not_held": [name for one, name in names.items() if one not in held][:_MAX_NAMES] if optimizers else [],
+            "unregistered": unregistered(model)[:_MAX_NAMES],
             "modules": _modules(model),
             "training": model.training,
         }
