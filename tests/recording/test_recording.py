@@ -171,6 +171,8 @@ def test_what_is_no_name_is_refused(recording: Recording, wrong: Any) -> None:
         ("conv1[2].weights[patch]", r"inputs are patch\[0\] @ \(0, 0\), patch\[0\] @ \(0, 1\)"),
         ("hidden1", r"is a whole layer\nsay what of it, such as \"hidden1\.grad_norm\", or which neuron"),
         ("hidden1.mean", r"a layer has no 'mean'"),
+        ("hiden1.gradnorm", r"names nothing that was recorded\. Did you mean 'hidden1\.grad_norm'\?"),
+        ("nothing", r"such as learning_rate, loss, val_accuracy, val_loss, conv1\[0\]\.bias"),
         ("dropout1.grad_norm", "has no neurons of its own"),
         ("hidden1[x].bias", "names no neuron"),
         ("flatten1[0].bias", r"'flatten1' \(Flatten\) has no neurons of its own"),

@@ -266,10 +266,13 @@ class Recording:
                 f"{name!r:.100} is a whole layer",
                 hint=f'say what of it, such as "{name}.grad_norm", or which neuron, such as "{name}[0].bias"',
             )
-        examples = [f"{one.name}[0].bias" for one in self.stored.layout.observed[:3]]
+        observed = self.stored.layout.observed
+        norms = [f"{one.name}.{norm}" for one in observed[:1000] for norm in LAYER_NORMS]
+        examples = [f"{one.name}[0].bias" for one in observed[:3]]
         raise NotFoundError(
-            f"{name!r:.200} names nothing that was recorded.{did_you_mean(name[:100], known)}",
-            hint=f"such as {', '.join([*known, *examples])}",
+            f"{name!r:.200} names nothing that was recorded."
+            f"{did_you_mean(name[:100], [*known, *(one.name for one in observed), *norms])}",
+            hint=f"such as {', '.join([*known[:20], *examples])}",
         )
 
     def neurons(self, layer: str, quantity: str, steps: Iterable[int] | None = None) -> Course:

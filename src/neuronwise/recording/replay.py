@@ -246,7 +246,10 @@ class Replay:
 
     def _before(self, step: int) -> None:
         if step < 1:
-            raise NotFoundError(f"steps count from 1, got {step}", hint="step 0 is the network before training: at(0)")
+            raise NotFoundError(
+                f"steps count from 1, got {step}",
+                hint="step 0 is the network before training: at(0), neuronwise show RUN --neuron NAME --step 0",
+            )
         self._go_to(step - 1, last=step)
 
     def _forward_backward(self, step: int) -> tuple[Stepper, NDArray[np.int64], int, float]:

@@ -57,8 +57,8 @@ class RecordingWriter(Observer):
         keyframe_every: Steps between whole states; default chosen (see `plan_recording`).
         statistics_every: Steps between statistics of every neuron; default chosen. They can be computed for any other
             step later, from the data.
-        split: Row numbers of the data by purpose: ``{"train": …, "validation": …}``. Default the rows that are learned
-            from, unless these are all.
+        split: Row numbers of the data by purpose: ``{"train": …, "validation": …}``. Of ``"train"`` the default is the
+            rows that are learned from, unless these are all.
         data: JSON values that identify the data: fingerprint, file, target.
         probe: A small fixed set of inputs, (n, *input_shape), kept beside the recording, so that what the neurons
             answered to them at any step can be asked without the data; None keeps none.
@@ -221,7 +221,7 @@ class RecordingWriter(Observer):
         self.folder.mkdir(parents=True, exist_ok=True)
         resumed = self._resume and (self.folder / "recording.json").exists()
         rows = state.training_rows
-        if not self._split and not np.array_equal(rows, np.arange(len(rows))):
+        if "train" not in self._split and not np.array_equal(rows, np.arange(len(rows))):
             self._split["train"] = rows
         files = {f"split-{name}.npy": npy_bytes(rows) for name, rows in self._split.items()}
         if self._probe is not None:
