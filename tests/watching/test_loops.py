@@ -427,3 +427,49 @@ def test_nan_in_the_first_batch_is_of_step_1(tmp_path: Path) -> None:
     loop.watcher.close()
     (found,) = events(loop.watcher.folder, "nonfinite")
     assert (found["step"], found["since"], found["quantity"]) == (1, 0, "input")
+
+
+# ---------------------------------------------------------------------- optimizers
+
+
+class Plain(torch.optim.Optimizer):
+    """As people write them: without a learning rate, or with none that is a number."""
+
+    def __init__(self, parameters: Any, **settings: Any) -> None:
+        super().__init__(parameters, settings)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.sub_(parameter.grad, alpha=0.1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"lr": None}], ids=["none", "no number"])
+def test_an_optimizer_without_a_learning_rate(settings: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    loop = Loop(tmp_path, model=model, optimizer=Plain(model.parameters(), **settings))
+    for _ in range(60):
+        loop.step()
+    loop.check_losses()
+    rates = loop.watcher.recording.history("learning_rate")
+    assert len(rates.steps) == 60
+    assert np.isnan(rates.values).all()
+
+
+def test_a_step_before_there_are_gradients_is_none(tmp_path: Path) -> None:
+    """As some take before the first step of a schedule, which warns otherwise."""
+    torch.manual_seed(0)
+    loop = Loop(tmp_path, model=Returning("tuple"))
+    loop.optimizer.step()
+    assert loop.watcher.step == 0
+    for _ in range(3):
+        loop.optimizer.zero_grad()
+        loop.model(X, Y)[1].backward()
+        loop.optimizer.step()
+    loop.watcher.close()
+    recording = loop.watcher.recording
+    assert recording.frames.tolist() == [0, 1, 2, 3]
+    assert [recording.stored.layout.layers[name].activation for name in "abc"] == ["relu", "leaky_relu", None]

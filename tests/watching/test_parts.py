@@ -300,3 +300,54 @@ def test_a_model_of_complex_numbers_only_is_refused(tmp_path: Path) -> None:
     model = nn.Linear(3, 2, dtype=torch.cfloat)
     with pytest.raises(UsageError, match="weight, bias: complex numbers are not recorded"):
         TorchWatcher(model, torch.optim.SGD(model.parameters(), lr=0.1), folder=tmp_path / "recording")
+
+
+# ---------------------------------------------------------------------- what has no values, or others than it had
+
+
+def test_of_parameters_without_values_all_else_is_recorded(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"used": nn.Linear(3, 2), "later": nn.Linear(3, 2, device="meta")})
+    optimizer = torch.optim.SGD(model["used"].parameters(), lr=0.1)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        for _ in range(3):
+            model["used"](torch.ones(4, 3)).sum().backward()
+            optimizer.step()
+    assert list(watcher.recording.stored.layout.layers) == ["used"]
+    assert "later.weight, later.bias: on the meta device there are no values to record" in watcher.recording.notes
+
+
+def test_a_model_without_values_is_refused(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2, device="meta")
+    with pytest.raises(UsageError, match="weight, bias: on the meta device there are no values to record"):
+        TorchWatcher(model, torch.optim.SGD(model.parameters(), lr=0.1), folder=tmp_path / "recording")
+
+
+class Ranged(nn.Module):
+    """Keeps the range of each number that passes, as those that prepare quantization do: first it knows of none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("highest", torch.zeros(()))
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.highest = torch.maximum(self.highest, x.detach().amax(0))
+        return self.layer(x)
+
+
+def test_a_buffer_that_gets_another_shape_ends_nothing(tmp_path: Path) -> None:
+    model = Ranged()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watcher = TorchWatcher(model, optimizer, folder=tmp_path / "recording")
+    model(torch.ones(4, 3)).sum().backward()
+    with pytest.warns(RuntimeWarning, match="some buffers are not recorded: .*Ranged.highest: of another shape"):
+        optimizer.step()
+    for _ in range(3):
+        model(torch.ones(4, 3)).sum().backward()
+        optimizer.step()
+    watcher.close()
+    recording = watcher.recording
+    assert recording.frames.tolist() == [0, 1, 2, 3, 4]
+    assert np.array_equal(recording.stored.layer(4, "layer")["weight"], model.layer.weight.detach().numpy())
+    assert np.isnan(recording.stored.layer(4, "Ranged")["highest"])
+    assert not recording.stored.check()

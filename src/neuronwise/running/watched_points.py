@@ -78,6 +78,11 @@ def layer_values(values: Mapping[str, NDArray[Any]], layers: list[LayerLayout]) 
     return found
 
 
+def of_step(loss: float, learning_rate: float) -> dict[str, float]:
+    """Return the metrics of a step, without the learning rate of an optimizer that has none."""
+    return {"loss": loss} | ({} if math.isnan(learning_rate) else {"learning_rate": learning_rate})
+
+
 def recorded_points(folder: Path, duration_s: float) -> Iterator[tuple[int, dict[str, float], float]]:
     """Yield step, metrics and seconds since the beginning of all that goes to MLflow, read from a run's folder.
 
@@ -92,7 +97,7 @@ def recorded_points(folder: Path, duration_s: float) -> Iterator[tuple[int, dict
     points: dict[int, dict[str, float]] = {}
     for row in history.scalars:
         if is_sent(step := int(row["step"])):
-            points.setdefault(step, {}).update(loss=float(row["loss"]), learning_rate=float(row["learning_rate"]))
+            points.setdefault(step, {}).update(of_step(float(row["loss"]), float(row["learning_rate"])))
     for step, metrics in history.metrics:
         points.setdefault(step, {}).update(metrics)
     layers = sent_layers(history.layout)

@@ -23,7 +23,7 @@ from neuronwise.running.findings import closing_lines, described, findings_tags,
 from neuronwise.running.names import new_local_id
 from neuronwise.running.shown_files import INSPECTOR
 from neuronwise.running.tracked import Tracking, inspector_line, send_kept
-from neuronwise.running.watched_points import FIELDS, is_sent, layer_values, sent_layers, spacing
+from neuronwise.running.watched_points import FIELDS, is_sent, layer_values, of_step, sent_layers, spacing
 from neuronwise.tracking import LOCAL_ID_TAG, Tracker, stored_run
 from neuronwise.watching import WatchListener
 
@@ -261,7 +261,7 @@ class WatchedSender(WatchListener):
         while self._queue:
             kind, step, content, when = self._queue.popleft()
             if kind == "loss":
-                values = {"loss": content[0], "learning_rate": content[1]}
+                values = of_step(*content)
             elif kind == "metrics":
                 values = content
                 self._logged |= {(step, name) for name in content}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,7 @@ class FrameWriter:
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
         self._masked = set[str]()
+        self._tell, self._has_other_buffers = tell, False
         self.passes = ForwardPasses(model, self.gradients, self._see, self._infer_skip, self._begin_pass)
         self.passes.input_shape = shape_of_one(probe)
         if not has_lazy(model):
@@ -249,7 +251,7 @@ class FrameWriter:
         """Write the recording's beginning: the model before its first update."""
         if not self._layers:
             self._prepare()
-        is_blind = self._sees_outputs and not self.passes.are_seen
+        is_blind = self._sees_outputs and not self.passes.are_seen and bool(self._layers)
         if is_blind and self._twins.have_probe:  # compiled after it was watched
             self._sees_outputs = False
         if not self._sees_outputs and self._twins.have_probe:
@@ -370,21 +372,35 @@ class FrameWriter:
     def _store_state(self, step: int) -> None:
         assert self._sink is not None
         dtype, layers = self._layout.dtype, self._recorded
-        groups = (
-            [one for layer in layers for one in layer.parameters],
-            [one for layer in layers for one in layer.buffers],
-        )
         for layer in layers:
-            places = [*layer.layout.parameters.values(), *layer.layout.buffers.values()]
-            if [tuple(one.shape) for one in (*layer.parameters, *layer.buffers)] != [place.shape for place in places]:
+            places = layer.layout.parameters.values()
+            if [tuple(one.shape) for one in layer.parameters] != [place.shape for place in places]:
                 raise UsageError(
                     f"the shapes of {layer.layout.name} are no longer what they were",
                     where="argument model",
                     hint="watch a model after its layers were replaced",
                 )
+        groups = ([one for layer in layers for one in layer.parameters], self._buffers())
         arrays = [[on_host(one.detach().cpu()).astype(dtype, copy=False) for one in group] for group in groups]
         if self._sink.state(step, *arrays):
             self._last_state = step
+
+    def _buffers(self) -> list[torch.Tensor]:
+        """Return all buffers; NaN for those that have another shape than at the beginning, which is told once."""
+        import torch
+
+        found, others = [], []
+        for layer in self._recorded:
+            own = layer.buffers
+            for key, place in layer.layout.buffers.items():
+                if key not in own:
+                    others.append(f"{layer.layout.name}.{key}")
+                found.append(own[key] if key in own else torch.full(place.shape, math.nan))
+        if others and not self._has_other_buffers:
+            self._has_other_buffers = True
+            names = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
+            self._tell("some buffers are not recorded", ValueError(f"{names}: of another shape than at the beginning"))
+        return found
 
     def last_state(self, step: int) -> None:
         """Store the state after the last step."""

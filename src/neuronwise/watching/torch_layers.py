@@ -110,9 +110,13 @@ class WatchedLayer:
         return [source.cut(self._parameter(source.key)) for source in self.sources.values()]
 
     @property
-    def buffers(self) -> list[torch.Tensor]:
-        """All buffers that are recorded, likewise."""
-        return [self.module._buffers[key] for key in self.layout.buffers]  # type: ignore[misc]
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """All buffers that are recorded, likewise, by name; without those that have another shape by now."""
+        own = self.module._buffers
+        places = self.layout.buffers.items()
+        return {
+            key: one for key, place in places if (one := own.get(key)) is not None and tuple(one.shape) == place.shape
+        }
 
     @property
     def looks_at_inputs(self) -> bool:
@@ -231,11 +235,8 @@ def watched_layers(
             where="argument layers" if not exclude else "argument exclude",
             hint=f"there are {', '.join(paths[:20])}{' …' if len(paths) > 20 else ''}",
         )
-    found = tensors_of_module(model, once=True, wanted=wanted, leaves_complex=True)
-    notes: list[str] = []
-    if found.of_complex:
-        names = ", ".join(found.of_complex[:5]) + (" …" if len(found.of_complex) > 5 else "")
-        notes.append(f"{names}: complex numbers are not recorded")
+    found = tensors_of_module(model, once=True, wanted=wanted, needs_values=True)
+    notes = list(found.left_out)
     watched: list[WatchedLayer] = []
     ends = _Ends()
     for recorded in found.layout.layers.values():

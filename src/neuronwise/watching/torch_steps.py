@@ -303,7 +303,7 @@ class StepHooks:
             return with_closure(
                 given, named, Evaluated(closure, lambda: self._evaluated(optimizer, is_due), self._broke)
             )
-        if is_due:
+        if is_due and (self._frames.has_begun or not _changes_nothing(optimizer)):
             self.guard(self._look_at_gradients, optimizer)
         return None
 
@@ -334,6 +334,8 @@ class StepHooks:
             self._skips = False
             self.guard(self._skip)
             return
+        if not self._frames.has_begun:  # it changed nothing
+            return
         if self.loss.unused:
             self.guard(self._note_unused)
         self.step += 1
@@ -344,7 +346,7 @@ class StepHooks:
                 return
             on_host = isinstance(loss, float)
             if not on_host or math.isfinite(loss):  # as nearly always: it is written later, with others
-                self._losses.append((self.step, loss, _kept(optimizer.param_groups[0]["lr"])))
+                self._losses.append((self.step, loss, _kept(_rate_of(optimizer))))
                 if len(self._losses) >= (_LOSSES_AT_ONCE if on_host else _LOSSES_ON_GPU):
                     self.guard(self.write_losses)
                 return
@@ -370,7 +372,7 @@ class StepHooks:
 
     def _attend(self, optimizer: Optimizer, loss: float | torch.Tensor | None) -> None:
         step, frames = self.step, self._frames
-        rate = float(optimizer.param_groups[0]["lr"])
+        rate = float(_rate_of(optimizer))
         is_due = step >= self._due or self._extra_steps > 0
         on_host = isinstance(loss, float)
         bad_loss = isinstance(loss, float) and not math.isfinite(loss)
@@ -439,6 +441,18 @@ class StepHooks:
     def _log_frame(self, step: int, row: Any, metrics: Mapping[str, float]) -> None:
         for listener in self._listeners:
             listener.on_frame(step, row, metrics)
+
+
+def _changes_nothing(optimizer: Optimizer) -> bool:
+    """Return whether a step that begins changes nothing, as there is no gradient: known of optimizers of torch."""
+    is_known = type(optimizer).__module__.partition(".")[0] == "torch"
+    return is_known and all(one.grad is None for group in optimizer.param_groups for one in group["params"])
+
+
+def _rate_of(optimizer: Optimizer) -> Any:
+    """Return the learning rate of an optimizer; NaN of one that has none, or chooses it itself."""
+    rate = optimizer.param_groups[0].get("lr")
+    return math.nan if rate is None else rate
 
 
 def _kept(rate: Any) -> Any:
