@@ -216,6 +216,20 @@ def test_whence_the_loss_is_known_is_noticed(nw: Command, how: str) -> None:
     assert (history.code, ("nothing is stored of it" in history.out)) == (0, how == "unseen")
 
 
+def test_what_a_loop_logs_may_be_called_anything(nw: Command) -> None:
+    model = Small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    logged = {"recall[class=3]": 0.25, "top[1]": float("nan"), "fc1.grad_norm": 7.0, "[": 1.0}
+    with neuronwise.watch(model, optimizer, name="logs", tracking=False, diagnose=False) as watcher:
+        model(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+        watcher.log(**logged)
+    for name, value in logged.items():
+        outcome = nw("history", "logs", name, "--csv")
+        assert (outcome.code, outcome.out.splitlines()) == (0, [f"step,{name}", f"1,{value}"]), outcome.err
+    assert "there is no layer 'recall'" in nw("history", "logs", "recall[3].bias").err
+
+
 def test_a_run_without_a_step(nw: Command) -> None:
     watch("empty", steps=0)
     outcome = nw("show", "empty")
