@@ -19,7 +19,7 @@ MADE = "<!-- Made by scripts/make_cause_pages.py from src/neuronwise/diagnosing/
 # What stands in the treatments' lines until a training is known.
 WORDS = {
     "optimizer": "Adam", "lr": 0.001, "lower_lr": 0.0001, "higher_lr": 0.01, "more_epochs": 90, "fan_in": 64,
-    "column": "COLUMN",
+    "column": "COLUMN", "run": "RUN",
     "outputs": 10, "wider": 64, "loss_line": "nn.CrossEntropyLoss()", "weights": "torch.tensor([0.6, 3.0])",
     "output_mend": "No function behind the last layer with CrossEntropyLoss, BCEWithLogitsLoss or MSELoss.",
     "output_line": "model = nn.Sequential(…, nn.Linear(64, 10)); loss = nn.CrossEntropyLoss()",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from neuronwise.diagnosing import diagnose, measure
+from neuronwise.diagnosing import CAUSES, Evidence, diagnose, measure
+from neuronwise.diagnosing.facts import Facts
+from neuronwise.diagnosing.suspects import Suspect
+from neuronwise.diagnosing.torch_lines import torch_line
 from neuronwise.recording import Recording
 from neuronwise.watching import TorchWatcher
 
@@ -186,7 +190,7 @@ FAULTY: dict[str, tuple[Made, str, str, str]] = {
     "schedule": (_falling_rate, "lr_too_low", "for most of the training", "CosineAnnealingLR(optimizer, T_max=225)"),
     "mixed up": (
         lambda f: _with(network(3, 40, 32), f, _noise(400, 0), _noise(200, 1), epochs=12, batch=16), "wrong_labels", "",
-        "unlearned"),
+        "cross_entropy(model(x), y"),
 }  # fmt: skip
 
 
@@ -198,6 +202,7 @@ def test_a_fault_is_named(tmp_path: Path, make: Made, cause: str, words: str, li
     first = found.findings[0]
     assert words in f"{first.student} In {', '.join(first.layers)}."
     assert line in first.treatment.line
+    ast.parse(first.treatment.line.replace("…", "..."))
     for one in first.evidence:
         assert measure(recording, one.quantity) == one.value
 
@@ -283,3 +288,34 @@ def test_what_learned_its_own_rows_is_not_held_back_by_its_sigmoids(tmp_path: Pa
     assert (measure(recording, "first_last_gradient") or 1) < 0.1
     assert found.skill is not None
     assert found.skill < 0.7
+
+
+LOSSES = {"classes": (nn.CrossEntropyLoss(), blobs()), "binary": (nn.BCEWithLogitsLoss(), _three()),
+          "number": (nn.MSELoss(), curve())}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", LOSSES)
+def test_the_lines_to_type_run(tmp_path: Path, task: str) -> None:
+    """Every line that is made of the training itself, whatever the cause it would stand at."""
+    loss, (x, y) = LOSSES[task]
+    model = network(1 if task == "number" else 3, x.shape[1])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=1e-3)
+    facts = Facts(_with(model, tmp_path, (x, y), (x, y), loss, optimizer=optimizer, epochs=2))
+    words = {"lower_lr": 0.002, "higher_lr": 0.2, "wider": 64, "outputs": 3, "column": "input[0]",
+             "loss_line": "nn.MSELoss()"}  # fmt: skip
+    lines = {}
+    for cause in CAUSES:
+        for name in ("dropout", "weight_decay", "rate_fallen"):
+            one = Suspect(cause, 0.9, (Evidence(name, 1.0, 0.0, True, ""),))
+            if line := torch_line(facts, one, words):
+                known = {"torch": torch, "nn": nn, "model": model, "optimizer": optimizer, "x": x, "y": y,
+                         "y_val": y.float(), "y_train": y.float()}  # fmt: skip
+                exec(line, known)
+                lines[cause] = line
+                if "torch.optim." in line and "scheduler" not in line:
+                    made = known["optimizer"].param_groups[0]
+                    assert made["nesterov"], line
+                    assert made["momentum"] == 0.9
+    assert {"lr_too_high", "lr_too_low", "overfitting", "frozen_layer", "wrong_labels", "network_too_small"} <= set(
+        lines
+    )

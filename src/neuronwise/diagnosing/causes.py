@@ -221,7 +221,7 @@ _ALL = [
         "Labels of the training disagree with those held out, in which classes there are, or in what belongs to which.",
         "High skill in training beside a skill held out at or below chance; other classes in both.",
         "Look at rows with a large loss, and at the code that makes the labels.",
-        "neuronwise unlearned RUN",
+        "neuronwise unlearned {run}",
         ("labels", "checked"),
         "Northcutt, Jiang, Chuang: Confident Learning (2021)",
     ),

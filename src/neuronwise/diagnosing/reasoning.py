@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -223,7 +224,7 @@ def _words(facts: Facts) -> dict[str, Any]:
         "more_epochs": math.ceil(3 * epochs) if epochs else "3 * epochs", "fan_in": fan_in, "outputs": classes,
         "wider": max(16, 4 * int(facts["narrowest"] or 4)), "loss_line": line, "output_mend": output,
         "output_line": f"model = nn.Sequential(…, nn.Linear({fan_in}, {classes})); loss = {line}",
-        "weights": f"torch.tensor({weights})",
+        "weights": f"torch.tensor({weights})", "run": _run(facts),
     }  # fmt: skip
 
 
@@ -236,6 +237,12 @@ def _column(facts: Facts, one: Suspect) -> str:
     beginning = one.layers[0].partition("=")[0] + "="
     is_value = beginning in one.layers[0] and sum(name.startswith(beginning) for name in every) > 1
     return beginning[:-1] if is_value else one.layers[0]
+
+
+def _run(facts: Facts) -> str:
+    """Return what names the run in a command: its id, where its recording lies in a folder of that name."""
+    name = facts.stored.folder.absolute().parent.name
+    return name if re.fullmatch("[0-9a-f]{32}", name) else "RUN"
 
 
 def _one_digit(value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from neuronwise.diagnosing.facts import Facts
@@ -14,6 +15,7 @@ _DEFAULTS: dict[str, Any] = {"momentum": 0, "dampening": 0, "nesterov": False, "
                              "eps": 1e-8, "alpha": 0.99, "centered": False, "amsgrad": False}  # fmt: skip
 _ADAMW_DECAY = 1e-2
 _PICTURE_AXES = 3
+_PLACE = re.compile(r"input\[(\d+)\]")
 DROPOUT = 0.3
 
 
@@ -43,9 +45,22 @@ def torch_line(facts: Facts, one: Suspect, words: dict[str, Any]) -> str | None:
         return _trained(facts)
     if one.cause == "class_imbalance" and facts.task == "binary":
         return _weighted_loss(facts)
+    if one.cause == "wrong_output_activation" and not facts.output_functions:  # within the loss, or not there
+        return f"loss = {words['loss_line']}"
+    if one.cause == "wrong_labels":
+        return _worst_rows(facts)
+    if one.cause in ("leaking_target", "identifier_feature") and (place := _PLACE.fullmatch(words["column"])):
+        return f"x = x[:, [place for place in range(x.shape[1]) if place != {place[1]}]]"
     if one.cause == "preprocessing_mismatch" and not seen & {"validation_shift", "validation_scale"}:
         return "y_val = (y_val - y_train.mean(0)) / y_train.std(0)"
     return _wider(facts, words["wider"], words["outputs"]) if one.cause == "network_too_small" else None
+
+
+def _worst_rows(facts: Facts) -> str:
+    """Return the line that finds the rows whose loss is the largest."""
+    loss = {"classes": "cross_entropy", "binary": "binary_cross_entropy_with_logits"}.get(facts.task or "", "mse_loss")
+    each = f'nn.functional.{loss}(model(x), y, reduction="none")'
+    return f"rows = {each}.reshape(len(x), -1).mean(1).topk(20).indices"
 
 
 def _optimizer(facts: Facts, kind: str = "", **changes: float | None) -> str | None:
