@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronwise.files import user_data_folder
+from neuronwise.files import user_cache_folder, user_data_folder
 from neuronwise.tracking import Store, open_store
 
 from .conftest import Command
@@ -62,6 +62,13 @@ def test_sync_and_clean_say_what_they_did(nw: Command, away: str) -> None:
     assert "weights: norm of W" in shown.out
     assert re.search(r"^[\d.]+ kB freed, [\d.]+ kB of it copies of fetched runs$", nw("clean", "--cache").out, re.M)
     assert nw("show", away[:8]).code == 0
+
+    assert nw("history", "mine", "loss").err == ""
+    (copy,) = (user_cache_folder() / "runs").glob("*/recording/scalars-000000.npy")
+    copy.write_bytes(copy.read_bytes()[:5000])
+    assert "fetch it anew: neuronwise clean --cache" in nw("history", "mine", "loss").err
+    assert nw("clean", "--cache").code == 0
+    assert nw("history", "mine", "loss").err == ""
 
 
 def test_a_run_that_cannot_be_sent_gives_exit_code_1_and_what_to_type(nw: Command, away: str) -> None:

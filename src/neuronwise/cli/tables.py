@@ -58,8 +58,11 @@ def finite(value: Any) -> Any:
 def tell_problems(recording: Recording) -> None:
     """Print on stderr what of a recording is missing or damaged; a training that still runs is not complete yet."""
     from neuronwise.running.printable import printable
+    from neuronwise.running.stored import cached_runs
 
     usual = "was not sealed"
-    for problem in recording.problems:
-        if recording.status != "unfinished" or usual not in problem:
-            click.echo(printable(f"note: {problem}"), err=True)
+    told = [one for one in recording.problems if recording.status != "unfinished" or usual not in one]
+    for problem in told:
+        click.echo(printable(f"note: {problem}"), err=True)
+    if told and recording.stored.folder.is_relative_to(cached_runs()):
+        click.echo("note: this is a copy of what MLflow has; fetch it anew: neuronwise clean --cache", err=True)
