@@ -394,6 +394,21 @@ def test_events_with_right_checksums_may_hold_anything(sound: Path, tmp_path: Pa
         Recording(history, helpers.data).step(18)
 
 
+@pytest.mark.parametrize("step", [10**400, 2**63, -(2**70)])
+def test_steps_that_no_machine_counts_are_left_out(sound: Path, tmp_path: Path, step: int) -> None:
+    folder = tmp_path / "hostile"
+    shutil.copytree(sound, folder)
+    with (folder / "events.jsonl").open("ab") as file:
+        for kind in ("epoch", "metrics", "end"):
+            told = {"kind": kind, "attempt": 1, "step": step, "delivered_step": step, "best_step": step, "epoch": step}
+            file.write(encode("event", told | {"metrics": {"loss": 1.0}}))
+    recording = Recording(read_recording(folder), helpers.data)
+    assert len(recording.to_pandas("epochs")) == 6
+    assert recording.to_pandas("metrics")["step"].tolist() == [0]
+    assert recording.best_step is None
+    assert recording.network.parameters.tobytes() == recording.at(20).parameters.tobytes()
+
+
 def test_rows_of_impossible_steps_are_left_out(sound: Path, tmp_path: Path) -> None:
     from neuronwise.recording.rows import SCALARS_DTYPE, write_checksums
 

@@ -386,4 +386,4 @@ def _texts(values: object) -> list[str]:
 
 
 def _whole(value: object) -> int | None:
-    return value if type(value) is int else None
+    return value if type(value) is int and abs(value) < 2**63 else None
