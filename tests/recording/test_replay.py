@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,18 @@ import pytest
 
 import neuronwise.recording.replay as replay_module
 from neuronwise.errors import FormatError, NotFoundError, ReplayWarning, UsageError
-from neuronwise.learning import OPTIMIZERS, Adam, Cosine, Momentum, ReduceOnPlateau, Step, WarmUp, fit
+from neuronwise.learning import (
+    OPTIMIZERS,
+    SCHEDULES,
+    SGD,
+    Adam,
+    Cosine,
+    Momentum,
+    ReduceOnPlateau,
+    Step,
+    WarmUp,
+    fit,
+)
 from neuronwise.learning.stepping import Stepper
 from neuronwise.network import Conv2D, Dense, Dropout, Flatten, Network
 from neuronwise.recording import (
@@ -395,3 +406,39 @@ def test_a_step_has_its_batch_and_what_each_example_pulled(tmp_path: Path) -> No
             np.testing.assert_allclose(sum(part[layer][key] for part in step.parts.values()), values, atol=1e-8)
     with pytest.raises(NotFoundError, match="names no neuron"):
         step.neuron_gradients("output")
+
+
+class Mine(SGD):
+    """An optimizer of one's own: half a step."""
+
+    name = "mine"
+
+    def _compute_update(self, gradients: np.ndarray, update: np.ndarray, state: Sequence[np.ndarray]) -> None:
+        super()._compute_update(gradients, update, state)
+        update *= 0.5
+
+
+class Own(Step):
+    """A schedule of one's own."""
+
+    name = "own"
+
+
+@pytest.mark.parametrize(
+    ("option", "registry", "made"),
+    [("optimizer", OPTIMIZERS, lambda: Mine(0.1)), ("schedule", SCHEDULES, lambda: Own(1, 0.5))],
+    ids=["optimizer", "schedule"],
+)
+def test_what_is_of_ones_own_is_registered_before_its_steps_are_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, registry: dict[str, Any], made: Any
+) -> None:
+    everything = Everything()
+    train(tmp_path, plain(), [everything], writer=SPARSE, **{option: made()})
+    recording = Recording(read_recording(tmp_path), data)
+    with pytest.raises(NotFoundError, match=rf"(?s)with the {option} '{made().name}', which is not known.*registered"):
+        recording.at(11)
+    assert recording.at(int(recording.keyframes[2])).parameter_count
+    monkeypatch.setitem(registry, made().name, type(made()))
+    again = Recording(read_recording(tmp_path), data)
+    assert again.at(11).parameters.tobytes() == everything.steps[11]["parameters"].tobytes()
+    assert not again.differences

@@ -14,8 +14,8 @@ from neuronwise.learning.identity import data_identity
 from neuronwise.learning.rows import check_data, row_weights
 from neuronwise.network import get_loss
 from neuronwise.recording.batches import TrainingData
+from neuronwise.recording.described import network_of, settings_of
 from neuronwise.recording.reader import RecordedHistory
-from neuronwise.recording.replay import network_of, settings_of
 
 _FORMS = "(X, y) or (X, y, sample_weight), as learning.fit was given them"
 

@@ -15,10 +15,11 @@ from neuronwise.errors import FormatError, NeuronwiseError, NotFoundError, Usage
 from neuronwise.network import Conv2D, Network, Trace
 from neuronwise.recording.batches import TrainingData
 from neuronwise.recording.courses import Course, Histogram, from_first_known, text, whole
+from neuronwise.recording.described import network_of, settings_of
 from neuronwise.recording.layout import LayerLayout, Place
 from neuronwise.recording.quantities import LAYER_NORMS, norm
 from neuronwise.recording.reader import RecordedHistory
-from neuronwise.recording.replay import Difference, Replay, network_of, settings_of
+from neuronwise.recording.replay import Difference, Replay
 from neuronwise.recording.replayed_step import ReplayedStep
 from neuronwise.recording.rows import HISTOGRAMS, NEURON_FIELDS
 

@@ -19,14 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronwise.errors import FormatError, NotFoundError, ReplayWarning, UsageError
-from neuronwise.learning.optimizers import OPTIMIZERS, Optimizer
 from neuronwise.learning.schedules import schedule_from_settings
 from neuronwise.learning.stepping import Snapshot, Stepper
 from neuronwise.learning.threads import blas_threads
 from neuronwise.network import Network, get_loss
-from neuronwise.network.description import network_from_dict
 from neuronwise.recording.batches import Batches, FitBatches, PassBatches, TrainingData
-from neuronwise.recording.layout import Layout
+from neuronwise.recording.described import network_of, optimizer_of, settings_of
 from neuronwise.recording.reader import RecordedHistory
 from neuronwise.recording.replayed_step import ReplayedStep, copied_trace
 from neuronwise.recording.schedule import step_time_us
@@ -108,7 +106,7 @@ class Replay:
             else:
                 raise UsageError("a list is for calls of partial_fit only", where="argument data")
             self.network = network_of(history)
-            self._optimizer, self._schedule = _optimizer(settings), schedule_from_settings(settings["schedule"])
+            self._optimizer, self._schedule = optimizer_of(settings), schedule_from_settings(settings["schedule"])
             self._seed, self._clip = int(settings["seed"]), settings["clip_norm"]
             activation = self.network.layers[-1].activation
             self._loss = get_loss(settings["loss"], activation.name if activation else "identity")
@@ -421,71 +419,3 @@ def _kept_bytes() -> int:
     except (AttributeError, ValueError, OSError):  # Windows
         return min(_KEPT_BYTES, _KEPT_BYTES_UNKNOWN)
     return min(_KEPT_BYTES, int(_KEPT_SHARE * memory))
-
-
-def settings_of(history: RecordedHistory) -> dict[str, Any]:
-    """Return how the steps of a recorded training were taken.
-
-    Raises:
-        NotFoundError: It was watched: its steps are another framework's.
-        FormatError: The recording does not say it.
-    """
-    settings = history.description.get("training")
-    if isinstance(history.description.get("watched"), dict):
-        raise NotFoundError(
-            "the training was watched while another framework did it, so its steps cannot be taken again",
-            where=str(history.folder),
-            hint="Recording.frames says of which steps the statistics are stored",
-        )
-    if history.status == "checkpoints":
-        raise NotFoundError(
-            "the recording was made of checkpoints, which say nothing of the steps between them",
-            where=str(history.folder),
-            hint="Recording.keyframes says of which steps there is one",
-        )
-    if not isinstance(settings, dict):
-        raise FormatError(
-            "the recording does not say how its steps were taken, so they cannot be repeated",
-            where=str(history.folder),
-            hint="its stored weights can be read: Recording.keyframes",
-        )
-    return settings
-
-
-def network_of(history: RecordedHistory, parameters: Array | None = None, buffers: Array | None = None) -> Network:
-    """Return the network of a recording with these parameters and buffers; default zeros.
-
-    Raises:
-        NotFoundError: The recording is of a model of another framework that is no such network, or holds no state.
-        FormatError: The description does not go with what is stored.
-    """
-    layout, where = history.layout, str(history.folder / "recording.json")
-    if not len(history.steps):  # so that no more memory is taken than the files have bytes
-        raise NotFoundError("the recording holds no weights", where=str(history.folder))
-    if parameters is None:
-        parameters = np.zeros(layout.parameter_count, layout.dtype)
-    if buffers is None:
-        buffers = np.zeros(layout.buffer_count, layout.dtype)
-    if history.network_dict is None:
-        if (found := history.module_network) is not None:
-            return found.make(layout, parameters, buffers, where)
-        watched = history.description.get("watched")
-        why = watched.get("why_no_network") if isinstance(watched, dict) else None
-        raise NotFoundError(
-            "the recording is of a model of another framework, of which only the arrays are known"
-            + (f" ({why:.500})" if isinstance(why, str) else ""),
-            where=where,
-            hint="Recording.stored.layer(step, name) returns them by name",
-        )
-    network = network_from_dict(history.network_dict, where=where, parameters=parameters, buffers=buffers)
-    if Layout.of(network, layout.optimizer_names).to_dict() != layout.to_dict():
-        raise FormatError("the network is not that whose layers are described", where=where)
-    return network
-
-
-def _optimizer(settings: dict[str, Any]) -> Optimizer:
-    given = dict(settings["optimizer"])
-    name = given.pop("name")
-    if name not in OPTIMIZERS:
-        raise UsageError(f"unknown optimizer {name!r:.100}", where="recording.json")
-    return OPTIMIZERS[name](**given)

@@ -202,7 +202,7 @@ class LocalRuns:
 
 def _steps_of(run: str, recording: Recording) -> range | NDArray[np.int64]:
     """Return the steps that can be looked at; where the data is at its place it is not read for that."""
-    from neuronwise.recording.replay import settings_of
+    from neuronwise.recording.described import settings_of
     from neuronwise.running.checkpointing import SavedTraining
     from neuronwise.running.find import find_folder
 
