@@ -319,3 +319,56 @@ def test_the_lines_to_type_run(tmp_path: Path, task: str) -> None:
     assert {"lr_too_high", "lr_too_low", "overfitting", "frozen_layer", "wrong_labels", "network_too_small"} <= set(
         lines
     )
+
+
+def test_shares_of_classes_are_no_numbers(tmp_path: Path) -> None:
+    """As those of a teacher, under the cross-entropy, which takes shares too."""
+    x, _ = blobs()
+    held, _ = blobs(seed=1)
+    shares = [torch.softmax(torch.stack([2 * one[:, 0], one[:, 1], -one[:, 1]], 1), 1) for one in (x, held)]
+    found = diagnose(_with(network(), tmp_path, (x, shares[0]), (held, shares[1])))
+    assert not found.findings, str(found)
+
+
+class _Drawn(nn.Module):
+    """An autoencoder whose code is drawn around a mean, with a spread of exp(·)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.before, self.behind = nn.Linear(2, 4), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the input again."""
+        mean, spread = self.before(x).chunk(2, 1)
+        out: torch.Tensor = self.behind(mean + torch.randn_like(mean) * torch.exp(spread / 2))
+        return out
+
+
+def test_the_spread_of_a_drawn_code_is_no_hidden_function(tmp_path: Path) -> None:
+    x, _ = blobs()
+    recording = _with(_Drawn(), tmp_path, (x, x), (x[:100], x[:100] + 1e-3), nn.MSELoss(), epochs=1, tells_loss=False)
+    assert "wrong_hidden_activation" not in [one.cause for one in diagnose(recording).findings]
+
+
+def test_two_optimizers_that_take_turns_clear_their_own_gradients(tmp_path: Path) -> None:
+    """As in a GAN: what the one has just stepped with is still there when the other's pass begins."""
+    maker, judge, loss = (
+        nn.Linear(2, 2),
+        nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)),
+        nn.BCEWithLogitsLoss(),
+    )
+    both = nn.Sequential(maker, judge)
+    making, judging = _adam(maker, lr=1e-3), _adam(judge, lr=1e-3)
+    x, _ = blobs()
+    with TorchWatcher(both, [making, judging], folder=tmp_path, loss=loss) as watcher:
+        for which in torch.arange(len(x)).repeat(3).split(16):
+            judging.zero_grad()
+            noise = torch.randn(len(which), 2)
+            (loss(judge(x[which]), torch.ones(len(which), 1))
+             + loss(judge(maker(noise).detach()), torch.zeros(len(which), 1))).backward()  # fmt: skip
+            judging.step()
+            making.zero_grad()
+            loss(both(noise), torch.ones(len(which), 1)).backward()
+            making.step()
+    assert measure(watcher.recording, "gradients_kept") == 0

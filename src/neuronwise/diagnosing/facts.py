@@ -23,6 +23,8 @@ _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # Kinds of losses where each target is one of several classes, one of two, or a number.
 OF_CLASSES = ("ce", "ce_of_softmax", "nll", "ce_probs", "one_hot_mse", "one_hot_mae", "one_hot_huber")
 OF_PROBABILITIES = ("bce", "bce_logits", "bce_logits_of_sigmoid", "hinge")
+# What numbers of float32 that come to 1 may be off.
+_ROUNDING = 1e-3
 _OF_SUMS = ("bce_logits", "bce_logits_of_sigmoid", "hinge")
 OF_NUMBERS = ("mse", "mae", "huber")
 # What functions of PyTorch are called, where the values do not tell (class weights, label smoothing).
@@ -181,7 +183,8 @@ class Facts:
     def task(self) -> str | None:
         """``"classes"``, ``"binary"`` (one or several yes or no), ``"shares"``, ``"number"``; None if not known.
 
-        Shares are numbers of 0 to 1 under the cross-entropy of yes or no, as those of a picture.
+        Shares are numbers of 0 to 1 under the cross-entropy of yes or no, as those of a picture, or of each class in a
+        row, as those of a teacher.
         """
         targets = self.data.get("targets")
         if not isinstance(targets, dict) or not targets.get("values"):
@@ -197,7 +200,14 @@ class Facts:
         low, high = self.number("targets", "min"), self.number("targets", "max")
         if self.loss_kind in ("bce", "bce_logits") and low is not None and high is not None and 0 <= low < high <= 1:
             return "shares"
-        return "number"
+        is_spread = low is not None and high is not None and 0 <= low < high <= 1 and self._sum_to_one
+        return "shares" if is_spread and self.loss_kind not in OF_NUMBERS else "number"
+
+    @property
+    def _sum_to_one(self) -> bool:
+        """Whether the targets of a row, of several, come to 1, as shares of classes do."""
+        shape, mean = self.shape("target"), self.number("targets", "mean")
+        return mean is not None and len(shape) > 1 and shape[-1] > 1 and abs(mean * shape[-1] - 1) < _ROUNDING
 
     @cached_property
     def score_name(self) -> str | None:

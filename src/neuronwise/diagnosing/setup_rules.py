@@ -186,7 +186,9 @@ def hidden_activation(facts: Facts) -> Suspect | None:
     if count.get("softmax", 0) and not count.get("attention") and not any("attn" in str(one.get("name"))
                                                                           for one in facts.graph_layers):  # fmt: skip
         return Suspect("wrong_hidden_activation", 0.9, (), where)
-    if count.get("exp", 0) and not count.get("softmax"):
+    # Between two layers; the spread of a drawn code, beside its mean, is no function of a layer.
+    is_between = any("exp" in one.get("after", ()) and not one.get("bare") for one in facts.graph_layers)
+    if is_between and not count.get("softmax"):
         return Suspect("wrong_hidden_activation", 0.85, ())
     squashing = count.get("sigmoid", 0) + count.get("hardsigmoid", 0)
     is_normed = any(kind in count for kind in ("batchnorm", "layernorm"))

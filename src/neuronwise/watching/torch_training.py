@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from neuronwise.watching.columns import surest_right
 from neuronwise.watching.torch_batches import InputsSeen, TargetsSeen, predictions_of, targets_of
 from neuronwise.watching.torch_graph import graph_of
+from neuronwise.watching.torch_hooks import current_backward
 from neuronwise.watching.torch_loss_kinds import loss_kinds
 from neuronwise.watching.torch_statistics import on_host
 from neuronwise.watching.torch_table import TableSeen
@@ -99,7 +100,9 @@ class TrainingSeen:
         self._kinds: list[str] = []
         self._shapes: dict[str, list[int]] = {}
         self._passes, self._written = 0, -1
-        self._parameters = [one for one in model.parameters() if one.requires_grad]
+        self._has_come_back, self._kept = False, dict[tuple[int, int], bool]()
+        # Parameters that are cleared together, an optimizer's.
+        self._held = [[one for one in model.parameters() if one.requires_grad]]
 
     # ------------------------------------------------------------------ within a step
 
@@ -121,7 +124,7 @@ class TrainingSeen:
             return
         if self._graph is None:
             self._graph = graph_of(self._model, [first])
-        if self._passes and "kept" not in self._row:  # no backward pass came of the one before
+        if self._passes and not self._has_come_back:
             self.forget()
         if self._passes == 0:
             self._row = {"rows": len(inputs) if inputs.ndim else 1, "train_mode": self._model.training}
@@ -142,15 +145,28 @@ class TrainingSeen:
     def _evaluated(self) -> None:
         self._modes["evaluated_in_train_mode" if self._model.training else "evaluated_in_eval_mode"] += 1
 
-    def backward_begins(self) -> None:
-        """Note whether gradients are still there, now that new ones are to be added to them.
+    def came_back(self) -> None:
+        """Note that a backward pass came of a forward pass."""
+        self._has_come_back = True
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those whose gradients are looked at before others are added to them."""
+        return [one for own in self._held for one in own[-4:]]
+
+    @_tried
+    def will_add(self, parameter: nn.Parameter) -> None:
+        """Note whether a gradient is there still, now that another is to be added to it.
 
         Of several backward passes within a step (gradients that are accumulated, or another optimizer's step through
-        this model, as in a GAN) it is enough that they were cleared before one.
+        this model, as in a GAN) it is enough that they were cleared before one, and of several optimizers that those of
+        one were.
         """
-        self._row["kept"] = self._row.get("kept", True) and any(
-            one.grad is not None and not one.grad.is_sparse and bool(one.grad.any()) for one in self._parameters[-4:]
-        )
+        for place, own in enumerate(self._held):
+            if any(parameter is one for one in own[-4:]):
+                left, key = parameter.grad, (current_backward(), place)
+                is_left = left is not None and not left.is_sparse and bool(left.any())
+                self._kept[key] = self._kept.get(key, False) or is_left
 
     @_tried
     def lost(self, arguments: tuple[Any, ...], value: Any) -> None:
@@ -191,15 +207,19 @@ class TrainingSeen:
     def stepped(self, step: int, optimizers: Iterable[Optimizer], *, is_state: bool) -> None:
         """Close a recorded step, and write what is known with a state."""
         if self._row:
-            row, columns = {"step": step, **self._row}, self._columns
+            kept = {"kept": all(self._kept.values())} if self._kept else {}
+            row, columns = {"step": step, **self._row, **kept}, self._columns
             count = len(columns.get("step", ()))
             for key in row.keys() | columns.keys():
                 columns.setdefault(key, [None] * count).append(_json(row.get(key)))
-        self._row, self._passes = {}, 0
+        self.forget()
         optimizers = list(optimizers)
         if self._setting is None and optimizers:  # what no optimizer holds, its zero_grad does not clear
-            held = {id(one) for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
-            self._parameters = [one for one in self._parameters if id(one) in held]
+            every = [one for own in self._held for one in own]
+            held = [
+                {id(one) for group in optimizer.param_groups for one in group["params"]} for optimizer in optimizers
+            ]
+            self._held = [found for ids in held if (found := [one for one in every if id(one) in ids])] or [[]]
         if is_state or self._setting is None:
             setting = self._settings(optimizers)
             if setting != self._setting:
@@ -211,6 +231,7 @@ class TrainingSeen:
     def forget(self) -> None:
         """Forget the step under way."""
         self._row, self._passes = {}, 0
+        self._has_come_back, self._kept = False, {}
 
     @_tried
     def write(self, step: int) -> None:
@@ -319,14 +340,14 @@ class TrainingSeen:
 
 
 class _Once:
-    """A hook on a tensor: called when its gradient is known, before those of the parameters are."""
+    """A hook on a tensor: called when its gradient is known."""
 
     def __init__(self, seen: TrainingSeen) -> None:
         self._seen = weakref.ref(seen)
 
     def __call__(self, gradient: torch.Tensor) -> None:
         if (seen := self._seen()) is not None:
-            seen.backward_begins()
+            seen.came_back()
 
 
 def torch_tensor() -> type[torch.Tensor]:
