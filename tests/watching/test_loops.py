@@ -93,6 +93,43 @@ def test_gradients_that_another_step_left_are_not_kept_ones(clears: bool, tmp_pa
     assert set(kept[1:]) == {not clears}
 
 
+class Heads(nn.Module):
+    """Returns two things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.classes, self.places = nn.Linear(4, 8), nn.Linear(8, 2), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = torch.relu(self.body(x))
+        return self.classes(h), self.places(h)
+
+
+@pytest.mark.parametrize("clears", [None, "none", "zero"])
+@pytest.mark.parametrize("how", ["heads", "penalty", "parts"])
+def test_gradients_of_the_same_backward_pass_are_not_kept_ones(how: str, clears: str | None, tmp_path: Path) -> None:
+    """As the engine has some complete before it reaches the model's first output."""
+    torch.manual_seed(0)
+    model = Heads()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    watcher = TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True)
+    for _ in range(12):
+        if clears:
+            optimizer.zero_grad(set_to_none=clears == "none")
+        for part in X.chunk(2 if how == "parts" else 1):
+            classes, places = model(part)
+            loss = nn.functional.cross_entropy(classes, Y[: len(part)]) + places.square().mean()
+            if how == "penalty":
+                loss = loss + 1e-3 * sum(one.square().sum() for one in model.parameters())
+            loss.backward()
+        optimizer.step()
+    watcher.close()
+    kept = [row for one in events(watcher.folder, "batches") for row in one["columns"]["kept"]]
+    assert len(kept) > 5
+    assert set(kept[1:]) == {not clears}
+    assert not any(one._backward_hooks for one in model.parameters())
+
+
 def test_a_step_that_the_loop_leaves_out_as_its_loss_is_nan(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     for number in range(70):

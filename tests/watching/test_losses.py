@@ -241,6 +241,29 @@ def test_listeners_are_told_all(tmp_path: Path) -> None:
     assert np.array_equal(frames[2], first)
 
 
+def test_losses_that_torch_func_works_with_are_left_out(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = torch.randn(60, 4), torch.randn(60, 2)
+    with TorchWatcher(model, optimizer, folder=tmp_path / "recording", strict=True) as watcher:
+        function = watcher.observe(F.mse_loss)
+
+        def of_one(parameters: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            value: torch.Tensor = function(torch.func.functional_call(model, parameters, (x,)), y)
+            return value
+
+        for _ in range(60):
+            parameters = {name: one.detach() for name, one in model.named_parameters()}
+            each = torch.func.vmap(torch.func.grad(of_one), (None, 0, 0))(parameters, x, y)
+            for name, parameter in model.named_parameters():
+                parameter.grad = each[name].mean(0)
+            optimizer.step()
+    assert watcher.step == 60
+    assert not events(watcher.folder, "unobserved")
+    assert not len(watcher.recording.history("loss").steps)
+
+
 # ---------------------------------------------------------------------- a loss that the model returns itself
 
 

@@ -73,6 +73,20 @@ class BackwardMark:
         self._marks.setdefault(self._number, current_backward())
 
 
+class _BeforeAdding:
+    """A hook on a parameter that is called before a gradient is added to its own, and holds neither."""
+
+    __torch_unserializable__ = True  # a process that a parameter is sent to gets none of it
+
+    def __init__(self, parameter: Any, call: Callable[[Any], None]) -> None:
+        self._parameter, self._call = weakref.ref(parameter), call
+
+    def __call__(self, gradient: Any) -> None:
+        parameter = self._parameter()
+        if parameter is not None:
+            self._call(parameter)
+
+
 def current_backward() -> int:
     """Return a number of the backward pass that is under way; -1 where none is."""
     import torch
@@ -128,6 +142,17 @@ class Handles:
         hook = Hook(_weakly(action))
         self._handles += [
             parameter.register_post_accumulate_grad_hook(hook)
+            for parameter in parameters
+            if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter)
+        ]
+
+    def before_accumulated(self, parameters: Iterable[Any], action: Callable[[Any], None]) -> None:
+        """Have `action` called with a parameter before each time that a gradient is added to its own."""
+        from torch.nn.parameter import is_lazy
+
+        call = _weakly(action)
+        self._handles += [
+            parameter.register_hook(_BeforeAdding(parameter, call))
             for parameter in parameters
             if parameter.requires_grad and parameter.is_leaf and not is_lazy(parameter)
         ]

@@ -65,11 +65,17 @@ class LossSeen:
             if self.odd is None and not hasattr(value, "requires_grad"):
                 self.odd = type(value).__name__
             return
+        try:
+            kept = value.item() if not value.ndim and value.is_cpu else value.detach()
+        except RuntimeError:
+            if is_wrapped(value):
+                return  # there is no such number outside of it
+            raise
         self.kind = kind
         if follow and not is_wrapped(value):
             value.register_hook(BackwardMark(self._used, len(self._values)))
             self._follows = True
-        self._values.append(value.item() if not value.ndim and value.is_cpu else value.detach())
+        self._values.append(kept)
         if keep:  # not the graph of what was predicted, which would be kept alive
             self._arguments = tuple(one.detach() for one in itertools.islice(tensors_in(arguments), 2))
 

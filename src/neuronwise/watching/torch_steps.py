@@ -20,6 +20,7 @@ from neuronwise.watching.torch_losses import OWN_LOSS, LossSeen, OwnLoss
 from neuronwise.watching.torch_optimizers import Owners, changed_by_others, may_skip, scale_of, skips
 from neuronwise.watching.torch_skips import SkippedSteps
 from neuronwise.watching.torch_training import TrainingSeen
+from neuronwise.watching.torch_values import is_wrapped
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +151,7 @@ class StepHooks:
         self.guard(self.loss.see, name, given, value, is_due and self._frames.wants_state, is_due)
         if not is_due:
             self._look_at_bad_loss(given)
-        if self._looks_at_batches:
+        if self._looks_at_batches and not is_wrapped(value):
             self.guard(self._training.lost, given, value)
 
     def guard(self, action: Callable[..., None], *arguments: Any) -> None:
@@ -210,6 +211,7 @@ class StepHooks:
         self._module_handles.forward(modules, self._saw_output)
         self._module_handles.before_forward(self._model, self._will_see)
         self._module_handles.forward([self._model], self._saw_result)
+        self._gradient_handles.before_accumulated(self._training.parameters, self._will_add)
         self._gradient_handles.accumulated(self._model.parameters(), self._saw_gradient)
 
     def _remove_from_modules(self) -> None:
@@ -247,6 +249,10 @@ class StepHooks:
         found = self._own_loss.find(output)
         if found is not None:
             self.loss.see(OWN_LOSS, (), found, keep=False, follow=True)
+
+    def _will_add(self, parameter: Any) -> None:
+        if self.is_ours() and self._looks_at_batches:
+            self.guard(self._training.will_add, parameter)
 
     def _saw_gradient(self, parameter: Any) -> None:
         if self.is_ours():
@@ -390,6 +396,8 @@ class StepHooks:
                 self.tell("the loss is not recorded", TypeError(f"it returned a {self.loss.odd}, no tensor"))
             frames.after_step(step, self.loss, bad_loss=bad_loss, metrics=self._log_frame)
             self._training.stepped(step, self._owners.known, is_state=frames.has_state_of(step))
+            if step == 1:
+                self._remove_from_modules()  # what the optimizers hold is known now
             if step >= self._next_batch:
                 self._next_batch = frames.moments.next_batch(step)
             if frames.validated:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     import torch
 
 
-def is_wrapped(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor is one that `torch.func` works with, on which there are no hooks."""
+def is_wrapped(value: Any) -> bool:
+    """Return whether a value is a tensor that `torch.func` works with, on which there are no hooks."""
     import torch
 
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+    return isinstance(value, torch.Tensor) and bool(torch._C._functorch.is_functorch_wrapped_tensor(value))
 
 
 def tensors_in(values: Any) -> Iterator[torch.Tensor]:
