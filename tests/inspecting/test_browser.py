@@ -310,3 +310,16 @@ def test_values_that_are_not_finite_have_marks_and_words(browser: Any, tmp_path:
         for tab in ("layer", "answer"):
             at.click(f"#nw-tab-{tab}")
             settled(at)
+
+
+def test_a_price_is_seen_beside_what_is_usual_not_always_as_the_largest_of_all(
+    browser: Any, pages: dict[str, str]
+) -> None:
+    with opened(browser, pages["houses"]) as at:
+        shown = float(at.locator(".nw-legend").last.locator("b").last.inner_text())
+        largest = at.evaluate(
+            """() => { const { model, store } = document.getElementById("neuronwise").neuronwise;
+               const trace = model.trace(store.now.step, store.now.example);
+               return Math.max(2.5, ...trace.slice(0, -1).flatMap(({ a }) => [...a])); }"""
+        )
+        assert shown == pytest.approx(largest, rel=0.01)  # prices were scaled to a spread of 1

@@ -22,6 +22,6 @@ export class AboutView {
         ...(payload.notes ?? []).map((/** @type {string} */ note) => h("li", {}, visible(note, 400))),
         ...((payload.training?.problems ?? []).map((/** @type {string} */ problem) => h("li", {}, `The recording: ${visible(problem, 400)}`))),
         h("li", {}, "Nothing is loaded from anywhere, and nothing you draw or type leaves this page.")),
-      h("p", { class: "nw-note" }, "Answers, sums and contributions are computed here, by the same forward pass as in Python."));
+      h("p", { class: "nw-note" }, this.model.answers ? "Answers, sums and contributions are computed here, by the same forward pass as in Python." : "No answer is computed here: what is shown was measured while the model learned."));
   }
 }

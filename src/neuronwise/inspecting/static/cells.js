@@ -48,7 +48,8 @@ export function largestOf(values, from, to) {
  * @param {CanvasRenderingContext2D} context
  * @param {Float32Array} values
  * @param {{rows: number, columns: number, count: number}} grid of which the first `count` cells are there
- * @param {{x: number, y: number, cell: number, limit: number, gap: number, palette: import("./scales.js").Palette, dark: boolean}} how
+ * @param {{x: number, y: number, cell: number, limit: number, gap: number, ground: import("./scales.js").Colour,
+ *   palette: import("./scales.js").Palette, dark: boolean}} how `ground`: the colour between the cells
  */
 export function paintCells(context, values, grid, how) {
   const { rows, columns, count } = grid;
@@ -77,18 +78,13 @@ export function paintCells(context, values, grid, how) {
   const inner = scratch(columns, rows);
   inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
-  if (gap) {
-    // What is between the cells is left out, not taken away afterwards: on paper that would take all before it away.
-    context.save();
-    context.beginPath();
-    for (let c = 0; c < columns; c++) context.rect(how.x + c * cell, how.y, cell - gap, rows * cell);
-    context.clip();
-    context.beginPath();
-    for (let r = 0; r < rows; r++) context.rect(how.x, how.y + r * cell, columns * cell, cell - gap);
-    context.clip();
-  }
   context.drawImage(inner.canvas, how.x, how.y, columns * cell, rows * cell);
-  if (gap) context.restore();
+  if (gap) {
+    // Painted over, not cleared: on paper, clearing takes away all that was drawn before.
+    context.fillStyle = css(how.ground);
+    for (let c = 1; c <= columns; c++) context.fillRect(how.x + c * cell - gap, how.y, gap, rows * cell);
+    for (let r = 1; r <= rows; r++) context.fillRect(how.x, how.y + r * cell - gap, columns * cell, gap);
+  }
   if (cell >= 6 && count <= 4000) {
     // A dash on negative ones, as in `paint`: the sign is seen without colour.
     context.fillStyle = css(how.dark ? [16, 18, 22] : [255, 255, 255], 0.75);

@@ -20,7 +20,7 @@ export class ModuleSide {
       ...QUANTITIES.filter(({ name }) => known.has(name)).map(({ name, words }) => h("option", { value: name }, words)));
     this.means = h("p", { class: "nw-note" });
     this.names = h("datalist", { id: "nw-modulenames" }, ...model.net.layers.slice(0, 2000).map((layer) => h("option", { value: layer.name })));
-    this.search = h("input", { type: "search", class: "nw-goto", list: "nw-modulenames", placeholder: "module or module[neuron]", "aria-label": "Go to a module or a neuron", signal, on: { change: () => this.go() } });
+    this.search = h("input", { type: "search", class: "nw-goto", list: "nw-modulenames", placeholder: "module[neuron]", "aria-label": "Go to a module or a neuron", signal, on: { change: () => this.go() } });
     this.said = h("p", { class: "nw-note", role: "status" });
     root.append(h("h2", { class: "nw-sectionname" }, "What the cells show"), known.size ? this.select : h("p", { class: "nw-empty" }, "No statistics of neurons are in this page."), this.means,
       h("h3", { class: "nw-next nw-goto" }, "Go to"), this.search, this.names, this.said, h("h3", { class: "nw-next" }, "No example is shown"), h("p", { class: "nw-note" }, noForwardPass(model)));

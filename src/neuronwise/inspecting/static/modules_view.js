@@ -4,7 +4,7 @@ import { largestOf, paintCells } from "./cells.js";
 import { dataTable, h, openable, refill } from "./dom.js";
 import { strongest } from "./layout.js";
 import { cellOf, firstBelow, layOutModules, moduleAt } from "./modules_layout.js";
-import { fitText } from "./network_painter.js";
+import { cardColour, fitText } from "./network_painter.js";
 import { counted, figure, visible, whole } from "./numbers.js";
 import { sharpen } from "./pictures.js";
 import { quantity } from "./quantities.js";
@@ -91,7 +91,7 @@ export class ModulesView {
     const { dark } = this.theme;
     for (const block of layout.blocks) {
       if (!block.title || block.y > top + height || block.y + block.h < top) continue;
-      context.fillStyle = css(dark ? [30, 35, 42] : [243, 245, 248]);
+      context.fillStyle = css(blockColour(dark));
       context.beginPath();
       context.roundRect(layout.gutter - 8, block.y, layout.width - layout.gutter + 6, block.h, 7);
       context.fill();
@@ -121,7 +121,7 @@ export class ModulesView {
       this.write(context, words, strip.x, row.strip.y + 8, layout.width - strip.x - 8, "11px", true);
     } else {
       const limit = largestSize(values);
-      paintCells(context, values, { rows: strip.rows, columns: strip.columns, count: strip.cells }, { x: strip.x, y: strip.y, cell: strip.cell, limit, gap: strip.cell > 5 ? 1 : 0, ...theme });
+      paintCells(context, values, { rows: strip.rows, columns: strip.columns, count: strip.cells }, { x: strip.x, y: strip.y, cell: strip.cell, limit, gap: strip.cell > 5 ? 1 : 0, ground: row.block ? blockColour(theme.dark) : cardColour(theme.dark), ...theme });
       const shown = strip.group > 1 ? `, ${strip.group} a cell` : "";
       const scale = limit > 0 || !values.some((value) => !Number.isFinite(value)) ? `to ${figure(limit, 2)}` : "not finite";
       if (layout.narrow) {
@@ -295,4 +295,9 @@ export class ModulesView {
     });
     return dataTable(`Modules at step ${whole(step)}: ${quantity(show).words}`, ["module", "kind", "neurons", "mean over neurons", "largest"], rows);
   }
+}
+
+/** What the rows of a block stand on. @param {boolean} dark @returns {import("./scales.js").Colour} */
+function blockColour(dark) {
+  return dark ? [30, 35, 42] : [243, 245, 248];
 }

@@ -139,13 +139,20 @@ export class NetworkPainter {
     });
   }
 
+  /** The largest value of a layer's scale; a number that is answered is seen beside the spread of what is usual. @param {number} index @param {ArrayLike<number>} a */
+  scaleOf(index, a) {
+    const { net, outputs } = this.model;
+    const limit = limitOf(net.layers[index], a);
+    return outputs.task === "regression" && index === net.layers.length - 1 ? Math.max(2.5, limit) : limit;
+  }
+
   /** @param {Panel} panel @param {number} strength */
   drawPanel(panel, strength) {
     const { context } = this;
     const { palette, dark } = this.theme;
     const layer = this.model.net.layers[panel.index];
     const a = this.scene.trace[panel.index].a;
-    const limit = limitOf(layer, a);
+    const limit = this.scaleOf(panel.index, a);
     if (panel.form === "maps") {
       const s = pictureStrides(layer.output_shape, formatOf(layer));
       const tall = panel.h / Math.ceil(panel.shown.length / panel.columns);
@@ -209,11 +216,7 @@ export class NetworkPainter {
     const rows = Math.ceil(shown.length / columns);
     const values = new Float32Array(rows * columns);
     shown.forEach((unit, at) => { values[at] = largestOf(a, unit, Math.min(panel.count, unit + group)) * strength; });
-    // Links end at the layer; they are not seen between its cells.
-    context.fillStyle = css(this.theme.dark ? [23, 27, 33] : [255, 255, 255]);
-    context.fillRect(panel.x, panel.y, columns * cell, (rows - 1) * cell);
-    context.fillRect(panel.x, panel.y + (rows - 1) * cell, (shown.length - (rows - 1) * columns) * cell, cell);
-    paintCells(context, values, { rows, columns, count: shown.length }, { x: panel.x, y: panel.y, cell, limit, gap: cell > 5 ? 1 : 0, ...this.theme });
+    paintCells(context, values, { rows, columns, count: shown.length }, { x: panel.x, y: panel.y, cell, limit, gap: cell > 5 ? 1 : 0, ground: cardColour(this.theme.dark), ...this.theme });
     for (const unit of this.model.silenced.get(panel.index) ?? []) {
       const at = Math.floor(unit / group);
       this.cross(panel.x + ((at % columns) + 0.5) * cell, panel.y + (Math.floor(at / columns) + 0.5) * cell, cell / 3);
@@ -293,7 +296,7 @@ export class NetworkPainter {
     const wanted = panel.labelled && panel.columns === 1 && panel.w > 60 ? panel.x + half + (scene.layout.across ? 0 : panel.cell) : panel.x + panel.w / 2;
     const middle = Math.max(half + 2, Math.min(scene.layout.width - half - 2, wanted));
     context.textAlign = "center";
-    context.strokeStyle = css(dark ? [23, 27, 33] : [255, 255, 255], 0.85); // links that run behind it are kept off it
+    context.strokeStyle = css(cardColour(dark), 0.85); // links that run behind it are kept off it
     context.lineWidth = 4;
     context.lineJoin = "round";
     context.strokeText(words, middle, panel.y - 7);
@@ -316,6 +319,11 @@ export class NetworkPainter {
     }
     context.stroke();
   }
+}
+
+/** What the picture stands on. @param {boolean} dark @returns {import("./scales.js").Colour} */
+export function cardColour(dark) {
+  return dark ? [23, 27, 33] : [255, 255, 255];
 }
 
 /**

@@ -4,7 +4,7 @@ import { dataTable, h, openable, refill } from "./dom.js";
 import { drawnLayers, layOut, strongest, unitAt } from "./layout.js";
 import { unitsOf } from "./forward.js";
 import { LinkFinder } from "./network_links.js";
-import { limitOf, NetworkPainter } from "./network_painter.js";
+import { NetworkPainter } from "./network_painter.js";
 import { figure, signed, whole } from "./numbers.js";
 import { legend } from "./pictures.js";
 import { brightestPlace, outputIndex } from "./sums.js";
@@ -221,7 +221,7 @@ export class NetworkView {
     const what = this.store.now.links === "signals" ? "weight × activation" : "weight";
     const whose = looked ? ` of ${this.model.neuronName(looked.panel.index, looked.unit)} and between the other layers` : "";
     this.line.textContent = `Drawn are the ${whole(drawn)} strongest of ${whole(this.found.count)} links, by ${what}: those${whose}, each layer on its own scale. Dashed is negative.${hidden ? ` Of ${whole(this.model.inputSize)} inputs the ${whole(this.rows.length)} that the first layer weighs most here are drawn.` : ""}`.replace(": those,", ",");
-    const limit = Math.max(...this.layout.panels.slice(1).map((panel) => limitOf(this.model.net.layers[panel.index], this.trace[panel.index].a)));
+    const limit = Math.max(...this.layout.panels.slice(1).map((panel) => this.painter.scaleOf(panel.index, this.trace[panel.index].a)));
     refill(this.legends, legend(this.found.limit, this.theme, "links"), legend(limit, this.theme, "activation, at most"));
     const open = this.table.querySelector("details")?.open;
     const details = openable("The picture as a table", () => this.asTable());
