@@ -55,6 +55,7 @@ def test_a_step_is_told_in_words_and_numbers(trained: Command) -> None:
         (["history", "digits", "hidden1[8].bias"], "'hidden1' has the neurons 0 to 7, got 8"),
         (["step", "digits", "87"], "the training took 86 steps, got 87"),
         (["step", "digits", "0"], "steps count from 1, got 0"),
+        (["step", "digits", "-5"], "steps count from 1, got -5"),
         (["step", "nonsense", "1"], "there is no run 'nonsense'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 _SHOWN = 12
 
 
-@click.command(short_help="Take one step of learning again, in words and numbers.")
+class _OfAStep(click.Command):
+    """A command that takes the number of a step: of a negative one it says so, which else is an unknown option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse a negative number, and parse the rest."""
+        if (negative := next((one for one in args if re.fullmatch(r"-[0-9.]+", one)), None)) is not None:
+            raise click.BadParameter(f"steps count from 1, got {negative}", ctx=ctx, param_hint="'NUMBER'")
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_OfAStep, short_help="Take one step of learning again, in words and numbers.")
 @click.argument("run")
 @click.argument("number", type=int)
 @click.argument("data", required=False)
