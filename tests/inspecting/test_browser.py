@@ -323,3 +323,11 @@ def test_a_price_is_seen_beside_what_is_usual_not_always_as_the_largest_of_all(
                return Math.max(2.5, ...trace.slice(0, -1).flatMap(({ a }) => [...a])); }"""
         )
         assert shown == pytest.approx(largest, rel=0.01)  # prices were scaled to a spread of 1
+
+
+def test_the_answer_names_what_it_is_of(browser: Any, pages: dict[str, str]) -> None:
+    with opened(browser, pages["houses"]) as at:
+        at.click("#nw-tab-answer")
+        settled(at)
+        assert re.fullmatch(r"The answer: price [\d,]+", at.inner_text(".nw-panel h2"))
+        assert at.inner_text(".nw-panel .nw-lead").startswith("Right is ")

@@ -41,10 +41,18 @@ export class PredictionView {
     const base = model.inputs.kind === "picture" ? null : model.meanInput;
     const found = contributions(model.net, parameters, buffers, model.input(example), base, output, { silenced: model.silenced, work: model.work });
     refill(this.root,
-      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `The answer: ${last.a.length === 1 && model.outputs.task === "binary" ? model.binaryName(model.chosen(last.a)) : model.answer(last.a).name}`), this.chooser(last)),
+      h("div", { class: "nw-headline" }, h("h2", { tabindex: "-1" }, `The answer: ${this.named(last)}`), this.chooser(last)),
       this.lead(last, example),
       h("div", { class: "nw-columns" }, this.outputs(last, output, example), this.inputs(found, example, output, Boolean(base))),
       this.layers(found, output, trace));
+  }
+
+  /** The answer, so that it is understood alone: "price 473,186", "churn = 1". @param {import("./forward.js").LayerTrace} last */
+  named(last) {
+    const { model } = this;
+    const { name, detail } = model.answer(last.a);
+    if (model.outputs.task === "regression" && last.a.length === 1) return `${detail} ${name}`;
+    return last.a.length === 1 && model.outputs.task === "binary" ? model.binaryName(model.chosen(last.a)) : name;
   }
 
   /** Which output is explained. @param {import("./forward.js").LayerTrace} last */
@@ -60,15 +68,16 @@ export class PredictionView {
     const { model } = this;
     const right = model.right(example);
     const { detail } = model.answer(last.a);
-    if (right === null) return h("p", { class: "nw-lead" }, `${detail}.${example < 0 ? " What is right, only you know." : ""}`);
-    if (model.outputs.task !== "regression") {
+    const isNumber = model.outputs.task === "regression";
+    if (right === null) return h("p", { class: "nw-lead" }, `${isNumber ? "" : `${detail}. `}${example < 0 ? "What is right, only you know." : ""}`);
+    if (!isNumber) {
       const isRight = model.isRight(this.store.now.step, example);
       return h("p", { class: "nw-lead" }, `${detail}. `, isRight ? `✓ ${right} is right.` : `✗ Right is ${right}.`);
     }
     const [is, should] = [model.unit(last.a[0]), model.unit(model.examples.y[example * model.outputsPerRow])];
     const off = is - should;
     const share = should ? ` (${figure(Math.abs(100 * off / should), 2)} %)` : "";
-    return h("p", { class: "nw-lead" }, `${detail}. Right is ${right}; the answer is ${figure(Math.abs(off), 3)}${share} ${off < 0 ? "too low" : "too high"}.`);
+    return h("p", { class: "nw-lead" }, `Right is ${right}; the answer is ${figure(Math.abs(off), 3)}${share} ${off < 0 ? "too low" : "too high"}.`);
   }
 
   /** @param {import("./forward.js").LayerTrace} last @param {number} output @param {number} example */
