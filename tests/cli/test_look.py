@@ -5,20 +5,32 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import neuronwise
 from neuronwise.files import user_data_folder
 
 from .conftest import Command
 
 
+@pytest.fixture(scope="module")
+def digits_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home that holds one run."""
+    home = tmp_path_factory.mktemp("digits") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEURONWISE_HOME", str(home))
+        neuronwise.train("digits", layers=[8], epochs=2, track=False, name="digits")
+    return home
+
+
 @pytest.fixture
-def trained(nw: Command) -> Command:
-    outcome = nw("train", "digits", "--layers", 8, "--epochs", 2, "--no-track", "--quiet", "--name", "digits")
-    assert outcome.code == 0, outcome.err
+def trained(nw: Command, digits_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return the command line of a user with that run, a copy of which is the test's own."""
+    monkeypatch.setenv("NEURONWISE_HOME", str(shutil.copytree(digits_home, tmp_path / "own home")))
     return nw
 
 
@@ -127,7 +139,7 @@ def test_a_step_of_a_neuron_among_mixed_examples_says_why_their_pulls_are_not_kn
         "layers": [{"type": "Flatten"}, *layers],
     }
     Path("mixed.json").write_text(json.dumps(description))
-    options = ("--network", "mixed.json", "--epochs", 1, "--no-track", "--quiet", "--name", "mixed")
+    options = ("--network", "mixed.json", "--epochs", 1, "--no-track", "--no-explain", "--quiet", "--name", "mixed")
     assert nw("train", "digits", *options).code == 0
     for neuron in ("hidden1[2]", "norm1[2]"):
         shown = nw("step", "mixed", 7, "--neuron", neuron)
