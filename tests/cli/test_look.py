@@ -23,7 +23,7 @@ def digits_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("digits") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURONWISE_HOME", str(home))
-        neuronwise.train("digits", layers=[8], epochs=2, track=False, name="digits")
+        neuronwise.train("digits", layers=[8], epochs=2, track=False, name="digits", diagnose=False)
     return home
 
 
@@ -139,7 +139,17 @@ def test_a_step_of_a_neuron_among_mixed_examples_says_why_their_pulls_are_not_kn
         "layers": [{"type": "Flatten"}, *layers],
     }
     Path("mixed.json").write_text(json.dumps(description))
-    options = ("--network", "mixed.json", "--epochs", 1, "--no-track", "--no-explain", "--quiet", "--name", "mixed")
+    options = (
+        "--network",
+        "mixed.json",
+        "--epochs",
+        1,
+        "--no-track",
+        "--no-explain",
+        "--no-diagnose",
+        "--name",
+        "mixed",
+    )
     assert nw("train", "digits", *options).code == 0
     for neuron in ("hidden1[2]", "norm1[2]"):
         shown = nw("step", "mixed", 7, "--neuron", neuron)
