@@ -159,7 +159,7 @@ def test_the_closing_lines_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_of_one_that_goes_well_they_say_how_much_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURONWISE_HOME", str(tmp_path))
     run = neuronwise.train(make_frame(400), "y", **FAST | {"epochs": 40, "learning_rate": 0.02}, track=False)
-    assert "Diagnosis nothing wrong found (6 things looked at)\n" in _said(run)
+    assert "Diagnosis nothing wrong found (7 things looked at)\n" in _said(run)
     assert "Diagnosis" not in _said(run, quiet=True)
 
 

@@ -233,7 +233,8 @@ def table_remarks(facts: Facts) -> Iterator[Symptom]:
     """Return what is odd about columns and does no harm by itself."""
     if seen := over(facts, "constant_columns", 0, "a column that never changes tells nothing"):
         names = tuple(table_of(facts)["constant"])
-        yield Symptom("constant_feature", names, (), None, (seen,), f"{_list(names)} has one value only: leave it out.")
+        said = "has one value only: leave it out" if len(names) == 1 else "have one value only: leave them out"
+        yield Symptom("constant_feature", names, (), None, (seen,), f"{_list(names)} {said}.")
     if seen := over(facts, "same_columns_count", 0, "one of the two is enough"):
         pairs = [" and ".join(pair) for pair in table_of(facts)["same"]]
         yield Symptom("duplicate_feature", tuple(pairs), (), None, (seen,), f"The same twice: {_list(pairs)}.")
