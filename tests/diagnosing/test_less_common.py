@@ -372,3 +372,34 @@ def test_two_optimizers_that_take_turns_clear_their_own_gradients(tmp_path: Path
             loss(both(noise), torch.ones(len(which), 1)).backward()
             making.step()
     assert measure(watcher.recording, "gradients_kept") == 0
+
+
+class _Taught(nn.Module):
+    """A student beside a teacher that is asked, without gradients, and never learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher, self.student = network().requires_grad_(False), network(width=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the student's sums."""
+        with torch.no_grad():
+            self.teacher(x)
+        out: torch.Tensor = self.student(x)
+        return out
+
+
+def test_a_teacher_that_is_only_asked_is_no_frozen_layer(tmp_path: Path) -> None:
+    data = blobs()
+    mixed = data[0], data[1][torch.randperm(len(data[1]), generator=torch.Generator().manual_seed(0))]
+    recording = recorded(tmp_path / "run", _Taught(), nn.CrossEntropyLoss(), mixed, held=blobs(seed=1), epochs=4)
+    assert measure(recording, "not_trained") == 0
+    assert "frozen_layer" not in [one.cause for one in diagnose(recording).findings]
+
+
+def test_frozen_layers_are_not_critical_where_nothing_tells_how_it_went(tmp_path: Path) -> None:
+    model = network()
+    model[:4].requires_grad_(False)
+    recording = recorded(tmp_path / "run", model, nn.CrossEntropyLoss(), blobs(), tells_loss=False)
+    found = diagnose(recording).findings
+    assert [(one.cause, one.is_critical) for one in found] == [("frozen_layer", False)]

@@ -85,6 +85,17 @@ def test_what_was_found_is_shown_and_leads_to_where_it_is(browser: Any, tmp_path
             "learning_rate is not stored in this recording",
         ):  # fmt: skip
             assert words in text, words
+        said = "answers are {} than a constant guess"
+        for skill, words in (
+            (0.01, said.format("no better")),
+            (-0.4, said.format("no better")),
+            (-9, said.format("far worse")),
+        ):
+            payload["diagnosis"]["skill"] = skill
+            path.with_name("other.html").write_text(page(payload, title="made"), encoding="utf-8")
+            with opened(browser, path.with_name("other.html").as_uri()) as other:
+                other.click("#nw-tab-diagnosis")
+                other.wait_for_selector(f"text={words}")
         assert at.locator("img").count() == 0
         assert HOSTILE[0] in text
         assert "a⟨U+202E⟩b" in text

@@ -70,9 +70,14 @@ def unregistered_lists(facts: Facts) -> float | None:
 
 
 def frozen_layers(facts: Facts) -> list[str]:
-    """Return the names of the weighted layers that need no gradient, or that no optimizer holds."""
+    """Return the names of the weighted layers that need no gradient, or that no optimizer holds.
+
+    Those that never answer in a training pass in which others do are left out: a teacher that is only asked.
+    """
     frozen = {*map(str, facts.setting.get("frozen") or ()), *map(str, facts.setting.get("not_held") or ())}
-    return [one.name for one in facts.weighted if f"{one.name}.{one.weights}" in frozen or one.name in frozen]
+    names = [one.name for one in facts.weighted if f"{one.name}.{one.weights}" in frozen or one.name in frozen]
+    answering = _answering(facts)
+    return [name for name in names if not answering or _is_among(name, answering)]
 
 
 def cut_off_layers(facts: Facts) -> list[str]:
@@ -80,9 +85,18 @@ def cut_off_layers(facts: Facts) -> list[str]:
     gradients = {name: bool(np.isfinite(own["grad_norm"]).any()) for name, own in facts.norms.items()}
     if not any(gradients.values()):
         return []
-    answering = {one.name for one in facts.layers if np.isfinite(facts.statistic(one, "mean")[1]).any()}
+    answering = _answering(facts)
     return [name for name, has in gradients.items() if not has and not facts.norms[name]["update_norm"].any()
-            and (name in answering or name.rpartition(".")[0] in answering)]  # fmt: skip
+            and _is_among(name, answering)]  # fmt: skip
+
+
+def _answering(facts: Facts) -> set[str]:
+    """Return the names of the layers that answered in a recorded training pass."""
+    return {one.name for one in facts.layers if np.isfinite(facts.statistic(one, "mean")[1]).any()}
+
+
+def _is_among(name: str, answering: set[str]) -> bool:
+    return name in answering or name.rpartition(".")[0] in answering
 
 
 @quantity

@@ -46,6 +46,9 @@ def frozen(facts: Facts) -> Suspect | None:
         return None
     layers = tuple(dict.fromkeys((*frozen_layers(facts), *cut_off_layers(facts))))
     is_last = bool(facts.weighted) and facts.weighted[-1].name in layers
+    if facts["skill"] is None and facts["loss_ratio"] is None:
+        # A former training's layers are frozen on purpose, and nothing tells whether it learns: not critical.
+        return Suspect("frozen_layer", 0.8, (seen,), layers)
     return Suspect("frozen_layer", 0.93 if is_last or seen.value > 0.4 else 0.85, (seen,), layers)
 
 

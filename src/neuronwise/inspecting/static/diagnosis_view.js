@@ -17,6 +17,8 @@ import { counted, figure, percent, visible, whole } from "./numbers.js";
  */
 
 const MOST_JUMPS = 12;
+// As Diagnosis.learned in Python has it.
+const LEARNED_FROM = 0.02;
 
 export class DiagnosisView {
   /**
@@ -50,7 +52,8 @@ export class DiagnosisView {
         this.failed || (this.asking ? false : Boolean(host.askDiagnosis)) ? h("button", { type: "button", signal: this.signal, on: { click: () => { this.failed = ""; this.ask(); this.update(); } } }, "Try again") : null);
       return;
     }
-    const learned = found.skill === null || found.skill === undefined || typeof found.skill !== "number" ? "" : found.skill > -1 ? ` The network gets ${percent(found.skill)} of the way from a constant guess to all right.` : " Its answers are far worse than a constant guess.";
+    const skill = typeof found.skill === "number" ? found.skill : null;
+    const learned = skill === null ? "" : skill >= LEARNED_FROM ? ` The network gets ${percent(skill)} of the way from a constant guess to all right.` : ` Its answers are ${skill > -1 ? "no better" : "far worse"} than a constant guess.`;
     refill(root,
       h("h2", { tabindex: "-1" }, found.findings.length ? `Diagnosis: ${counted(found.findings.length, "finding")}` : "Diagnosis: nothing wrong was found"),
       h("p", { class: "nw-lead" }, `Looked at ${whole(found.steps)} steps.${learned}`),
