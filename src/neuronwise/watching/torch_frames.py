@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronwise.errors import UsageError
 from neuronwise.recording import HISTOGRAMS, NEURON_FIELDS, Layout
 from neuronwise.recording.description import npy_bytes
 from neuronwise.recording.histogram import histogram
@@ -26,6 +24,7 @@ from neuronwise.watching.torch_losses import LossSeen
 from neuronwise.watching.torch_network import KeptNetwork
 from neuronwise.watching.torch_nonfinite import NonfiniteFinder
 from neuronwise.watching.torch_passes import ForwardPasses, shape_of_one
+from neuronwise.watching.torch_states import States
 from neuronwise.watching.torch_statistics import on_host, statistics_of
 from neuronwise.watching.torch_twin import Answered, Twins
 
@@ -109,7 +108,7 @@ class FrameWriter:
         self._network: KeptNetwork | None = None
         self._others: Set[int] | None = frozenset()
         self._masked = set[str]()
-        self._tell, self._has_other_buffers = tell, False
+        self._tell = tell
         self.passes = ForwardPasses(model, self.gradients, self._see, self._infer_skip, self._begin_pass)
         self.passes.input_shape = shape_of_one(probe)
         if not has_lazy(model):
@@ -129,7 +128,7 @@ class FrameWriter:
         self._histograms: NDArray[np.void] = np.zeros(1, layers_dtype(len(self._layers), self._layout.dtype))
         self._statistics = statistics_of(self._layers, values)
         self._places = {layer: place for place, layer in enumerate(self._layers)}
-        self._modules = sum(1 for _ in self._model.modules())
+        self._states = States(self._model, self._recorded, self._layout, self._tell)
 
     def _find_modules(self) -> None:
         self.passes.look_at(self._layers)
@@ -371,36 +370,8 @@ class FrameWriter:
 
     def _store_state(self, step: int) -> None:
         assert self._sink is not None
-        dtype, layers = self._layout.dtype, self._recorded
-        for layer in layers:
-            places = layer.layout.parameters.values()
-            if [tuple(one.shape) for one in layer.parameters] != [place.shape for place in places]:
-                raise UsageError(
-                    f"the shapes of {layer.layout.name} are no longer what they were",
-                    where="argument model",
-                    hint="watch a model after its layers were replaced",
-                )
-        groups = ([one for layer in layers for one in layer.parameters], self._buffers())
-        arrays = [[on_host(one.detach().cpu()).astype(dtype, copy=False) for one in group] for group in groups]
-        if self._sink.state(step, *arrays):
+        if self._sink.state(step, *self._states.read()):
             self._last_state = step
-
-    def _buffers(self) -> list[torch.Tensor]:
-        """Return all buffers; NaN for those that have another shape than at the beginning, which is told once."""
-        import torch
-
-        found, others = [], []
-        for layer in self._recorded:
-            own = layer.buffers
-            for key, place in layer.layout.buffers.items():
-                if key not in own:
-                    others.append(f"{layer.layout.name}.{key}")
-                found.append(own[key] if key in own else torch.full(place.shape, math.nan))
-        if others and not self._has_other_buffers:
-            self._has_other_buffers = True
-            names = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
-            self._tell("some buffers are not recorded", ValueError(f"{names}: of another shape than at the beginning"))
-        return found
 
     def last_state(self, step: int) -> None:
         """Store the state after the last step."""
@@ -412,17 +383,8 @@ class FrameWriter:
         """Tell of modules that were added or changed since the recording began."""
         if self._network is not None and self._network.has_changed(self._model):
             self.event("network_changed", step=step)
-        count = sum(1 for _ in self._model.modules())
-        if count > self._modules:
-            known = set(self._layout.layers) | {layer.path for layer in self._recorded}
-            added = [
-                path
-                for path, module in self._model.named_modules()
-                if path and path not in known and any(one is not None for one in module._parameters.values())
-            ]
-            if added and not any(self._patterns):
-                self.event("layers_added", step=step, layers=added)
-        self._modules = count
+        if (added := self._states.added()) and not any(self._patterns):
+            self.event("layers_added", step=step, layers=added)
 
     # ------------------------------------------------------------------ the sink
 
