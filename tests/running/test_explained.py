@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def data() -> Prepared:
 @pytest.fixture
 def run(kept_run: Run, tmp_path: Path) -> Run:
     """The kept run, as if its folder were empty: what is written stays out of the others' way."""
+    (tmp_path / "run").mkdir()
     return Run(**{**vars(kept_run), "folder": tmp_path / "run"})
 
 
@@ -127,6 +129,14 @@ def test_a_full_disk_is_told(run: Run, data: Prepared, monkeypatch: pytest.Monke
     assert "No space left on device" in heard[0]
 
 
+def test_a_folder_that_was_moved_is_not_made_again(run: Run, data: Prepared, tmp_path: Path) -> None:
+    moved = dataclasses.replace(run, folder=tmp_path / "moved")
+    heard: list[str] = []
+    assert explain_run(moved, data, told=heard.append) == []
+    assert not moved.folder.exists()
+    assert ["FileNotFoundError" in one for one in heard] == [True, True]
+
+
 def test_time_that_is_used_up_leaves_out_the_rest(run: Run, data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[str] = []
     assert explain_run(run, data, seconds=0, told=heard.append) == []
@@ -154,6 +164,7 @@ def test_a_network_without_an_atlas_is_no_fault(data: Prepared, tmp_path: Path) 
     from neuronwise.running.fitted import FittedNetwork
 
     model = FittedNetwork(network, images.encoder, images.target, "image")
+    (tmp_path / "run").mkdir()
     run = Run("0" * 32, "pooled", tmp_path / "run", "finished", model, {}, [], {}, {}, [], None, None, 1, 0.0)
     heard: list[str] = []
     assert {path.name for path in explain_run(run, images, told=heard.append)} == {PREDICTIONS, "predictions.json"}

@@ -119,7 +119,7 @@ class _Files:
         content = content.encode("utf-8") if isinstance(content, str) else content
         if len(content) > self._left:
             raise ValueError(f"{name} has {format_bytes(len(content))}, and {format_bytes(self._left)} are left")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)  # the run's is not made again: it was moved, or deleted on purpose
         write_atomically(self._folder / name, content)
         self._left -= len(content)
         self.written.append(self._folder / name)
