@@ -28,6 +28,11 @@ class _Data:
         self.name, self.source = name, source
 
 
+def _parsed(arguments: list[str]) -> dict[str, Any]:
+    """Return what the command takes them for. It keeps its option for help, which is to be that of the whole."""
+    return command.train.make_context("train", arguments.copy(), help_option_names=["-h", "--help"]).params
+
+
 def _arguments(data: Any, of_data: DataOptions, options: TrainOptions, from_run: str | None = None) -> list[str]:
     return train_arguments(data, of_data, options, from_run)
 
@@ -71,7 +76,7 @@ _RATES = st.sampled_from([0.1, 0.001, 3.0, 1e-7])
 )
 def test_the_command_reads_it_as_it_was_meant(of_data: DataOptions, options: TrainOptions) -> None:
     arguments = _arguments(_Data("digits", "made"), of_data, options)
-    typed = command.train.make_context("train", arguments.copy()).params
+    typed = _parsed(arguments)
     for chosen in (of_data, options):
         for name in chosen.__dataclass_fields__:
             if name not in typed or name in ("experiment", "name", "track", "explain", "diagnose"):
@@ -115,6 +120,6 @@ def test_the_line_of_a_finding_keeps_what_was_typed(tmp_path: Path, monkeypatch:
     line = run.diagnosis.findings[0].treatment.line
     typed = shlex.split(line)
     assert typed[:3] == ["neuronwise", "train", str(file)]
-    parsed = command.train.make_context("train", typed[2:]).params
+    parsed = _parsed(typed[2:])
     assert (parsed["target"], parsed["optimizer"], parsed["seed"]) == ("y", "sgd", 4)
     assert parsed["learning_rate"] == 0.1
