@@ -40,7 +40,7 @@ def _arguments(data: Any, of_data: DataOptions, options: TrainOptions, from_run:
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters=",", exclude_categories=["C"]), min_size=1).filter(
     lambda name: name.strip() == name
 )
-_RATES = st.sampled_from([0.1, 0.001, 3.0, 1e-7])
+_RATES = st.sampled_from([0.1, 0.001, 3.0, 1e-7, 0.00123456789, 1 / 3])
 
 
 @given(

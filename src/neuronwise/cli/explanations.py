@@ -74,6 +74,7 @@ def tell(explanation: Explanation, as_json: bool, **files: Path | None) -> None:
 
 def _print(explanation: Explanation) -> None:
     from neuronwise.explaining import Table
+    from neuronwise.explaining.result import TYPED
     from neuronwise.running.printable import escape
 
     out = console()
@@ -90,4 +91,4 @@ def _print(explanation: Explanation) -> None:
         else:
             # A line to type is copied whole, however narrow the terminal.
             words = f"[bold]{escape(block)}[/]" if place == 0 else escape(block)
-            out.print(words, highlight=False, soft_wrap=block.startswith("    "))
+            out.print(words, highlight=False, soft_wrap=block.startswith(TYPED))

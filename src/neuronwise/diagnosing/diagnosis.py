@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from neuronwise.diagnosing.causes import CAUSES, SYMPTOMS
-from neuronwise.explaining.result import Block, Explanation, Table
+from neuronwise.explaining.result import TYPED, Block, Explanation, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,7 +196,7 @@ class Diagnosis(Explanation):
                 )
             if one.symptoms:
                 found.append(f"It shows as {', '.join(f'{name} ({SYMPTOMS[name]})' for name in one.symptoms)}.")
-            found += [f"Try: {one.treatment.sentence}", f"    {one.treatment.line}"]
+            found += [f"Try: {one.treatment.sentence}", f"{TYPED}{one.treatment.line}"]
         if self.symptoms and not self.findings:
             found += [one.sentence for one in self.symptoms]
         found += [f"Remark: {one.sentence}" for one in self.remarks]

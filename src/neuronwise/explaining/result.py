@@ -45,8 +45,8 @@ class Table:
 
 # Words of a table that are so short stand on one line, however narrow the page: × 1.83.
 _UNBROKEN = 14
-# What a sentence begins with that is to be typed.
-_TYPED = "    "
+TYPED = "    "
+"""What a block begins with that is a line to type."""
 
 _CODE = (
     "margin: 0.4em 0; padding: 0.5em 0.8em; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; "
@@ -120,7 +120,7 @@ class Explanation(ABC):
         for place, block in enumerate(self.blocks()):
             if isinstance(block, Table):
                 parts.append(_html_table(block))
-            elif block.startswith(_TYPED):
+            elif block.startswith(TYPED):
                 parts.append(f"<pre style='{_CODE}'><code>{html.escape(block.strip())}</code></pre>")
             else:
                 tag = "h3" if place == 0 else "p"

@@ -10,11 +10,10 @@ from neuronwise.running.prepare import DataOptions, Prepared
 if TYPE_CHECKING:
     from neuronwise.running.training import TrainOptions
 
-# What names a run, or how it is kept, and nothing that it learns.
-_ASIDE = frozenset(
-    {"experiment", "name", "track", "keyframe_every", "statistics_every", "redact", "explain", "diagnose"}
+# What names a run, or how it is kept, and nothing that it learns; and the loss, which no option chooses.
+_LEFT_OUT = frozenset(
+    {"experiment", "name", "track", "keyframe_every", "statistics_every", "redact", "explain", "diagnose", "loss"}
 )
-_IN_PYTHON_ONLY = frozenset({"loss"})
 _ALSO_DEFAULT = ("schedule", "constant")
 
 
@@ -35,7 +34,7 @@ def train_arguments(data: Prepared, of_data: DataOptions, options: TrainOptions,
         for name, field in chosen.__dataclass_fields__.items():
             value = getattr(chosen, name)
             is_default = value is None or value == field.default or (name, value) == _ALSO_DEFAULT
-            if not is_default and name not in _ASIDE | _IN_PYTHON_ONLY:
+            if not is_default and name not in _LEFT_OUT:
                 arguments += _option(name, value)
     return arguments if from_run is None else [*arguments, "--from", from_run]
 
@@ -62,5 +61,5 @@ def _option(name: str, value: Any) -> list[str]:
     if name == "image_size":
         return [option, "x".join(str(side) for side in value)]
     if isinstance(value, float):
-        return [option, f"{value:g}"]
+        return [option, repr(float(value)).removesuffix(".0")]  # all of its digits: it is to train so again
     return [option, str(getattr(value, "name", value))]
